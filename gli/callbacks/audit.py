@@ -1,0 +1,153 @@
+"""The audit: on validation epochs, accuracy on test and what an attacker can tell from the losses of forget and unseen."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from gli import metrics
+from gli.data.loading import EVALUATION_SETS
+from gli.progress import console
+
+Row = dict[str, float]
+
+
+class ForgettingAudit(L.Callback):
+    """Logs accuracy, MIA, JSD, forgetting and final score and utility drop after every validation epoch.
+
+    How often is the trainer's ``val_check_interval``. Losses are gathered from all processes, each image once. When the
+    losses are no longer finite (unbounded ascent gets there) the run is stopped, and the last good checkpoint stays.
+
+    Attributes:
+        rows: Every audit so far: ``iteration`` and the logged scores, the original's at iteration 0 first.
+        losses: The last audit's losses of each evaluation set, in the order of the table.
+        seconds: Time spent in training steps, audits not counted.
+        finite: Whether the last audit's losses were finite.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.losses: dict[str, npt.NDArray[np.float64]] = {}
+        self.seconds = 0.0
+        self.finite = True
+        self._started = 0.0
+        self._names: list[str] = []
+        self._gathered: dict[str, metrics.PerImage] = {}
+
+    @staticmethod
+    def of(trainer: L.Trainer) -> ForgettingAudit | None:
+        """The audit of a trainer, or None where it has none."""
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        return next((callback for callback in callbacks if isinstance(callback, ForgettingAudit)), None)
+
+    # -- gathering -------------------------------------------------------------------------------------------------
+
+    def _start(self, device: torch.device) -> None:
+        self._gathered = {name: metrics.PerImage().to(device) for name in EVALUATION_SETS}
+
+    def _add(self, outputs: Any, dataloader_idx: int) -> None:
+        values = {key: value for key, value in outputs.items() if key != "index"}
+        self._names = list(values)
+        self._gathered[EVALUATION_SETS[dataloader_idx]].update(
+            outputs["index"], torch.stack([value.float() for value in values.values()], dim=1)
+        )
+
+    def _finish(self, trainer: L.Trainer, method: L.LightningModule, prefix: str) -> None:
+        values: dict[str, Tensor] = {name: gathered.compute() for name, gathered in self._gathered.items()}
+        column = self._names.index("loss")
+        self.losses = {name: value[:, column].double().cpu().numpy() for name, value in values.items()}
+        self.finite = all(np.isfinite(losses).all() for losses in self.losses.values())
+        test = values["test"].double().mean(dim=0).tolist()
+        row: Row = {name: test[place] for place, name in enumerate(self._names) if name != "loss"}
+        row |= metrics.summary(row["accuracy"], self.losses["forget"], self.losses["unseen"])
+        row |= {f"loss_{name}": float(losses.mean()) for name, losses in self.losses.items()}
+        iteration = trainer.fit_loop.epoch_loop._batches_that_stepped
+        baseline = row if iteration == 0 else next((row for row in self.rows if row["iteration"] == 0), None)
+        if baseline is not None and getattr(method, "needs_original", True):
+            row["utility_drop"] = baseline["accuracy"] - row["accuracy"]
+        method.log_dict({f"{prefix}/{name}": value for name, value in row.items()})
+        if prefix == "val":
+            self.rows = [*(old for old in self.rows if old["iteration"] != iteration), {"iteration": iteration, **row}]
+        if not self.finite:
+            trainer.should_stop = True
+            self._say_why(iteration, method)
+
+    @rank_zero_only
+    def _say_why(self, iteration: int, method: L.LightningModule) -> None:
+        console.print(
+            f"[bold]Stopped at iteration {iteration}:[/bold] the losses of {type(method).__name__} are no longer finite. The "
+            "last good checkpoint is kept. A smaller --model.lr, or fewer iterations (--trainer.max_steps), avoids this."
+        )
+
+    # -- Lightning's hooks -----------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin gathering."""
+        self._start(pl_module.device)
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Gather a batch."""
+        self._add(outputs, dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compute and log under ``val/``."""
+        self._finish(trainer, pl_module, "val")
+
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin gathering."""
+        self._start(pl_module.device)
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Gather a batch."""
+        self._add(outputs, dataloader_idx)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compute and log under ``test/``."""
+        self._finish(trainer, pl_module, "test")
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop the clock."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        self.seconds += time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far travel with the checkpoint, so that a resumed run still knows its original."""
+        return {"rows": self.rows, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where the checkpoint left off."""
+        self.rows, self.seconds = list(state_dict["rows"]), float(state_dict["seconds"])
+
+    # -- what came out ---------------------------------------------------------------------------------------------
+
+    @property
+    def original(self) -> Row | None:
+        """The audit of iteration 0."""
+        return next((row for row in self.rows if row["iteration"] == 0), None)
+
+    @property
+    def best(self) -> Row | None:
+        """The audit with the best final score after iteration 0; None where nothing was trained or all broke down."""
+        trained = [row for row in self.rows if row["iteration"] > 0 and not math.isnan(row["final_score"])]
+        return max(trained, key=lambda row: row["final_score"], default=None)

@@ -1,0 +1,11 @@
+"""Face benchmarks as LightningDataModules with identity-aware splits."""
+
+from gli.data.augment import Augmentation
+from gli.data.datamodule import FaceDataModule
+from gli.data.loading import Batch
+from gli.data.mucac import MUCAC
+from gli.data.mufac import MUFAC
+from gli.data.synthetic import SyntheticFaces
+from gli.data.table import FaceTable
+
+__all__ = ["MUCAC", "MUFAC", "Augmentation", "Batch", "FaceDataModule", "FaceTable", "SyntheticFaces"]

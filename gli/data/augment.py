@@ -1,0 +1,97 @@
+"""Train augmentation on whole batches, on the device; the random numbers travel with the batch.
+
+The published recipe: horizontal flip, random affine (no rotation, shear, scale), colour jitter. The operations follow
+torchvision's (nearest neighbour and black corners in the affine map; blending in the jitter), with two differences that
+make them batchable: the order of the three colour operations is drawn once per batch, and all of it is one pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+#: Random numbers per image: flip, shear, scale, brightness, contrast, saturation, order of the colour operations.
+DRAWS = 7
+_GREY = (0.2989, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strength of the train augmentation; the defaults are the published benchmark's.
+
+    Attributes:
+        flip: Probability of a horizontal flip.
+        shear: Largest horizontal shear in degrees, either way.
+        scale: Smallest and largest scale.
+        jitter: Brightness, contrast and saturation are each multiplied by 1 - jitter ... 1 + jitter.
+    """
+
+    flip: float = 0.5
+    shear: float = 10.0
+    scale: tuple[float, float] = (0.8, 1.2)
+    jitter: float = 0.2
+
+    def draw(self, generator: np.random.Generator, count: int) -> npt.NDArray[np.float32]:
+        """The random numbers of a batch, uniform in [0, 1), shape ``(count, DRAWS)``; the order is one for the batch."""
+        draws = generator.random((count, DRAWS), dtype=np.float32)
+        draws[:, -1] = draws[0, -1]
+        return draws
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment images in [0, 1] of shape ``(batch, 3, height, width)`` by what was drawn for each."""
+        flip, shear, scale, brightness, contrast, saturation, order = draws.to(images).unbind(dim=1)
+        if self.flip or self.shear or self.scale != (1, 1):
+            low, high = self.scale
+            images = affine(
+                images,
+                flip=flip < self.flip,
+                shear=torch.deg2rad((2 * shear - 1) * self.shear),
+                scale=low + (high - low) * scale,
+            )
+        if self.jitter:
+            factors = [1 + self.jitter * (2 * draw - 1) for draw in (brightness, contrast, saturation)]
+            orders = list(permutations(range(3)))
+            for which in orders[min(int(order[0] * len(orders)), len(orders) - 1)]:
+                images = (adjust_brightness, adjust_contrast, adjust_saturation)[which](images, factors[which])
+        return images
+
+
+def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor:
+    """Flip, then shear horizontally by an angle in radians and scale about the centre; nearest pixel, black outside."""
+    zeros = torch.zeros_like(scale)
+    mirror = torch.where(flip, -1.0, 1.0).to(scale)
+    # The map from output to input coordinates: the inverse of scale * [[1, -tan(shear)], [0, 1]], then the flip.
+    first = torch.stack([mirror / scale, mirror * torch.tan(shear) / scale, zeros], dim=1)
+    second = torch.stack([zeros, 1 / scale, zeros], dim=1)
+    grid = functional.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+
+
+def _blend(images: Tensor, others: Tensor | float, factor: Tensor) -> Tensor:
+    factor = factor[:, None, None, None]
+    return (factor * images + (1 - factor) * others).clamp(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    return torch.einsum("bchw,c->bhw", images, images.new_tensor(_GREY))[:, None]
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with black."""
+    return _blend(images, 0.0, factor)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the mean of the grey image."""
+    return _blend(images, _grey(images).mean(dim=(1, 2, 3), keepdim=True), factor)
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the grey image."""
+    return _blend(images, _grey(images), factor)

@@ -1,0 +1,105 @@
+"""Reading text tables and writing files so that they are whole or not there."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gli.errors import DataError, did_you_mean
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path aside to write to; on success it takes the place of ``path`` in one step, else it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        with suppress(FileNotFoundError):
+            aside.unlink()
+
+
+def require_folder(folder: Path, what: str, hint: str) -> Path:
+    """The folder itself.
+
+    Raises:
+        DataError: If it is not there; the message names it, what was expected in it, and ``hint``.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. {what} is looked for here. {hint}")
+    return folder
+
+
+def read_text(path: Path) -> str:
+    """The file's text.
+
+    Raises:
+        DataError: If it is absent or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path and the folder it is in.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+
+
+def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header line.
+
+    Args:
+        path: The file.
+        required: Columns that must be there.
+        exact: Whether no other column may be there.
+
+    Raises:
+        DataError: If the file is absent, empty, lacks a column, has one too many, or a row is of another length.
+    """
+    try:
+        lines = list(csv.reader(read_text(path).splitlines(), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: is not a CSV file ({error}). Fields with commas or quotes need quoting.") from error
+    header = [name.strip() for name in lines[0]] if lines else []
+    if len(set(header)) != len(header):
+        raise DataError(f"{path}, line 1: a column name stands there twice: {', '.join(header)}. Name each once.")
+    for name in required:
+        if name not in header:
+            raise DataError(
+                f"{path}, line 1: the column {name!r} is missing.{did_you_mean(name, header)} "
+                f"Found {', '.join(header) or 'nothing'}; wanted {', '.join(required)}."
+            )
+    extra = [name for name in header if name not in required]
+    if exact and extra:
+        raise DataError(
+            f"{path}, line 1: unexpected column {extra[0]!r}. Take it out: this file has exactly the columns "
+            f"{', '.join(required)}."
+        )
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        if len(line) != len(header):
+            raise DataError(f"{path}, line {number}: {len(line)} fields, but the header has {len(header)}.")
+        rows.append(dict(zip(header, (value.strip() for value in line), strict=True)))
+    if not rows:
+        raise DataError(f"{path}: holds no rows below its header.")
+    return rows
+
+
+def inside(root: Path, name: str, where: str) -> str:
+    """The name of a file below ``root``, as given.
+
+    Raises:
+        DataError: If the name is absolute or leads out of ``root``, by ``..`` or by a link; ``where`` says which line.
+    """
+    if not name or "\0" in name:
+        raise DataError(f"{where}: an image name is empty or holds a NUL character.")
+    home = os.path.realpath(root)
+    if os.path.isabs(name) or not os.path.realpath(os.path.join(home, name)).startswith(home + os.sep):
+        raise DataError(f"{where}: {name!r} leads out of {root}. Image names are relative to that folder and stay in it.")
+    return name

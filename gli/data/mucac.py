@@ -1,0 +1,143 @@
+"""MUCAC: 30,000 CelebA-HQ faces with three yes/no labels and identities.
+
+On disk, as published (the text files may also lie in ``CelebAMask-HQ/``, or images and text files side by side in
+``root``)::
+
+    root/
+      CelebA-HQ-identity.txt      # <n>.jpg <identity number>
+      CelebA-HQ-attribute.txt     # the count; the 40 names; then <n>.jpg and 40 values of 1 or -1
+      CelebAMask-HQ/CelebA-HQ-img/<n>.jpg
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gli.data.augment import Augmentation
+from gli.data.datamodule import FaceDataModule, Split
+from gli.data.faces import Faces, ImageFiles
+from gli.data.files import inside, read_text, require_folder
+from gli.errors import DataError, did_you_mean
+from gli.recipe import Recipe
+from gli.tasks import MultiLabel
+
+LABELS = {"male": "Male", "smiling": "Smiling", "young": "Young"}
+IDENTITY_FILE, ATTRIBUTE_FILE = "CelebA-HQ-identity.txt", "CelebA-HQ-attribute.txt"
+TEXT_FOLDERS = (".", "CelebAMask-HQ")
+IMAGE_FOLDERS = ("CelebAMask-HQ/CelebA-HQ-img", "CelebA-HQ-img", ".")
+HINT = (
+    "CelebAMask-HQ is published at https://github.com/switchablenorms/CelebAMask-HQ, the identities with MUCAC at "
+    "https://github.com/ndb796/MachineUnlearning; unpack both and point --data.root to the folder."
+)
+
+
+class MUCAC(FaceDataModule):
+    """Attributes of CelebA-HQ (Choi and Na, 2023), the paper's multi-label benchmark, or one attribute of it.
+
+    Args:
+        root: Folder with the two text files and the images.
+        split: ``published`` or ``identity``.
+        task: ``all`` for male, smiling and young together, or one of them.
+        forget_from: Smallest identity number to be forgotten in the published split; retain is 190 to one below it. The
+            GLI paper's code has 1970, the benchmark's 1250.
+        **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
+    """
+
+    label = "mucac"
+
+    def __init__(
+        self,
+        root: str = "data/mucac",
+        split: Split = "published",
+        task: Literal["all", "male", "smiling", "young"] = "all",
+        forget_from: int = 1970,
+        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
+        recipe: Recipe | None = Recipe(momentum=0.0, epochs=8, retrained_epochs=7),  # noqa: B008 - frozen
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(split=split, augmentation=augmentation, recipe=recipe, **kwargs)
+        self.root, self.labels, self.forget_from = Path(root), task, forget_from
+
+    def table(self) -> Faces:
+        """Read the two text files.
+
+        Raises:
+            DataError: If a folder or file is absent, an attribute is not 1 or -1, or an image has no identity.
+        """
+        require_folder(self.root, "MUCAC", HINT)
+        identities = self._identities()
+        names, attributes = self._attributes()
+        folder = self._image_folder(next(iter(attributes)))
+        table = self._find(IDENTITY_FILE)
+        for name in attributes:
+            if name not in identities:
+                raise DataError(f"{table}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'.")
+        wanted = list(LABELS) if self.labels == "all" else [self.labels]
+        columns = [names.index(LABELS[label]) for label in wanted]
+        numbers = np.array([identities[name] for name in attributes])
+        bounds = {"test": (0, 190), "retain": (190, self.forget_from), "forget": (self.forget_from, 4855)}
+        published = {split: np.flatnonzero((low <= numbers) & (numbers < high)) for split, (low, high) in bounds.items()}
+        return Faces(
+            images=ImageFiles(self.root, [f"{folder}/{name}" for name in attributes]),
+            labels=(np.array([[row[column] for column in columns] for row in attributes.values()]) > 0).astype(np.int64),
+            identities=numbers.astype(str),
+            task=MultiLabel(tuple(wanted)),
+            published={**published, "unseen": np.flatnonzero(numbers >= 4855)},
+        )
+
+    def _find(self, name: str) -> Path:
+        places = [self.root / folder / name for folder in TEXT_FOLDERS]
+        for place in places:
+            if place.is_file():
+                return place
+        raise DataError(f"{places[0]}: no such file (nor {places[1]}). {HINT}")
+
+    def _image_folder(self, first: str) -> str:
+        for folder in IMAGE_FOLDERS:
+            if (self.root / folder / first).is_file():
+                return folder
+        for folder in IMAGE_FOLDERS[:-1]:
+            if (self.root / folder).is_dir():
+                return folder  # The folder is there but not this image: the check of all files will name it.
+        raise DataError(f"{self.root / IMAGE_FOLDERS[0]}: no images found here (nor side by side in {self.root}). {HINT}")
+
+    def _identities(self) -> dict[str, int]:
+        path = self._find(IDENTITY_FILE)
+        found: dict[str, int] = {}
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
+            fields = line.split()
+            if not fields:
+                continue
+            if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
+                raise DataError(f"{path}, line {number}: expected '<n>.jpg <identity number>', found {line.strip()[:60]!r}.")
+            found[fields[0]] = int(fields[1])
+        return found
+
+    def _attributes(self) -> tuple[list[str], dict[str, list[int]]]:
+        path = self._find(ATTRIBUTE_FILE)
+        lines = read_text(path).splitlines()
+        names = lines[1].split() if len(lines) > 1 else []
+        for wanted in LABELS.values():
+            if wanted not in names:
+                raise DataError(
+                    f"{path}, line 2: the attribute {wanted!r} is missing.{did_you_mean(wanted, names)} "
+                    "Line 1 is the count, line 2 the 40 attribute names."
+                )
+        found: dict[str, list[int]] = {}
+        for number, line in enumerate(lines[2:], start=3):
+            fields = line.split()
+            if not fields:
+                continue
+            where = f"{path}, line {number}"
+            if len(fields) != len(names) + 1:
+                raise DataError(f"{where}: {len(fields) - 1} values, but line 2 names {len(names)} attributes.")
+            for name, value in zip(names, fields[1:], strict=True):
+                if value not in ("1", "-1"):
+                    raise DataError(f"{where}: {name} is {value!r}; an attribute is 1 or -1.")
+            found[inside(self.root, fields[0], where)] = [int(value) for value in fields[1:]]
+        if not found:
+            raise DataError(f"{path}: lists no images below its two header lines.")
+        return names, found

@@ -1,0 +1,97 @@
+"""MUFAC: 13,068 faces of Korean families in eight age classes.
+
+On disk, as published::
+
+    root/
+      custom_train_dataset.csv  custom_val_dataset.csv  custom_test_dataset.csv
+      train_images/  val_images/  test_images/          # .jpg and .JPG, 128 x 128
+
+with the columns ``family_id,person_id,age_class,image_path``. The file called *val* is the benchmark's **test** set, the
+one called *test* its **unseen** set, and the first 1,500 rows of *train* are its **forget** set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gli.data.augment import Augmentation
+from gli.data.datamodule import FaceDataModule, Split
+from gli.data.faces import Faces, ImageFiles
+from gli.data.files import inside, read_csv, require_folder
+from gli.errors import DataError
+from gli.recipe import Recipe
+from gli.tasks import MultiClass
+
+AGE_CLASSES = ("0-6", "7-12", "13-19", "20-30", "31-45", "46-55", "56-66", "67-80")
+AGE_LETTERS = "abcdefgh"
+COLUMNS = ("family_id", "person_id", "age_class", "image_path")
+FORGET_ROWS = 1500
+HINT = "MUFAC is published at https://github.com/ndb796/MachineUnlearning; unpack it and point --data.root to it."
+
+
+class MUFAC(FaceDataModule):
+    """Age classes of Korean families (Choi and Na, 2023), the paper's multi-class benchmark.
+
+    People are named ``<family>/<person>``, such as ``F0046/D``; ``forget_identities`` also takes whole families. The
+    published split cuts through person F0046/D and has identical files in several sets; ``split="identity"`` treats
+    families that share a file as one group and never cuts it.
+
+    Args:
+        root: Folder with the three CSV files and the three image folders.
+        split: ``published`` or ``identity``.
+        **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
+    """
+
+    label = "mufac"
+
+    def __init__(
+        self,
+        root: str = "data/mufac",
+        split: Split = "published",
+        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
+        recipe: Recipe | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(split=split, augmentation=augmentation, recipe=recipe, **kwargs)
+        self.root = Path(root)
+
+    def table(self) -> Faces:
+        """Read the three CSV files.
+
+        Raises:
+            DataError: If a folder, file or column is absent, or an age class is unknown.
+        """
+        require_folder(self.root, "MUFAC", HINT)
+        rows: list[dict[str, str]] = []
+        paths: list[str] = []
+        ends = [0]
+        for part in ("train", "val", "test"):
+            folder = f"{part}_images"
+            require_folder(self.root / folder, f"MUFAC's {part} images", HINT)
+            table = self.root / f"custom_{part}_dataset.csv"
+            found = read_csv(table, COLUMNS, exact=True)
+            for line, row in enumerate(found, start=2):
+                if row["age_class"] not in AGE_LETTERS or len(row["age_class"]) != 1:
+                    raise DataError(
+                        f"{table}, line {line}: unknown age class {row['age_class']!r}; it is one of the letters a to h."
+                    )
+                paths.append(f"{folder}/{inside(self.root / folder, row['image_path'], f'{table}, line {line}')}")
+            rows += found
+            ends.append(len(rows))
+        forget = min(FORGET_ROWS, ends[1])
+        return Faces(
+            images=ImageFiles(self.root, paths),
+            labels=np.array([AGE_LETTERS.index(row["age_class"]) for row in rows], dtype=np.int64),
+            identities=np.array([f"{row['family_id']}/{row['person_id']}" for row in rows]),
+            households=np.array([row["family_id"] for row in rows]),
+            task=MultiClass(AGE_CLASSES),
+            published={
+                "forget": np.arange(forget),
+                "retain": np.arange(forget, ends[1]),
+                "test": np.arange(ends[1], ends[2]),
+                "unseen": np.arange(ends[2], ends[3]),
+            },
+        )

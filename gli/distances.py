@@ -1,0 +1,40 @@
+"""Distances d between two batches of features, as used in the perturbation loss (paper, section 4.3.2 and Eq. 5).
+
+Each takes two tensors of shape ``(batch, features)`` and returns a scalar: the mean over the batch of a distance per
+pair, so that its weight against the class loss (also a mean over the batch) does not depend on the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+DistanceName = Literal["l1", "l2", "mse", "cosine"]
+
+
+def l1(features: Tensor, others: Tensor) -> Tensor:
+    """L1 norm of the difference, mean over the batch."""
+    return (features - others).abs().sum(dim=1).mean()
+
+
+def l2(features: Tensor, others: Tensor) -> Tensor:
+    """L2 norm of the difference, mean over the batch: the paper's choice (section 4.3.2)."""
+    return torch.linalg.vector_norm(features - others, dim=1).mean()
+
+
+def mse(features: Tensor, others: Tensor) -> Tensor:
+    """Mean squared error over batch and features: the released code's choice."""
+    return functional.mse_loss(features, others)
+
+
+def cosine(features: Tensor, others: Tensor) -> Tensor:
+    """One minus the cosine similarity, mean over the batch; between 0 and 2."""
+    return 1 - functional.cosine_similarity(features, others, dim=1).mean()
+
+
+DISTANCES: dict[DistanceName, Distance] = {"l1": l1, "l2": l2, "mse": mse, "cosine": cosine}

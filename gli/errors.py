@@ -1,0 +1,28 @@
+"""Mistakes that a user can mend. The command prints them as one message and exits with 2, without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GLIError(Exception):
+    """Base of all errors whose message says what is wrong and what to do next."""
+
+
+class DataError(GLIError):
+    """Something on disk (a folder, a table, an image) is not what its format says."""
+
+
+class SettingError(GLIError):
+    """A setting has a value that cannot be used with the others."""
+
+
+class CheckpointError(GLIError):
+    """A checkpoint cannot be loaded: unsafe, damaged, or of another architecture or task."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint such as `` Did you mean 'lr'?``, or an empty string when nothing known comes near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""

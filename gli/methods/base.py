@@ -1,0 +1,205 @@
+"""What all unlearning methods share: the model, the optimiser, stepping, evaluation and saving.
+
+A method is one subclass with one function, :meth:`Method.unlearn`, of a retain and a forget batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, cast
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from gli.data.loading import Batch, Pass
+from gli.errors import SettingError
+from gli.models import build_classifier, load_weights
+from gli.recipe import Recipe
+from gli.tasks import Task
+
+Scalars = dict[str, Tensor | float]
+
+
+class Method(L.LightningModule, ABC):
+    """Base of all methods: starts from the original model and changes it by manual optimisation.
+
+    A new method is a subclass that implements :meth:`unlearn`::
+
+        class NegGrad(Method):
+            passes = ({"forget": "forget"},)
+
+            def unlearn(self, retain, forget):
+                self.descend(-self.loss(forget))
+
+    Args:
+        original: Checkpoint of the original model: one of ours, or a plain torchvision state dict. None for the one
+            trained from the same data, backbone, recipe and seed, which the command finds or trains.
+        lr: Learning rate of SGD.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        backbone: Name of the network, see :func:`~gli.models.build_classifier`.
+        pretrained: Whether the original (and the retrained) model start from ImageNet weights.
+        normalize: Normalise images by ImageNet's statistics inside the network.
+        batch_norm: Mode in which batches pass through the network: ``train``, ``eval``, or ``train_first`` (train for the
+            first batch, eval from then on, as GLI's released code does).
+    """
+
+    automatic_optimization = False
+
+    #: The passes of an epoch: which set plays which part of a batch. By default one pass over retain, with forget
+    #: cycled alongside. A part that no pass names is None in :meth:`unlearn`.
+    passes: Sequence[Pass] = ({"retain": "retain", "forget": "forget"},)
+    #: Epochs where the trainer is not told otherwise.
+    epochs: int = 1
+    #: Whether the method starts from the original model (all but the original and the retrained model do).
+    needs_original: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        original: str | None = None,
+        lr: float = 0.001,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        backbone: str = "resnet18",
+        pretrained: bool = False,
+        normalize: bool = False,
+        batch_norm: Literal["train", "eval", "train_first"] = "train",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.original, self.lr, self.momentum, self.weight_decay = original, lr, momentum, weight_decay
+        self.backbone, self.pretrained, self.normalize = backbone, pretrained, normalize
+        self.batch_norm = batch_norm
+        self.model: nn.Module = nn.Identity()
+        self.iteration = 0
+        self._task: Task | None = None
+        # In a tuple, so that the frozen copy is no submodule: not saved, not trained, not synchronised.
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The method's name in tables and figures."""
+        return type(self).__name__
+
+    # -- what a method implements and calls ------------------------------------------------------------------------
+
+    @abstractmethod
+    def unlearn(self, retain: Batch, forget: Batch) -> Scalars | None:
+        """One iteration: one or more optimiser steps from one batch of each part.
+
+        Args:
+            retain: Images to be remembered, in [0, 1]; None in a pass that does not name it.
+            forget: Images to be forgotten; likewise.
+
+        Returns:
+            Values to log under ``train/``, or None.
+        """
+
+    @property
+    def task(self) -> Task:
+        """Multi-class or multi-label, from the data."""
+        assert self._task is not None, "the task is known once the trainer has set the method up"
+        return self._task
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The task's loss of the model on a batch, a scalar."""
+        return self.task.loss(self.model(batch.images), batch.labels)
+
+    def descend(self, loss: Tensor) -> None:
+        """One optimiser step down the gradient of a scalar."""
+        optimizer = cast(torch.optim.Optimizer, self.optimizers())
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        self.log("train/loss", loss.detach())
+
+    def original_model(self) -> nn.Module:
+        """A frozen copy of the original model in eval mode, on this device; made by :meth:`keep_original`."""
+        if not self._frozen:
+            raise RuntimeError("call keep_original() in prepare() to have the original model at hand")
+        return self._frozen[0].to(self.device)
+
+    def keep_original(self) -> None:
+        """Keep a frozen copy of the original model; call in :meth:`prepare`."""
+        self._frozen = (copy.deepcopy(self.model).eval().requires_grad_(False),)
+
+    def prepare(self) -> None:
+        """Called once the model holds the original's weights, before the optimiser is made; changes it if need be."""
+
+    @property
+    def total_iterations(self) -> int:
+        """Iterations of the whole run, as far as its limits say."""
+        return max(1, int(self.trainer.estimated_stepping_batches))
+
+    # -- Lightning's hooks -----------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Build the network for the data's task and load the original model's weights into it."""
+        if self._task is not None:
+            return
+        data = cast(Any, self.trainer).datamodule
+        self._task = data.task
+        fresh = self.pretrained and not self.needs_original
+        self.model = build_classifier(self.backbone, self.task.num_outputs, pretrained=fresh, normalize=self.normalize)
+        if self.needs_original:
+            if self.original is None:
+                raise SettingError(
+                    f"{self.name} needs an original model: give --model.original FILE, or call "
+                    "gli.originals.find_or_train(method, data) before trainer.fit."
+                )
+            load_weights(cast(Any, self.model), self.original, self.backbone)
+        self.prepare()
+
+    def default_epochs(self, recipe: Recipe) -> int:
+        """Epochs of a run that sets none."""
+        return self.epochs
+
+    def configure_optimizers(self) -> Any:
+        """SGD over the parameters of the model that are to be trained."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
+        """Set BatchNorm's mode, hand the batch to the method, log what it returns."""
+        self.iteration = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        train = self.batch_norm == "train" or (self.batch_norm == "train_first" and self.iteration == 0)
+        self.set_mode(train)
+        scalars = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
+        for name, value in (scalars or {}).items():
+            self.log(f"train/{name}", value)
+
+    def set_mode(self, train: bool) -> None:
+        """Train or eval mode for every part of the model whose parameters are being trained."""
+        self.model.train(train)
+
+    def on_train_epoch_end(self) -> None:
+        """Step the learning-rate schedule where there is one."""
+        scheduler = self.lr_schedulers()
+        if scheduler is not None:
+            cast(Any, scheduler).step()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images in [0, 1]."""
+        return self.model(images)
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Per image: its row number, its loss, and its scores; what is made of them is the audit's business."""
+        logits = self.model(batch.images)
+        scores = self.task.scores(logits, batch.labels)
+        return {"index": batch.index, "loss": self.task.losses(logits, batch.labels), **scores}
+
+    test_step = validation_step
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which classifier the checkpoint holds, so that it can be loaded without the method."""
+        checkpoint["classifier"] = {
+            "backbone": self.backbone,
+            "normalize": self.normalize,
+            "task": type(self.task).__name__,
+            "outputs": list(self.task.names),
+            "method": self.name,
+            "iteration": self.trainer.fit_loop.epoch_loop._batches_that_stepped,
+        }

@@ -1,0 +1,192 @@
+"""Backbones by name, with a linear head, and checkpoints read safely."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from gli.errors import CheckpointError, SettingError, did_you_mean
+
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "wide_resnet101_2", "efficientnet_b0")
+SLIM = "resnet18_slim"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """A backbone on images in [0, 1]; normalisation, where the backbone wants it, is its first layer.
+
+    Args:
+        backbone: Network from normalised images to logits.
+        normalize: Whether to normalise by ImageNet's mean and standard deviation.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, normalize: bool = False) -> None:
+        super().__init__()
+        self.backbone, self.normalize = backbone, normalize
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape ``(batch, outputs)`` of images of shape ``(batch, 3, height, width)``."""
+        return self.backbone((images - self.mean) / self.std if self.normalize else images)
+
+
+def build_classifier(
+    name: str, num_outputs: int, *, pretrained: bool = False, normalize: bool = False
+) -> Classifier:
+    """A fresh classifier with a linear head.
+
+    Args:
+        name: A torchvision ResNet, WideResNet or EfficientNet (see ``TORCHVISION``), ``resnet18_slim`` (half the
+            channels of ResNet-18), or any name that timm knows.
+        num_outputs: Number of logits.
+        pretrained: Start from ImageNet weights, downloaded on first use; the head is new.
+        normalize: Normalise by ImageNet's mean and standard deviation inside the network. The published models do not.
+
+    Raises:
+        SettingError: If nobody knows the name, or the weights cannot be had.
+    """
+    try:
+        backbone = _backbone(name, num_outputs, pretrained)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise SettingError(
+            f"The ImageNet weights of {name!r} cannot be downloaded ({error}). Check the network, or train from scratch "
+            "with --model.pretrained false."
+        ) from error
+    # Channels-last is the layout of the pixel cache and the faster one for convolutions on CPU and GPU alike.
+    return Classifier(backbone, normalize).to(memory_format=torch.channels_last)
+
+
+def _backbone(name: str, num_outputs: int, pretrained: bool) -> nn.Module:
+    if name in TORCHVISION:
+        network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
+        head = "fc" if hasattr(network, "fc") else "classifier.1"
+        parent, _, last = head.rpartition(".")
+        old = network.get_submodule(head)
+        network.get_submodule(parent).register_module(last, nn.Linear(old.in_features, num_outputs))
+        return network
+    if name == SLIM:
+        if pretrained:
+            raise SettingError(f"{SLIM!r} has no ImageNet weights. Use --model.backbone resnet18, or pretrained false.")
+        return timm.models.resnet.ResNet(
+            timm.models.resnet.BasicBlock,
+            [2, 2, 2, 2],
+            num_classes=num_outputs,
+            channels=(32, 64, 128, 256),
+            stem_width=32,
+        )
+    if not timm.is_model(name):
+        known = (*TORCHVISION, SLIM, *timm.list_models())
+        raise SettingError(
+            f"Unknown backbone {name!r}.{did_you_mean(name, known)} Known: {', '.join((*TORCHVISION, SLIM))}, and any of timm's."
+        )
+    return timm.create_model(name, pretrained=pretrained, num_classes=num_outputs)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint file: tensors and plain values only, no code.
+
+    Raises:
+        CheckpointError: If the file is absent, damaged, or holds pickled code (which is not run).
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds pickled code or objects, which could run anything, so it was not loaded. Ask its owner for a "
+            "plain state dict: torch.save(model.state_dict(), FILE)."
+        ) from error
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such checkpoint. Check the path.") from error
+    except Exception as error:  # torch raises many kinds for damaged files; none of them should reach a user bare.
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({error}). It may be damaged: copy it again.") from error
+    if not isinstance(found, Mapping) or not found:
+        raise CheckpointError(f"{path}: holds a {type(found).__name__}, not a state dict or a checkpoint of gli.")
+    return dict(found)
+
+
+def classifier_state(path: str | Path) -> dict[str, Tensor]:
+    """The backbone's state dict from a checkpoint of gli or a plain torchvision state dict.
+
+    Prefixes that wrappers leave behind (``model.``, ``backbone.``, ``module.``) and the benchmark's doubled head
+    (``fc.fc.weight``) are taken off.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint`, or if there are no weights inside.
+    """
+    found = read_checkpoint(path)
+    state = found.get("state_dict", found)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: holds no state dict (names and tensors) of a classifier.")
+    result = {}
+    for key, value in state.items():
+        for prefix in ("module.", "model.", "backbone."):
+            key = key.removeprefix(prefix)
+        result["fc." + key.removeprefix("fc.fc.") if key.startswith("fc.fc.") else key] = value
+    return result
+
+
+def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
+    """Load a checkpoint's weights into a classifier of the same architecture.
+
+    Args:
+        classifier: The classifier, changed in place.
+        path: A checkpoint of gli or a plain torchvision state dict.
+        name: Name of the classifier's backbone, for the messages.
+
+    Raises:
+        CheckpointError: If the file is unsafe or damaged, or of another architecture or number of outputs.
+    """
+    state, own = classifier_state(path), classifier.backbone.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or extra:
+        raise CheckpointError(
+            f"{path}: is of another architecture than --model.backbone {name}: it lacks {len(missing)} of its weights "
+            f"({', '.join(missing[:2])}{', ...' if len(missing) > 2 else ''}) and has {len(extra)} others "
+            f"({', '.join(extra[:2])}{', ...' if len(extra) > 2 else ''}). Name its architecture with --model.backbone."
+        )
+    for key, value in own.items():
+        if value.shape != state[key].shape:
+            outputs = key.startswith(("fc.", "classifier.", "head."))
+            what = f"has {state[key].shape[0]} outputs, but the data has {value.shape[0]} classes or labels"
+            raise CheckpointError(
+                f"{path}: {what if outputs else 'is of another width than --model.backbone ' + name} ({key} is "
+                f"{tuple(state[key].shape)} instead of {tuple(value.shape)}). Use data with the classes it was trained on, "
+                "or another checkpoint."
+            )
+    classifier.backbone.load_state_dict(state)
+
+
+def load_classifier(path: str | Path) -> Classifier:
+    """The classifier of a checkpoint that gli wrote, ready to use: in eval mode, on the CPU.
+
+    Example:
+        >>> model = load_classifier("lightning_logs/gli_synthetic/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
+        >>> logits = model(images)  # images in [0, 1], shape (batch, 3, height, width)  # doctest: +SKIP
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint of gli.
+    """
+    description = read_checkpoint(path).get("classifier")
+    if not isinstance(description, Mapping):
+        raise CheckpointError(
+            f"{path}: does not say which classifier it holds, so gli did not write it. Build the network yourself and "
+            "load its weights with gli.models.load_weights."
+        )
+    classifier = build_classifier(
+        description["backbone"], len(description["outputs"]), normalize=description["normalize"]
+    )
+    load_weights(classifier, path, description["backbone"])
+    return classifier.eval()

@@ -1,0 +1,128 @@
+"""The original model behind an unlearning run: found where an earlier run left it, else trained first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from filelock import FileLock
+
+from gli.callbacks import BestCheckpoint, ForgettingAudit
+from gli.data.datamodule import FaceDataModule
+from gli.data.faces import digest
+from gli.data.files import replacing
+from gli.methods.base import Method
+from gli.methods.supervised import Original
+from gli.progress import console
+from gli.recipe import Recipe
+from gli.runs import loggers
+
+LOGS = "lightning_logs"
+#: Part of the key: raised whenever training from the same settings gives another model.
+VERSION = 1
+AUDITS = 4
+
+
+def stored(logs: Path, data: FaceDataModule, method: Method, recipe: Recipe, seed: int, role: str = "original") -> Path:
+    """Where the original (or retrained) model of these settings lies, whether or not it is there yet.
+
+    The name holds a hash of the training images, their labels and preparation, the backbone, the recipe and the seed.
+    """
+    data.setup()
+    rows = "train" if role == "original" else "retain"
+    backbone = f"{method.backbone} {method.pretrained} {method.normalize}"
+    key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
+    return logs / "originals" / f"{role}_{data.label}-{key}.ckpt"
+
+
+def used_recipe(method: Original, data: FaceDataModule, epochs: int) -> Recipe:
+    """The recipe that a run really followed: the data's, with what the command line changed."""
+    changed: dict[str, Any] = {name: value for name, value in method.settings.items() if value is not None}
+    return replace(data.recipe, epochs=epochs, retrained_epochs=None, **changed)
+
+
+def keep(trainer: L.Trainer, method: Original, data: FaceDataModule, logs: Path, seed: int) -> Path:
+    """Put a model that was trained to its end where later runs find it; returns the path.
+
+    The file holds weights and plain values only. Call on one process.
+    """
+    recipe = used_recipe(method, data, trainer.current_epoch)
+    path = stored(logs, data, method, recipe, seed, type(method).__name__.lower())
+    audit = ForgettingAudit.of(trainer)
+    contents: dict[str, Any] = {
+        "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
+        "audit": audit.rows[-1] if audit and audit.rows else None,
+        "seconds": audit.seconds if audit else None,
+    }
+    method.on_save_checkpoint(contents)
+    with replacing(path) as aside:
+        torch.save(contents, aside)
+    return path
+
+
+def find_or_train(
+    method: Method,
+    data: FaceDataModule,
+    *,
+    seed: int = 0,
+    logs: str | Path = LOGS,
+    trainer_settings: Mapping[str, Any] | None = None,
+) -> str:
+    """Set ``method.original`` to the original model of this data, backbone, recipe and seed; train it if need be.
+
+    Training that was interrupted goes on from its last epoch. Processes that start at once train it once.
+
+    Args:
+        method: The unlearning method; nothing happens where it starts from no original or has one given.
+        data: The data module.
+        seed: Seed of the original's training.
+        logs: Folder of all runs.
+        trainer_settings: Settings of the trainer that the original's training shares (accelerator, precision, ...).
+
+    Returns:
+        Path of the original's checkpoint; empty where the method needs none.
+    """
+    if not method.needs_original:
+        return ""
+    if method.original is None:
+        # Only one epoch count is the original's; the retrained model's must not change its name.
+        recipe = replace(data.recipe, retrained_epochs=None)
+        path = stored(Path(logs), data, method, recipe, seed)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                if not path.exists():
+                    _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
+        method.original = str(path)
+    return method.original
+
+
+def _train(
+    method: Method, data: FaceDataModule, path: Path, seed: int, logs: Path, trainer_settings: dict[str, Any]
+) -> None:
+    console.print(
+        f"[bold]No original model for this data, backbone, recipe and seed yet[/bold]: training one first "
+        f"({data.recipe.epochs} epochs). Later runs will find it in {path.parent}."
+    )
+    L.seed_everything(seed, workers=True, verbose=False)
+    original = Original(backbone=method.backbone, pretrained=method.pretrained, normalize=method.normalize)
+    version = path.stem.rpartition("-")[2]
+    run = loggers(logs, f"original_{data.label}", version)
+    last = logs / f"original_{data.label}" / version / "checkpoints" / "last.ckpt"
+    trainer = L.Trainer(
+        logger=run,
+        callbacks=[ForgettingAudit(), BestCheckpoint(monitor=None)],
+        max_epochs=data.recipe.epochs,
+        check_val_every_n_epoch=max(1, data.recipe.epochs // AUDITS),
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        devices=1,
+        log_every_n_steps=10,
+        **trainer_settings,
+    )
+    trainer.fit(original, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    keep(trainer, original, data, logs, seed)

@@ -1,0 +1,74 @@
+"""The inner loop of GLI: move images by the sign of a gradient (paper, Algorithm 1, lines 7-28)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Put back, on leaving, every buffer that a forward pass in train mode moves (BatchNorm's running statistics)."""
+    training = [module for module in model.modules() if module.training]
+    buffers = [buffer for module in training for buffer in module.buffers(recurse=False)]
+    saved = [buffer.detach().clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, saved, strict=True):
+                buffer.copy_(value)
+
+
+def perturb(
+    model: nn.Module,
+    images: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    *,
+    steps: int,
+    step_size: float,
+    init_std: float = 0.0,
+    clip: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:
+    """Perturb images so that ``loss`` of the model's output falls, by sign-gradient steps.
+
+    With the perturbation eta started from N(0, init_std ** 2), ``steps`` times::
+
+        eta <- eta - step_size * sign(d loss(model(clip(images + eta))) / d eta)
+
+    The gradient is taken with respect to the perturbation alone, so that no parameter's gradient is computed. It passes
+    through the clipping: a pixel that was pushed out of range no longer moves.
+
+    Args:
+        model: Network whose output goes into ``loss``. Its parameters' ``.grad``, every submodule's train/eval mode and
+            BatchNorm's statistics are left as they were found.
+        images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
+        loss: Maps the model's output to a scalar to be minimised. Called once a step.
+        steps: Number of steps, T in the paper; 0 only adds the start noise.
+        step_size: Step in pixel values, alpha in the paper.
+        init_std: Standard deviation of the start noise: 0.01 in Algorithm 1, 0 in the released code.
+        clip: Lowest and highest pixel value.
+
+    Returns:
+        The clipped, detached images, of the shape and type of ``images``.
+
+    Raises:
+        ValueError: If ``steps`` or ``step_size`` is negative.
+
+    Source: paper, section 4.3 and Algorithm 1.
+    """
+    if steps < 0 or step_size < 0:
+        raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")
+    images = images.detach()
+    perturbation = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
+    # Enabled explicitly: evaluation loops call this under no_grad when they draw example perturbations.
+    with statistics_kept(model), torch.enable_grad():
+        for _ in range(steps):
+            perturbation.requires_grad_(True)
+            value = loss(model((images + perturbation).clamp(*clip)))
+            (gradient,) = torch.autograd.grad(value, perturbation)
+            perturbation = perturbation.detach() - step_size * gradient.sign()
+    return (images + perturbation).clamp(*clip).detach()

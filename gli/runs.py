@@ -1,0 +1,60 @@
+"""Where runs go: names, folders, loggers, and the table at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from rich.table import Table
+
+#: Rows of the closing table: log name, heading.
+SCORES = (
+    ("accuracy", "test accuracy"),
+    ("top2_accuracy", "top-2 accuracy"),
+    ("mia_accuracy", "MIA accuracy (0.5 is best)"),
+    ("forgetting_score", "forgetting score (lower is better)"),
+    ("jsd", "JSD (lower is better)"),
+    ("final_score", "final score (higher is better)"),
+    ("utility_drop", "utility drop"),
+)
+
+
+def snake_case(name: str) -> str:
+    """``FineTune`` -> ``fine_tune``, ``GLI`` -> ``gli``, as in the names of configurations and run folders."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def new_folder(parent: Path) -> str:
+    """Make the next ``version_<n>`` folder below ``parent``, never one that another run has just made; its name."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 0
+    while True:
+        try:
+            (parent / f"version_{number}").mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return f"version_{number}"
+
+
+def loggers(root: Path, name: str, version: str) -> list[Logger]:
+    """TensorBoard and CSV, both into ``root/name/version``."""
+    return [
+        TensorBoardLogger(root, name, version, default_hp_metric=False),
+        CSVLogger(root, name, version, flush_logs_every_n_steps=1),
+    ]
+
+
+def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
+    """A table of the published scores, one column per model."""
+    table = Table(title_justify="left")
+    table.add_column("")
+    for heading, _ in columns:
+        table.add_column(heading, justify="right")
+    labels = [name for name in columns[0][1] if name.startswith("accuracy_")]
+    for key, heading in (*SCORES[:1], *((label, label.replace("_", " ")) for label in labels), *SCORES[1:]):
+        if any(key in scores for _, scores in columns):
+            table.add_row(heading, *(f"{scores[key]:.4f}" if key in scores else "" for _, scores in columns))
+    return table
