@@ -29,7 +29,7 @@ DENSITY_POINTS = 1000
 def _losses(values: Losses, name: str) -> npt.NDArray[np.float64]:
     """A flat float64 array of per-image losses, checked."""
     if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu().double().numpy()
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} losses must be a 1-D array with at least one value, got shape {array.shape}")
@@ -110,7 +110,9 @@ def jensen_shannon_distance(forget_losses: Losses, unseen_losses: Losses) -> flo
     Source: paper, section 6.1, Eq. 8.
     """
     _, forget, unseen = loss_densities(forget_losses, unseen_losses)
-    return float(jensenshannon(forget, unseen))
+    distance = float(jensenshannon(forget, unseen))
+    # Of densities that are all but equal, rounding can make the divergence negative and its root NaN.
+    return 0.0 if math.isnan(distance) and np.isfinite([forget, unseen]).all() else distance
 
 
 def forgetting_score(mia_accuracy: float) -> float:
@@ -132,10 +134,24 @@ def _once_each(index: list[Tensor] | Tensor, values: list[Tensor] | Tensor) -> T
     return result
 
 
-class PerImage(Metric):
-    """Gathers values per image over batches and processes; an image that came twice (as a sampler pads) counts once."""
+class _Gathered(Metric):
+    """A metric of list states that also gathers right when a process saw no image of a set."""
 
     full_state_update = False
+
+    def _sync_dist(self, dist_sync_fn: Any = None, process_group: Any = None) -> None:
+        # torchmetrics puts an empty float vector in for a process without values, which then meets other types and
+        # shapes in the collective. These lists are short: gather them as they are.
+        for name in self._defaults:
+            parts: list[Any] = [None] * torch.distributed.get_world_size(process_group)
+            mine = [value.cpu() for value in getattr(self, name)]
+            torch.distributed.all_gather_object(parts, mine, group=process_group)
+            setattr(self, name, [value.to(self.device) for part in parts for value in part])
+
+
+class PerImage(_Gathered):
+    """Gathers values per image over batches and processes; an image that came twice (as a sampler pads) counts once."""
+
     index: list[Tensor]
     values: list[Tensor]
 
@@ -154,10 +170,9 @@ class PerImage(Metric):
         return _once_each(self.index, self.values)
 
 
-class _ForgetAgainstUnseen(Metric):
+class _ForgetAgainstUnseen(_Gathered):
     """Gathers the losses of the forget and the unseen set; subclasses say what is computed from them."""
 
-    full_state_update = False
     higher_is_better = False
 
     def __init__(self, **kwargs: Any) -> None:

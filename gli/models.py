@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,12 @@ class Classifier(nn.Module):
         return self.backbone((images - self.mean) / self.std if self.normalize else images)
 
 
-def build_classifier(
-    name: str, num_outputs: int, *, pretrained: bool = False, normalize: bool = False
-) -> Classifier:
+def build_classifier(name: str, num_outputs: int, *, pretrained: bool = False, normalize: bool = False) -> Classifier:
     """A fresh classifier with a linear head.
 
     Args:
         name: A torchvision ResNet, WideResNet or EfficientNet (see ``TORCHVISION``), ``resnet18_slim`` (half the
-            channels of ResNet-18), or any name that timm knows.
+            channels of ResNet-18 after the stem), or any name that timm knows.
         num_outputs: Number of logits.
         pretrained: Start from ImageNet weights, downloaded on first use; the head is new.
         normalize: Normalise by ImageNet's mean and standard deviation inside the network. The published models do not.
@@ -81,8 +80,8 @@ def _backbone(name: str, num_outputs: int, pretrained: bool) -> nn.Module:
         if pretrained:
             raise SettingError(f"{SLIM!r} has no ImageNet weights. Use --model.backbone resnet18, or pretrained false.")
         return timm.models.resnet.ResNet(
-            timm.models.resnet.BasicBlock,
-            [2, 2, 2, 2],
+            timm.models.resnet.BasicBlock,  # type: ignore[arg-type]
+            (2, 2, 2, 2),
             num_classes=num_outputs,
             channels=(32, 64, 128, 256),
             stem_width=32,
@@ -104,6 +103,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|weights_only", str(error)) or not _is_pickle(path):
+            raise CheckpointError(
+                f"Unknown backbone {name!r}.{did_you_mean(name, known)} Known: {', '.join((*TORCHVISION, SLIM))}, and any of "
+                "timm's."
+            ) from error
         raise CheckpointError(
             f"{path}: holds pickled code or objects, which could run anything, so it was not loaded. Ask its owner for a "
             "plain state dict: torch.save(model.state_dict(), FILE)."
@@ -111,10 +115,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint. Check the path.") from error
     except Exception as error:  # torch raises many kinds for damaged files; none of them should reach a user bare.
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({error}). It may be damaged: copy it again.") from error
+        raise CheckpointError(
+            f"{path}: cannot be read as a checkpoint ({error}). It may be damaged: copy it again."
+        ) from error
     if not isinstance(found, Mapping) or not found:
         raise CheckpointError(f"{path}: holds a {type(found).__name__}, not a state dict or a checkpoint of gli.")
     return dict(found)
+
+
+def _is_pickle(path: str | Path) -> bool:
+    """Whether a file begins like a pickle or a torch archive, rather than like text or zeros."""
+    with open(path, "rb") as file:
+        return file.read(4).startswith((b"PK", b"\x80"))
 
 
 def classifier_state(path: str | Path) -> dict[str, Tensor]:
@@ -128,7 +140,8 @@ def classifier_state(path: str | Path) -> dict[str, Tensor]:
     """
     found = read_checkpoint(path)
     state = found.get("state_dict", found)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no state dict (names and tensors) of a classifier.")
     result = {}
     for key, value in state.items():
@@ -160,7 +173,8 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
     for key, value in own.items():
         if value.shape != state[key].shape:
             outputs = key.startswith(("fc.", "classifier.", "head."))
-            what = f"has {state[key].shape[0]} outputs, but the data has {value.shape[0]} classes or labels"
+            found = state[key].shape[0] if state[key].ndim else "no"
+            what = f"has {found} outputs, but the data has {value.shape[0] if value.ndim else 1} classes or labels"
             raise CheckpointError(
                 f"{path}: {what if outputs else 'is of another width than --model.backbone ' + name} ({key} is "
                 f"{tuple(state[key].shape)} instead of {tuple(value.shape)}). Use data with the classes it was trained on, "
@@ -180,7 +194,7 @@ def load_classifier(path: str | Path) -> Classifier:
         CheckpointError: If the file is not a checkpoint of gli.
     """
     description = read_checkpoint(path).get("classifier")
-    if not isinstance(description, Mapping):
+    if not isinstance(description, Mapping) or not {"backbone", "outputs", "normalize"} <= description.keys():
         raise CheckpointError(
             f"{path}: does not say which classifier it holds, so gli did not write it. Build the network yourself and "
             "load its weights with gli.models.load_weights."

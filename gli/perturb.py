@@ -64,7 +64,6 @@ def perturb(
         raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")
     images = images.detach()
     perturbation = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
-    # Enabled explicitly: evaluation loops call this under no_grad when they draw example perturbations.
     with statistics_kept(model), torch.enable_grad():
         for _ in range(steps):
             perturbation.requires_grad_(True)

@@ -33,7 +33,11 @@ def utility_drop(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     iterations = [row["iteration"] for row in rows]
-    lines = (("accuracy", "test accuracy", BLUE), ("mia_accuracy", "MIA accuracy", RED), ("final_score", "final score", GREEN))
+    lines = (
+        ("accuracy", "test accuracy", BLUE),
+        ("mia_accuracy", "MIA accuracy", RED),
+        ("final_score", "final score", GREEN),
+    )
     for key, label, colour in lines:
         axes.plot(iterations, [row[key] for row in rows], color=colour, label=label, marker=".", markersize=4)
     if rows:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import lightning as L
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.table import Table
 
@@ -26,8 +27,13 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def new_folder(parent: Path) -> str:
-    """Make the next ``version_<n>`` folder below ``parent``, never one that another run has just made; its name."""
+def iterations_done(trainer: L.Trainer) -> int:
+    """Training batches that this run, and the run it resumes, have been through: the x axis of all logs."""
+    return trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
+
+def new_folder(parent: Path) -> int:
+    """Make the next ``version_<n>`` folder below ``parent``, never one that another run has just made; its number."""
     parent.mkdir(parents=True, exist_ok=True)
     number = 0
     while True:
@@ -36,10 +42,10 @@ def new_folder(parent: Path) -> str:
         except FileExistsError:
             number += 1
         else:
-            return f"version_{number}"
+            return number
 
 
-def loggers(root: Path, name: str, version: str) -> list[Logger]:
+def loggers(root: Path, name: str, version: int | str) -> list[Logger]:
     """TensorBoard and CSV, both into ``root/name/version``."""
     return [
         TensorBoardLogger(root, name, version, default_hp_metric=False),

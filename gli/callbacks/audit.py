@@ -10,12 +10,13 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
 from gli import metrics
 from gli.data.loading import EVALUATION_SETS
 from gli.progress import console
+from gli.runs import iterations_done
 
 Row = dict[str, float]
 
@@ -69,11 +70,11 @@ class ForgettingAudit(L.Callback):
         row: Row = {name: test[place] for place, name in enumerate(self._names) if name != "loss"}
         row |= metrics.summary(row["accuracy"], self.losses["forget"], self.losses["unseen"])
         row |= {f"loss_{name}": float(losses.mean()) for name, losses in self.losses.items()}
-        iteration = trainer.fit_loop.epoch_loop._batches_that_stepped
+        iteration = iterations_done(trainer)
         baseline = row if iteration == 0 else next((row for row in self.rows if row["iteration"] == 0), None)
         if baseline is not None and getattr(method, "needs_original", True):
             row["utility_drop"] = baseline["accuracy"] - row["accuracy"]
-        method.log_dict({f"{prefix}/{name}": value for name, value in row.items()})
+        method.log_dict({"step": float(iteration)} | {f"{prefix}/{name}": value for name, value in row.items()})
         if prefix == "val":
             self.rows = [*(old for old in self.rows if old["iteration"] != iteration), {"iteration": iteration, **row}]
         if not self.finite:
@@ -119,7 +120,9 @@ class ForgettingAudit(L.Callback):
         """Compute and log under ``test/``."""
         self._finish(trainer, pl_module, "test")
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Start the clock."""
         self._started = time.perf_counter()
 

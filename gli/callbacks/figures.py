@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from gli import plots
 from gli.callbacks.audit import ForgettingAudit
+from gli.runs import iterations_done
 
 
 class Figures(L.Callback):
@@ -85,6 +86,6 @@ class Figures(L.Callback):
         examples = getattr(pl_module, "examples", None)
         if examples is not None:
             before, after = (images.float().permute(0, 2, 3, 1).cpu().numpy() for images in examples)
-            iteration = pl_module.trainer.fit_loop.epoch_loop._batches_that_stepped
+            iteration = iterations_done(trainer)
             title = f"{type(pl_module).__name__}, iteration {iteration}"
             self._show(trainer, "perturbations", plots.perturbations(before, after, title), iteration)

@@ -26,12 +26,14 @@ class Augmentation:
     """Strength of the train augmentation; the defaults are the published benchmark's.
 
     Attributes:
+        enabled: Whether training images are augmented at all.
         flip: Probability of a horizontal flip.
         shear: Largest horizontal shear in degrees, either way.
         scale: Smallest and largest scale.
         jitter: Brightness, contrast and saturation are each multiplied by 1 - jitter ... 1 + jitter.
     """
 
+    enabled: bool = True
     flip: float = 0.5
     shear: float = 10.0
     scale: tuple[float, float] = (0.8, 1.2)
@@ -62,12 +64,17 @@ class Augmentation:
         return images
 
 
+NO_AUGMENTATION = Augmentation(enabled=False)
+
+
 def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor:
     """Flip, then shear horizontally by an angle in radians and scale about the centre; nearest pixel, black outside."""
     zeros = torch.zeros_like(scale)
     mirror = torch.where(flip, -1.0, 1.0).to(scale)
     # The map from output to input coordinates: the inverse of scale * [[1, -tan(shear)], [0, 1]], then the flip.
-    first = torch.stack([mirror / scale, mirror * torch.tan(shear) / scale, zeros], dim=1)
+    height, width = images.shape[-2:]
+    slant = torch.tan(shear) * height / width  # Both axes run from -1 to 1, whatever their lengths.
+    first = torch.stack([mirror / scale, mirror * slant / scale, zeros], dim=1)
     second = torch.stack([zeros, 1 / scale, zeros], dim=1)
     grid = functional.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from gli.data.faces import Images, digest
-from gli.data.files import replacing
-from gli.errors import DataError
+from gli.data.files import replacing, writable
 from gli.progress import progress
 
 #: Part of the key: raised whenever decoding or resizing changes its result.
@@ -92,14 +91,9 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
     distinct, firsts, slots = np.unique(digests, return_index=True, return_inverse=True)
     path = cache_dir / f"pixels-{size}-{digest(VERSION, size, distinct.tobytes())}.npy"
     if not path.exists():
-        try:
+        with writable(cache_dir, len(firsts) * size * size * 3 / 1e6):
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 if not path.exists():
                     _write(path, images, firsts, size)
-        except OSError as error:
-            raise DataError(
-                f"{cache_dir}: the pixel cache cannot be written ({error.strerror or error}). It needs "
-                f"{len(firsts) * size * size * 3 / 1e6:,.0f} MB; point --data.cache_dir to a folder with room."
-            ) from error
     return PixelCache(np.load(path, mmap_mode="r", allow_pickle=False), slots.ravel().astype(np.int64))

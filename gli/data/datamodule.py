@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,11 +11,11 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from gli.data import splits as splitting
-from gli.data.augment import Augmentation
+from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
 from gli.data.faces import Faces, Rows, digest
 from gli.data.files import read_text
@@ -50,7 +49,7 @@ class FaceDataModule(L.LightningDataModule):
         split_seed: Seed of the drawn split; not the seed of training.
         deduplicate: Keep repeated files inside a set once.
         cache_dir: Folder of the pixel cache.
-        augmentation: Augmentation of training batches; None for none.
+        augmentation: Augmentation of training batches.
         recipe: How the original and retrained models of this data set are trained.
     """
 
@@ -71,11 +70,15 @@ class FaceDataModule(L.LightningDataModule):
         split_seed: int = 0,
         deduplicate: bool = False,
         cache_dir: str = "data/cache",
-        augmentation: Augmentation | None = None,
-        recipe: Recipe | None = None,
+        augmentation: Augmentation = NO_AUGMENTATION,
+        recipe: Recipe = Recipe(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
-        for name, value in (("image_size", image_size), ("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+        for name, value in (
+            ("image_size", image_size),
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+        ):
             if value < 1:
                 raise SettingError(f"data.{name} is {value}; it must be at least 1.")
         self.split, self.image_size, self.batch_size = split, image_size, batch_size
@@ -83,7 +86,7 @@ class FaceDataModule(L.LightningDataModule):
         self.forget_identities, self.forget_share = forget_identities, forget_share
         self.test_share, self.unseen_share, self.split_seed = test_share, unseen_share, split_seed
         self.deduplicate, self.cache_dir = deduplicate, Path(cache_dir)
-        self.augmentation, self.recipe = augmentation, recipe or Recipe()
+        self.augmentation, self.recipe = augmentation, recipe
         self.splits: dict[str, Rows] = {}
         self._faces: Faces | None = None
         self._digests: npt.NDArray[np.bytes_] | None = None
@@ -146,6 +149,8 @@ class FaceDataModule(L.LightningDataModule):
         hints = {
             "forget": f"Name people in data.forget_identities or raise data.forget_share (now {self.forget_share:g}).",
             "retain": "Everything would be forgotten; keep some people, or train a new model instead.",
+            "test": f"Raise data.test_share (now {self.test_share:g}), or put more people in the table.",
+            "unseen": f"Raise data.unseen_share (now {self.unseen_share:g}), or put more people in the table.",
         }
         splitting.check_filled(splits, hints)
         crossing = splitting.check_disjoint(splits, self.identities, self.digests)
@@ -171,9 +176,10 @@ class FaceDataModule(L.LightningDataModule):
             train = np.union1d(splits["retain"], splits["forget"])
             outside = np.setdiff1d(forget, train)
             if len(outside):
+                where = f"the training images of split={self.split!r}"
                 raise SettingError(
-                    f"forget_identities names {self.identities[outside[0]]!r}, who is not (only) in the training images "
-                    f"of split={self.split!r}: what was not trained on cannot be forgotten. Take the name out."
+                    f"forget_identities names {self._named_with(outside[0])!r}, who is not (only) in {where}, or shares an "
+                    "identical file with somebody who is not: what was not trained on cannot be forgotten. Take the name out."
                 )
             splits |= {"retain": np.setdiff1d(train, forget), "forget": forget}
         return splits
@@ -183,9 +189,15 @@ class FaceDataModule(L.LightningDataModule):
         groups = splitting.identity_groups(self.faces.households, self.digests)
         train_share = 1 - self.test_share - self.unseen_share
         shares = {"unseen": self.unseen_share, "test": self.test_share, "forget": self.forget_share * train_share}
-        for name, share in (*shares.items(), ("train", train_share)):
+        given = {"test_share": self.test_share, "unseen_share": self.unseen_share, "forget_share": self.forget_share}
+        for name, share in given.items():
             if not 0 <= share < 1:
-                raise SettingError(f"The shares leave {share:.0%} of the images for {name}; they must lie in [0, 1).")
+                raise SettingError(f"data.{name} is {share:g}; it must lie in [0, 1).")
+        if train_share <= 0:
+            raise SettingError(
+                f"data.test_share {self.test_share:g} and data.unseen_share {self.unseen_share:g} leave no images for "
+                "training; lower them."
+            )
         if forget is None:
             return splitting.identity_split(groups, shares, "retain", self.split_seed)
         # The household of somebody to be forgotten was trained on; only the others can be test or unseen people.
@@ -198,13 +210,23 @@ class FaceDataModule(L.LightningDataModule):
         retain = np.setdiff1d(np.union1d(splits["retain"], np.flatnonzero(trained)), forget)
         return {**splits, "retain": retain, "forget": forget}
 
+    def _wanted(self) -> list[str]:
+        """The names in ``forget_identities``."""
+        wanted = self.forget_identities
+        return splitting.named(read_text(Path(wanted)).splitlines()) if isinstance(wanted, str) else list(wanted or [])
+
+    def _named_with(self, row: int) -> str:
+        """The name in ``forget_identities`` by which this row is to be forgotten: its person, household, or a sharer of files."""
+        groups = splitting.identity_groups(self.identities, self.digests)
+        for name in self._wanted():
+            rows = splitting.rows_of_identities([name], self.identities, self.faces.households)
+            if groups[row] in groups[rows]:
+                return name
+        return str(self.identities[row])
+
     def _rows_to_forget(self) -> Rows:
         """Rows of the people named, and of those who share a file with them: a copy left in retain would not be forgotten."""
-        wanted = self.forget_identities
-        if isinstance(wanted, str):
-            wanted = splitting.named(read_text(Path(wanted)).splitlines())
-        assert wanted is not None
-        named = splitting.rows_of_identities(wanted, self.identities, self.faces.households)
+        named = splitting.rows_of_identities(self._wanted(), self.identities, self.faces.households)
         groups = splitting.identity_groups(self.identities, self.digests)
         rows = np.flatnonzero(np.isin(groups, groups[named])).astype(np.int64)
         added = sorted(set(self.identities[rows]) - set(self.identities[named]))
@@ -222,10 +244,11 @@ class FaceDataModule(L.LightningDataModule):
     def fingerprint(self, name: str) -> str:
         """A hash of everything about this data that the training on set ``name`` depends on: content, not paths."""
         rows = self.rows(name)
-        order = np.argsort(self.digests[rows], kind="stable")
-        labels = np.ascontiguousarray(self.faces.labels[rows][order])
-        augmentation = repr(self.augmentation and asdict(self.augmentation))
-        sizes = f"{self.image_size} {self.batch_size} {augmentation} {self.task!r}"
+        labels = self.faces.labels[rows].reshape(len(rows), -1)
+        # By content first and label second: one group of identical files may carry different labels.
+        order = np.lexsort((*labels.T[::-1], self.digests[rows]))
+        labels = np.ascontiguousarray(labels[order])
+        sizes = f"{self.image_size} {self.batch_size} {self.augmentation!r} {self.task!r}"
         return digest(self.digests[rows][order].tobytes(), labels.tobytes(), sizes)
 
     def _processes(self) -> dict[str, int]:
@@ -262,7 +285,7 @@ class FaceDataModule(L.LightningDataModule):
     def to_float(self, batch: Batch) -> Batch:
         """Pixels in [0, 1], augmented where the loader drew random numbers for it."""
         images: Tensor = batch.images.float() / 255
-        if batch.draws is not None and self.augmentation is not None:
+        if batch.draws is not None:
             images = self.augmentation(images, batch.draws)
         return batch._replace(images=images, draws=None)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gli.data.files import replacing
+from gli.data.files import replacing, writable
 from gli.errors import DataError
 from gli.tasks import Task
 
@@ -83,11 +83,21 @@ class ImageFiles(Images):
         remembered = cache_dir / f"digests-{digest(str(self.root.resolve()), *states)}.npy"
         if remembered.exists():
             return np.load(remembered, allow_pickle=False)
-        found = [digest((self.root / path).read_bytes()) for path in self.paths]
+        found = [digest(self._bytes(path)) for path in self.paths]
         result = np.array(found, dtype=f"S{2 * DIGEST_BYTES}")
-        with replacing(remembered) as aside, aside.open("wb") as file:
+        with writable(cache_dir), replacing(remembered) as aside, aside.open("wb") as file:
             np.save(file, result, allow_pickle=False)
         return result
+
+    def _bytes(self, path: str) -> bytes:
+        try:
+            return (self.root / path).read_bytes()
+        except OSError as error:
+            raise DataError(
+            path = str(self.root / path)
+            why = f"cannot be read ({error.strerror})"
+            raise DataError(f"{path}: this image {why}. Put a file there, or take its row out of the table.") from error
+            ) from error
 
     def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
         """Decode one file, resize its shorter side to ``size`` and cut the middle square.
@@ -131,7 +141,7 @@ class Faces:
     labels: npt.NDArray[np.int64]
     identities: npt.NDArray[np.str_]
     task: Task
-    households: npt.NDArray[np.str_] = field(default=None)  # type: ignore[assignment]
+    households: npt.NDArray[np.str_] = None  # type: ignore[assignment]
     published: Mapping[str, Rows] | None = None
 
     def __post_init__(self) -> None:

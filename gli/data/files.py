@@ -24,6 +24,23 @@ def replacing(path: Path) -> Iterator[Path]:
             aside.unlink()
 
 
+@contextmanager
+def writable(cache_dir: Path, megabytes: float = 0) -> Iterator[None]:
+    """Say which folder it is when the cache cannot be written.
+
+    Raises:
+        DataError: In place of any ``OSError`` inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        room = f" It needs {megabytes:,.0f} MB." if megabytes else ""
+        raise DataError(
+            f"{cache_dir}: the pixel cache cannot be written ({error.strerror or error}).{room} Point --data.cache_dir to a "
+            "folder with room that you may write to."
+        ) from error
+
+
 def require_folder(folder: Path, what: str, hint: str) -> Path:
     """The folder itself.
 
@@ -44,12 +61,20 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path and the folder it is in.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}). Check the path and the folder it is in."
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
-def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> list[dict[str, str]]:
+class Row(dict[str, str]):
+    """A row of a CSV file by column name, and the line that it stands in."""
+
+    line: int
+
+
+def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> list[Row]:
     """The rows of a CSV file with a header line.
 
     Args:
@@ -85,7 +110,9 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
             continue
         if len(line) != len(header):
             raise DataError(f"{path}, line {number}: {len(line)} fields, but the header has {len(header)}.")
-        rows.append(dict(zip(header, (value.strip() for value in line), strict=True)))
+        row = Row(zip(header, (value.strip() for value in line), strict=True))
+        row.line = number
+        rows.append(row)
     if not rows:
         raise DataError(f"{path}: holds no rows below its header.")
     return rows
@@ -101,5 +128,7 @@ def inside(root: Path, name: str, where: str) -> str:
         raise DataError(f"{where}: an image name is empty or holds a NUL character.")
     home = os.path.realpath(root)
     if os.path.isabs(name) or not os.path.realpath(os.path.join(home, name)).startswith(home + os.sep):
-        raise DataError(f"{where}: {name!r} leads out of {root}. Image names are relative to that folder and stay in it.")
+        raise DataError(
+            f"{where}: {name!r} leads out of {root}. Image names are relative to that folder and stay in it."
+        )
     return name

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gli.data.augment import Augmentation
+from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache
 from gli.data.faces import Rows
+from gli.errors import SettingError
 
 #: One pass of an epoch: which set plays which part. The epoch is one pass over the set of the first part; the sets of
 #: the other parts are cycled alongside.
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]
     draws: Tensor | None = None
 
 
@@ -88,12 +89,19 @@ class EpochPlan:
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation = NO_AUGMENTATION,
     ) -> None:
         self.sets, self.passes, self.seed = dict(sets), list(passes), seed
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self.augmentation = augmentation
         self.epoch = 0
+        for one in self.passes:
+            if not self._count(one):
+                name = next(iter(one.values()))
+                raise SettingError(
+                    f"The {name} set has {len(self.sets[name])} images, too few for {world} processes. Use fewer "
+                    "(--trainer.devices), or more images."
+                )
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
@@ -122,7 +130,7 @@ class EpochPlan:
             for _ in range(count):
                 batch = {}
                 for part, stream in streams.items():
-                    drawn = self.augmentation and self.augmentation.draw(draws[part], size)[mine]
+                    drawn = self.augmentation.draw(draws[part], size)[mine] if self.augmentation.enabled else None
                     batch[part] = Take(next(stream)[mine], drawn)
                 yield batch
 
@@ -167,9 +175,8 @@ class BatchLoader:
             DataLoader(
                 self.dataset,
                 batch_size=None,
-                sampler=self.sampler,  # type: ignore[arg-type]
+                sampler=self.sampler,
                 num_workers=self.num_workers,
                 generator=torch.Generator(),
             )
         )
-

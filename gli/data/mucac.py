@@ -54,8 +54,8 @@ class MUCAC(FaceDataModule):
         split: Split = "published",
         task: Literal["all", "male", "smiling", "young"] = "all",
         forget_from: int = 1970,
-        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
-        recipe: Recipe | None = Recipe(momentum=0.0, epochs=8, retrained_epochs=7),  # noqa: B008 - frozen
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        recipe: Recipe = Recipe(momentum=0.0, epochs=8, retrained_epochs=7),  # noqa: B008 - frozen
         **kwargs: Any,
     ) -> None:
         super().__init__(split=split, augmentation=augmentation, recipe=recipe, **kwargs)
@@ -72,17 +72,25 @@ class MUCAC(FaceDataModule):
         names, attributes = self._attributes()
         folder = self._image_folder(next(iter(attributes)))
         table = self._find(IDENTITY_FILE)
-        for name in attributes:
+        for number, name in enumerate(attributes):
+            # Lines are counted without blank ones, which the published file has none of.
+            inside(self.root / folder, name, f"{self._find(ATTRIBUTE_FILE)}, line {number + 3}")
             if name not in identities:
-                raise DataError(f"{table}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'.")
+                raise DataError(
+                    f"{table}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'."
+                )
         wanted = list(LABELS) if self.labels == "all" else [self.labels]
         columns = [names.index(LABELS[label]) for label in wanted]
         numbers = np.array([identities[name] for name in attributes])
         bounds = {"test": (0, 190), "retain": (190, self.forget_from), "forget": (self.forget_from, 4855)}
-        published = {split: np.flatnonzero((low <= numbers) & (numbers < high)) for split, (low, high) in bounds.items()}
+        published = {
+            split: np.flatnonzero((low <= numbers) & (numbers < high)) for split, (low, high) in bounds.items()
+        }
         return Faces(
             images=ImageFiles(self.root, [f"{folder}/{name}" for name in attributes]),
-            labels=(np.array([[row[column] for column in columns] for row in attributes.values()]) > 0).astype(np.int64),
+            labels=(np.array([[row[column] for column in columns] for row in attributes.values()]) > 0).astype(
+                np.int64
+            ),
             identities=numbers.astype(str),
             task=MultiLabel(tuple(wanted)),
             published={**published, "unseen": np.flatnonzero(numbers >= 4855)},
@@ -102,7 +110,9 @@ class MUCAC(FaceDataModule):
         for folder in IMAGE_FOLDERS[:-1]:
             if (self.root / folder).is_dir():
                 return folder  # The folder is there but not this image: the check of all files will name it.
-        raise DataError(f"{self.root / IMAGE_FOLDERS[0]}: no images found here (nor side by side in {self.root}). {HINT}")
+        raise DataError(
+            f"{self.root / IMAGE_FOLDERS[0]}: no images found here (nor side by side in {self.root}). {HINT}"
+        )
 
     def _identities(self) -> dict[str, int]:
         path = self._find(IDENTITY_FILE)
@@ -112,7 +122,11 @@ class MUCAC(FaceDataModule):
             if not fields:
                 continue
             if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
-                raise DataError(f"{path}, line {number}: expected '<n>.jpg <identity number>', found {line.strip()[:60]!r}.")
+                raise DataError(
+                    f"{path}, line {number}: expected '<n>.jpg <identity number>', found {line.strip()[:60]!r}."
+                )
+            if fields[0] in found:
+                raise DataError(f"{path}, line {number}: {fields[0]} stands here a second time. Keep one of the lines.")
             found[fields[0]] = int(fields[1])
         return found
 
@@ -137,7 +151,15 @@ class MUCAC(FaceDataModule):
             for name, value in zip(names, fields[1:], strict=True):
                 if value not in ("1", "-1"):
                     raise DataError(f"{where}: {name} is {value!r}; an attribute is 1 or -1.")
-            found[inside(self.root, fields[0], where)] = [int(value) for value in fields[1:]]
+            if fields[0] in found:
+                raise DataError(f"{where}: {fields[0]} stands here a second time. Keep one of the lines.")
+            found[fields[0]] = [int(value) for value in fields[1:]]
+        count = lines[0].strip()
+        if found and count != str(len(found)):
+            raise DataError(
+                f"{path}, line 1: the count is {count[:20]!r}, but {len(found)} images follow. The file may be cut off: copy "
+                "it again."
+            )
         if not found:
             raise DataError(f"{path}: lists no images below its two header lines.")
         return names, found

@@ -20,7 +20,7 @@ import numpy as np
 from gli.data.augment import Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.faces import Faces, ImageFiles
-from gli.data.files import inside, read_csv, require_folder
+from gli.data.files import Row, inside, read_csv, require_folder
 from gli.errors import DataError
 from gli.recipe import Recipe
 from gli.tasks import MultiClass
@@ -51,8 +51,8 @@ class MUFAC(FaceDataModule):
         self,
         root: str = "data/mufac",
         split: Split = "published",
-        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
-        recipe: Recipe | None = None,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        recipe: Recipe = Recipe(),  # noqa: B008 - frozen
         **kwargs: Any,
     ) -> None:
         super().__init__(split=split, augmentation=augmentation, recipe=recipe, **kwargs)
@@ -65,7 +65,7 @@ class MUFAC(FaceDataModule):
             DataError: If a folder, file or column is absent, or an age class is unknown.
         """
         require_folder(self.root, "MUFAC", HINT)
-        rows: list[dict[str, str]] = []
+        rows: list[Row] = []
         paths: list[str] = []
         ends = [0]
         for part in ("train", "val", "test"):
@@ -73,12 +73,16 @@ class MUFAC(FaceDataModule):
             require_folder(self.root / folder, f"MUFAC's {part} images", HINT)
             table = self.root / f"custom_{part}_dataset.csv"
             found = read_csv(table, COLUMNS, exact=True)
-            for line, row in enumerate(found, start=2):
+            for row in found:
+                where = f"{table}, line {row.line}"
+                for name in COLUMNS[:2]:
+                    if not row[name]:
+                        raise DataError(f"{where}: {name} is empty. Say who is on the image, or take the row out.")
                 if row["age_class"] not in AGE_LETTERS or len(row["age_class"]) != 1:
                     raise DataError(
-                        f"{table}, line {line}: unknown age class {row['age_class']!r}; it is one of the letters a to h."
+                        f"{where}: unknown age class {row['age_class']!r}; it is one of the letters a to h."
                     )
-                paths.append(f"{folder}/{inside(self.root / folder, row['image_path'], f'{table}, line {line}')}")
+                paths.append(f"{folder}/{inside(self.root / folder, row['image_path'], where)}")
             rows += found
             ends.append(len(rows))
         forget = min(FORGET_ROWS, ends[1])

@@ -58,7 +58,9 @@ def identity_split(groups: Rows, shares: Mapping[str, float], rest: str, seed: i
     left = list(np.random.default_rng(seed).permutation(len(sizes)))
     result = {}
     for name, share in shares.items():
-        target, taken, passed = share * len(groups), [], []
+        target = share * len(groups)
+        taken: list[int] = []
+        passed: list[int] = []
         for group in left:
             filled = int(sizes[taken].sum()) if taken else 0
             nearer = abs(filled + sizes[group] - target) < abs(filled - target)
@@ -83,11 +85,11 @@ def rows_of_identities(
     """
     if not wanted:
         raise SettingError("forget_identities names nobody. List at least one person, or leave the setting out.")
-    known = set(identities) | set(households)
+    known = set(identities.tolist()) | set(households.tolist())
     for name in wanted:
         if name not in known:
             raise SettingError(
-                f"forget_identities names {name!r}, who is not in the table.{did_you_mean(name, known)} "
+                f"forget_identities names {str(name)!r}, who is not in the table.{did_you_mean(name, known)} "
                 f"Identities look like {str(identities[0])!r}."
             )
     return np.flatnonzero(np.isin(identities, wanted) | np.isin(households, wanted)).astype(np.int64)
@@ -117,7 +119,9 @@ def check_filled(splits: Mapping[str, Rows], hints: Mapping[str, str]) -> None:
     """
     for name in SPLITS:
         if not len(splits[name]):
-            raise SettingError(f"The {name} set is empty. {hints.get(name, 'The table has too few people for this split.')}")
+            raise SettingError(
+                f"The {name} set is empty. {hints.get(name, 'The table has too few people for this split.')}"
+            )
 
 
 def check_disjoint(splits: Mapping[str, Rows], identities: npt.NDArray[np.str_], digests: npt.NDArray) -> list[str]:
@@ -125,7 +129,9 @@ def check_disjoint(splits: Mapping[str, Rows], identities: npt.NDArray[np.str_],
     lines = []
     for what, keys in (("people", identities), ("identical files", digests)):
         for (one, other), shared in crossings(splits, keys).items():
-            who = f" ({', '.join(map(str, shared[:3]))}{', ...' if len(shared) > 3 else ''})" if what == "people" else ""
+            who = (
+                f" ({', '.join(map(str, shared[:3]))}{', ...' if len(shared) > 3 else ''})" if what == "people" else ""
+            )
             lines.append(f"{one} and {other} share {len(shared)} {what}{who}")
     return lines
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gli.data.augment import Augmentation
+from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.drawing import Person, Picture, draw_face, sample_person, sample_picture
 from gli.data.faces import Faces, Images, digest
@@ -70,8 +70,8 @@ class SyntheticFaces(FaceDataModule):
         image_size: int = 64,
         test_share: float = 0.15,
         unseen_share: float = 0.12,
-        augmentation: Augmentation | None = None,
-        recipe: Recipe | None = Recipe(lr=0.05, momentum=0.9, epochs=24, milestones=(16, 21)),  # noqa: B008 - frozen
+        augmentation: Augmentation = NO_AUGMENTATION,
+        recipe: Recipe = Recipe(lr=0.05, momentum=0.9, epochs=24, milestones=(16, 21)),  # noqa: B008 - frozen
         **kwargs: Any,
     ) -> None:
         super().__init__(

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.faces import Faces, ImageFiles
-from gli.data.files import inside, read_csv, require_folder
+from gli.data.files import Row, inside, read_csv, require_folder
 from gli.data.splits import SPLITS
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.tasks import MultiClass, MultiLabel, Task
@@ -77,10 +77,10 @@ class FaceTable(FaceDataModule):
         require_folder(self.root, "The folder that the table's file names are relative to", "Set --data.root.")
         file, identity = self.columns["file"], self.columns["identity"]
         rows = read_csv(self.csv, [file, identity, *(self.labels or [])])
-        for line, row in enumerate(rows, start=2):
-            inside(self.root, row[file], f"{self.csv}, line {line}")
+        for row in rows:
+            inside(self.root, row[file], f"{self.csv}, line {row.line}")
             if not row[identity]:
-                raise DataError(f"{self.csv}, line {line}: the identity is empty. Say who is on the image.")
+                raise DataError(f"{self.csv}, line {row.line}: the identity is empty. Say who is on the image.")
         names = self.labels or [name for name in rows[0] if name not in (file, identity, "split")]
         if not names:
             raise DataError(f"{self.csv}, line 1: there is no label column beside {file!r} and {identity!r}. Add one.")
@@ -93,7 +93,7 @@ class FaceTable(FaceDataModule):
             published=self._given(rows),
         )
 
-    def _labels(self, rows: list[dict[str, str]], names: list[str]) -> tuple[Task, npt.NDArray[np.int64]]:
+    def _labels(self, rows: list[Row], names: list[str]) -> tuple[Task, npt.NDArray[np.int64]]:
         kind = self.kind or ("multi_class" if len(names) == 1 else "multi_label")
         if kind == "multi_label":
             return MultiLabel(tuple(names)), np.array([self._yes_or_no(rows, name) for name in names]).T.copy()
@@ -106,7 +106,14 @@ class FaceTable(FaceDataModule):
                 f"{self.csv}: the label column {names[0]!r} has {len(classes)} different values; "
                 f"a class label has 2 to {MAX_CLASSES}."
             )
-        for line, value in enumerate(values, start=2):
+        if len(set(classes)) != len(classes):
+            raise SettingError(f"data.classes names a class twice: {', '.join(classes)}. Name each once.")
+        for row, value in zip(rows, values, strict=True):
+            line = row.line
+            if not value:
+                raise DataError(
+                    f"{self.csv}, line {line}: the label {names[0]!r} is empty. Fill it in, or take the row out."
+                )
             if value not in classes:
                 raise DataError(
                     f"{self.csv}, line {line}: unknown class {value!r} in {names[0]!r}.{did_you_mean(value, classes)} "
@@ -114,22 +121,22 @@ class FaceTable(FaceDataModule):
                 )
         return MultiClass(tuple(classes)), np.array([classes.index(value) for value in values], dtype=np.int64)
 
-    def _yes_or_no(self, rows: list[dict[str, str]], name: str) -> list[int]:
-        for line, row in enumerate(rows, start=2):
+    def _yes_or_no(self, rows: list[Row], name: str) -> list[int]:
+        for row in rows:
             if row[name].lower() not in YES | NO:
                 raise DataError(
-                    f"{self.csv}, line {line}: {row[name]!r} in the label column {name!r} is neither yes nor no (1 or 0, "
+                    f"{self.csv}, line {row.line}: {row[name]!r} in the label column {name!r} is neither yes nor no (1 or 0, "
                     "1 or -1). Name the label columns with data.labels if this is not one."
                 )
         return [int(row[name].lower() in YES) for row in rows]
 
-    def _given(self, rows: list[dict[str, str]]) -> dict[str, npt.NDArray[np.int64]] | None:
+    def _given(self, rows: list[Row]) -> dict[str, npt.NDArray[np.int64]] | None:
         if "split" not in rows[0] or self.split == "identity":
             return None
-        for line, row in enumerate(rows, start=2):
+        for row in rows:
             if row["split"] not in SPLITS:
                 raise DataError(
-                    f"{self.csv}, line {line}: unknown split {row['split']!r}.{did_you_mean(row['split'], SPLITS)} "
+                    f"{self.csv}, line {row.line}: unknown split {row['split']!r}.{did_you_mean(row['split'], SPLITS)} "
                     f"It is one of {', '.join(SPLITS)}."
                 )
         given = np.array([row["split"] for row in rows])
@@ -139,6 +146,6 @@ class FaceTable(FaceDataModule):
 def _sorted(values: set[str]) -> list[str]:
     """Sorted as numbers where all are numbers."""
     try:
-        return sorted(values, key=float)
+        return sorted(values, key=lambda value: (float(value), value))
     except ValueError:
         return sorted(values)

@@ -18,6 +18,7 @@ from gli.data.loading import Batch, Pass
 from gli.errors import SettingError
 from gli.models import build_classifier, load_weights
 from gli.recipe import Recipe
+from gli.runs import iterations_done
 from gli.tasks import Task
 
 Scalars = dict[str, Tensor | float]
@@ -74,6 +75,7 @@ class Method(L.LightningModule, ABC):
         self.backbone, self.pretrained, self.normalize = backbone, pretrained, normalize
         self.batch_norm = batch_norm
         self.model: nn.Module = nn.Identity()
+        #: Number of the current iteration, counted from 0.
         self.iteration = 0
         self._task: Task | None = None
         # In a tuple, so that the frozen copy is no submodule: not saved, not trained, not synchronised.
@@ -164,10 +166,11 @@ class Method(L.LightningModule, ABC):
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         """Set BatchNorm's mode, hand the batch to the method, log what it returns."""
-        self.iteration = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        self.iteration = iterations_done(self.trainer) - 1
         train = self.batch_norm == "train" or (self.batch_norm == "train_first" and self.iteration == 0)
         self.set_mode(train)
         scalars = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
+        self.log("step", float(self.iteration + 1))  # The x axis; the trainer's own count is one behind.
         for name, value in (scalars or {}).items():
             self.log(f"train/{name}", value)
 
@@ -201,5 +204,5 @@ class Method(L.LightningModule, ABC):
             "task": type(self.task).__name__,
             "outputs": list(self.task.names),
             "method": self.name,
-            "iteration": self.trainer.fit_loop.epoch_loop._batches_that_stepped,
+            "iteration": iterations_done(self.trainer),
         }

@@ -49,7 +49,9 @@ class Original(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD whose learning rate is divided by ten at the recipe's milestones."""
-        own = {name: getattr(self.recipe, name) if value is None else value for name, value in self.settings.items()}
+        own: dict[str, Any] = {
+            name: getattr(self.recipe, name) if value is None else value for name, value in self.settings.items()
+        }
         optimizer = torch.optim.SGD(self.model.parameters(), **own)
         return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, list(self.recipe.milestones))]
 

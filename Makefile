@@ -1,0 +1,38 @@
+# One command from a fresh clone; nothing is needed but Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test lint bench tensorboard clean
+
+help:            ## what there is
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(INSTALLED)  ## a virtual environment in .venv with gli and its tools
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gli needs Python 3.11 or newer: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install    ## train on the built-in faces, forget some people, show what it cost
+	$(BIN)/gli fit --config configs/gli_synthetic.yaml
+
+test: install    ## the tests
+	$(BIN)/python -m pytest
+
+lint: install    ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install   ## speed, as ratios
+	$(BIN)/python -m benchmarks
+
+tensorboard: install  ## curves of all runs
+	$(BIN)/tensorboard --logdir lightning_logs
+
+clean:           ## remove the environment and caches; runs and data stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,194 @@
+"""LightningCLI with our methods, data and callbacks: ``gli fit|validate|test``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning as L
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+import gli
+from gli import originals, runs
+from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
+from gli.data import FaceDataModule
+from gli.errors import GLIError
+from gli.explain import explain, settings_of
+from gli.methods import Method
+from gli.methods.supervised import Original
+from gli.progress import console
+
+#: Callbacks that every run has, by the key of their settings.
+CALLBACKS = {
+    "audit": ForgettingAudit,
+    "figures": Figures,
+    "early_stopping": StopWhenWorse,
+    "checkpoint": BestCheckpoint,
+}
+#: Settings of the trainer that the original's training shares with the run it is trained for.
+SHARED = ("accelerator", "precision", "deterministic", "benchmark", "enable_progress_bar")
+
+
+def subclasses(base: type) -> dict[str, type]:
+    """All concrete classes below a base, by name."""
+    found: dict[str, type] = {}
+    children: list[type] = base.__subclasses__()
+    for child in children:
+        found |= subclasses(child) | ({} if inspect.isabstract(child) else {child.__name__: child})
+    return found
+
+
+def explained(message: str) -> str:
+    """A message of the parser, made short, with the setting that was meant where one is mistyped."""
+    classes = {"model": subclasses(Method), "data": subclasses(FaceDataModule)}
+    owners = [(key, owner) for key, found in classes.items() for owner in found.values()]
+    owners += [("trainer", L.Trainer), *CALLBACKS.items()]
+    settings = [name for key, owner in owners for name in settings_of(key, owner)]
+    return explain(message, [*settings, "config", "seed_everything", "ckpt_path", *classes, *CALLBACKS], classes)
+
+
+class Parser(LightningArgumentParser):
+    """Raises its errors as ours, so that they reach the user as one message."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Explain what is wrong and which setting was meant; parsers inside this one report to it."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise GLIError(explained(message)) from ex
+
+
+class CLI(LightningCLI):
+    """Finds or trains the original before a run, audits it for the row of iteration 0, and ends with a table."""
+
+    trainer: L.Trainer
+    model: Method
+    datamodule: FaceDataModule
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """No predict: there is nothing that it would add to validate and test."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The callbacks that every run has, each with its settings."""
+        for key, callback in CALLBACKS.items():
+            parser.add_lightning_class_args(callback, key)
+
+    def instantiate_classes(self) -> None:
+        """Refuse values that do not go together without a traceback."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if "Does not validate" not in str(error):
+                raise
+            raise GLIError(explained(str(error))) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """TensorBoard and CSV in one folder, and the method's own number of epochs, unless told otherwise."""
+        settings = self._get(self.config_init, "trainer")
+        if settings.logger in (None, True) and not settings.fast_dev_run:
+            name = f"{runs.snake_case(type(self.model).__name__)}_{self.datamodule.label}"
+            # The first process makes the folder; the trainer tells the others which it is.
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+            version = runs.new_folder(self.logs / name) if first else 0
+            kwargs["logger"] = runs.loggers(self.logs, name, version)
+        if settings.max_epochs is None and settings.max_steps == -1:
+            kwargs["max_epochs"] = self.model.default_epochs(self.datamodule.recipe)
+        return super().instantiate_trainer(**kwargs)
+
+    @property
+    def logs(self) -> Path:
+        """Folder of all runs."""
+        return Path(self._get(self.config_init, "trainer").default_root_dir or ".") / originals.LOGS
+
+    @property
+    def seed(self) -> int:
+        """Seed of this run."""
+        return int(self._get(self.config, "seed_everything"))
+
+    def _find_original(self) -> None:
+        settings = self._get(self.config_init, "trainer")
+        shared = {name: settings[name] for name in SHARED if settings.get(name) is not None}
+        originals.find_or_train(self.model, self.datamodule, seed=self.seed, logs=self.logs, trainer_settings=shared)
+        # The same run, whether the original was there or had to be trained.
+        L.seed_everything(self.seed, workers=True, verbose=False)
+
+    def before_fit(self) -> None:
+        """Have the original, and audit it: the row of iteration 0."""
+        self._find_original()
+        if not self._get(self.config, "ckpt_path") and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+            L.seed_everything(self.seed, workers=True, verbose=False)
+
+    def before_validate(self) -> None:
+        """Have the original."""
+        self._find_original()
+
+    def before_test(self) -> None:
+        """Have the original."""
+        self._find_original()
+
+    @rank_zero_only
+    def after_fit(self) -> None:
+        """Say what came out and where it lies."""
+        if self.trainer.interrupted:
+            console.print("Interrupted. What was finished so far is kept.")
+        audit = ForgettingAudit.of(self.trainer)
+        if audit is None or not audit.rows:
+            return
+        if isinstance(self.model, Original):
+            columns = [(self.model.name, audit.rows[-1])]
+            whole = self.trainer.current_epoch == self.trainer.max_epochs and self.trainer.max_steps == -1
+            if whole and audit.finite:
+                path = originals.keep(self.trainer, self.model, self.datamodule, self.logs, self.seed)
+                console.print(f"kept        {path}", soft_wrap=True)
+        else:
+            columns = [("Original", audit.rows[0])]
+            if audit.best is not None:
+                columns.append((f"{self.model.name}, iteration {audit.best['iteration']:.0f}", audit.best))
+        table = runs.comparison(columns)
+        table.title = f"{self.model.name} on {self.datamodule.label}, {audit.seconds:.1f} s of training steps"
+        console.print(table)
+        self._say_where()
+
+    def _say_where(self) -> None:
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        lines = [f"checkpoint  {os.path.relpath(best)}"] if best else []
+        if self.trainer.log_dir:
+            folder = Path(os.path.relpath(self.trainer.log_dir))
+            lines += [f"log         {folder / 'metrics.csv'}"]
+            lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
+            lines += [f"curves      tensorboard --logdir {os.path.relpath(self.logs)}"]
+        console.print("\n".join(lines), soft_wrap=True)
+
+
+def run(args: Sequence[str] | None = None) -> CLI:
+    """Parse a command line and run it.
+
+    Args:
+        args: The command line; None for the process's own.
+
+    Raises:
+        GLIError: After a mistake that the user can mend.
+    """
+    return CLI(
+        Method,
+        FaceDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        parser_class=Parser,
+        parser_kwargs={
+            "prog": "gli",
+            "description": gli.__doc__,
+            "version": gli.__version__,
+            **{name: {"allow_abbrev": False} for name in CLI.subcommands()},
+        },
+        args=None if args is None else list(args),
+    )

@@ -1,0 +1,37 @@
+"""Fixtures that several test files share: makers of fake data sets in their published formats."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+
+import makers
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> Callable[..., bytes]:
+    """The bytes of a small face-sized JPEG, different for each number."""
+    return makers.jpeg
+
+
+@pytest.fixture(scope="session")
+def make_mufac() -> Callable[..., Path]:
+    """Write a folder in MUFAC's format."""
+    return makers.make_mufac
+
+
+@pytest.fixture(scope="session")
+def make_mucac() -> Callable[..., Path]:
+    """Write a folder in MUCAC's format."""
+    return makers.make_mucac
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., Path]:
+    """Write a CSV of faces and the images that it names."""
+    return makers.make_table

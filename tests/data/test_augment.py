@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.functional as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch import Tensor
+
+from gli.data.augment import DRAWS, Augmentation, adjust_brightness, adjust_contrast, adjust_saturation, affine
+
+FLIP, SHEAR, SCALE, BRIGHTNESS, CONTRAST, SATURATION, ORDER = range(DRAWS)
+#: Draws that change nothing: no flip, no shear, scale 1 (half way between 0.8 and 1.2), all factors 1.
+NEUTRAL = [0.99, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0]
+
+
+def images(count: int = 8, size: int = 16, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def neutral(count: int, **changes: float) -> Tensor:
+    draws = torch.tensor([NEUTRAL] * count)
+    for name, value in changes.items():
+        draws[:, globals()[name.upper()]] = value
+    return draws
+
+
+def expected_affine(image: Tensor, flip: bool, degrees: float, scale: float) -> Tensor:
+    """Torchvision's flip, then its affine map as ``RandomAffine(0, shear=..., scale=...)`` calls it."""
+    image = reference.hflip(image) if flip else image
+    return reference.affine(
+        image, 0.0, [0, 0], scale, [degrees, 0.0], interpolation=reference.InterpolationMode.NEAREST, fill=[0.0]
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Operations
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [8, 15, 32])
+@pytest.mark.parametrize(
+    ("flips", "degrees", "scales"), [(True, 10, 0.2), (False, 10, 0), (False, 0, 0.2), (True, 0, 0)]
+)
+def test_affine_is_torchvision_s(size: int, flips: bool, degrees: float, scales: float) -> None:
+    generator = torch.Generator().manual_seed(size)
+    batch = images(24, size)
+    flip, shear, scale = torch.rand(3, 24, generator=generator)
+    flip = (flip < 0.5) & flips
+    shear, scale = degrees * (2 * shear - 1), 1 + scales * (2 * scale - 1)
+    result = affine(batch, flip, torch.deg2rad(shear), scale)
+    parts = zip(batch, flip.tolist(), shear.tolist(), scale.tolist(), strict=True)
+    assert torch.equal(result, torch.stack([expected_affine(*part) for part in parts]))
+
+
+def test_affine_is_torchvision_s_on_images_that_are_not_square() -> None:
+    batch = torch.rand(6, 3, 12, 20, generator=torch.Generator().manual_seed(0))
+    shear = torch.linspace(-10, 10, 6)
+    result = affine(batch, torch.zeros(6, dtype=torch.bool), torch.deg2rad(shear), torch.full((6,), 1.13))
+    expected = [
+        expected_affine(image, False, degrees, 1.13) for image, degrees in zip(batch, shear.tolist(), strict=True)
+    ]
+    # Rounding decides between neighbours that are equally near, which is rare.
+    assert (result != torch.stack(expected)).float().mean() < 0.01
+
+
+def test_shrinking_leaves_black_corners_and_keeps_the_middle() -> None:
+    result = affine(torch.ones(1, 3, 10, 10), torch.tensor([False]), torch.zeros(1), torch.tensor([0.8]))
+    expected = torch.zeros(1, 3, 10, 10)
+    expected[..., 1:-1, 1:-1] = 1  # 8 of 10 pixels each way
+    assert torch.equal(result, expected)
+
+
+COLOURS: list[tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, float], Tensor]]] = [
+    (adjust_brightness, reference.adjust_brightness),
+    (adjust_contrast, reference.adjust_contrast),
+    (adjust_saturation, reference.adjust_saturation),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), COLOURS)
+def test_colour_operation_is_torchvision_s(
+    ours: Callable[[Tensor, Tensor], Tensor], theirs: Callable[[Tensor, float], Tensor]
+) -> None:
+    factors = torch.tensor([0.0, 0.5, 0.8, 1.0, 1.2, 2.0])
+    batch = images(len(factors))
+    expected = torch.stack([theirs(image, factor) for image, factor in zip(batch, factors.tolist(), strict=True)])
+    torch.testing.assert_close(ours(batch, factors), expected, rtol=0, atol=1e-6)
+
+
+def test_colour_operations_by_hand() -> None:
+    # Pixels red and black; grey values .2989 and 0, their mean .14945.
+    image = torch.tensor([[[1.0, 0]], [[0.0, 0]], [[0.0, 0]]])[None]
+    half = torch.tensor([0.5])
+    assert adjust_brightness(image, half).flatten().tolist() == [0.5, 0, 0, 0, 0, 0]
+    mean, grey = 0.5 * 0.14945, 0.5 * 0.2989
+    assert adjust_contrast(image, half).flatten().tolist() == pytest.approx([0.5 + mean, *[mean] * 5])
+    assert adjust_saturation(image, half).flatten().tolist() == pytest.approx([0.5 + grey, 0, grey, 0, grey, 0])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Draws
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_draws_are_uniform_and_one_column_is_not_another() -> None:
+    draws = Augmentation().draw(np.random.default_rng(0), 2000)
+    assert (draws.shape, draws.dtype) == ((2000, DRAWS), np.float32)
+    for column in range(DRAWS - 1):
+        assert stats.kstest(draws[:, column], "uniform").pvalue > 1e-3
+    assert np.abs(np.corrcoef(draws[:, :-1].T) - np.eye(DRAWS - 1)).max() < 0.1
+    assert (draws >= 0).all()
+    assert (draws < 1).all()
+
+
+def test_order_is_one_for_the_batch_and_uniform_over_batches() -> None:
+    generator = np.random.default_rng(0)
+    orders = [Augmentation().draw(generator, 4)[:, ORDER] for _ in range(600)]
+    assert all(len(set(order.tolist())) == 1 for order in orders)
+    assert stats.kstest([order[0] for order in orders], "uniform").pvalue > 1e-3
+
+
+def test_draws_depend_on_the_generator_alone() -> None:
+    first, again, other = (Augmentation().draw(np.random.default_rng(seed), 5) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The whole
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_published_recipe() -> None:
+    assert Augmentation() == Augmentation(enabled=True, flip=0.5, shear=10, scale=(0.8, 1.2), jitter=0.2)
+
+
+@pytest.mark.parametrize("which", range(6))
+def test_augmentation_is_torchvision_s_in_the_order_drawn(which: int) -> None:
+    batch = images(12, seed=which)
+    draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(which), 12))
+    draws[:, ORDER] = (which + 0.5) / 6
+    expected = []
+    for image, draw in zip(batch, draws.tolist(), strict=True):
+        moved = expected_affine(image, draw[FLIP] < 0.5, 10 * (2 * draw[SHEAR] - 1), 0.8 + 0.4 * draw[SCALE])
+        for step in list(permutations((BRIGHTNESS, CONTRAST, SATURATION)))[which]:
+            moved = COLOURS[step - BRIGHTNESS][1](moved, 0.8 + 0.4 * draw[step])
+        expected.append(moved)
+    torch.testing.assert_close(Augmentation()(batch, draws), torch.stack(expected), rtol=0, atol=1e-6)
+
+
+def test_order_of_the_colour_operations_matters() -> None:
+    batch = images(2)
+    results = []
+    for which in range(6):
+        draws = neutral(2, brightness=0.99, contrast=0.01, saturation=0.99, order=(which + 0.5) / 6)
+        results.append(Augmentation()(batch, draws))
+    assert sum(torch.allclose(a, b, atol=1e-6) for a in results for b in results) < 36
+
+
+@pytest.mark.parametrize("order", [0.0, 0.99999994])
+def test_ends_of_the_drawn_range_are_an_order_too(order: float) -> None:
+    batch = images(3)
+    torch.testing.assert_close(Augmentation()(batch, neutral(3, order=order)), batch, rtol=0, atol=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    flip=st.floats(0, 1),
+    shear=st.floats(0, 45),
+    low=st.floats(0.3, 1),
+    high=st.floats(1, 3),
+    jitter=st.floats(0, 1),
+)
+def test_result_is_a_new_image_in_range(
+    seed: int, flip: float, shear: float, low: float, high: float, jitter: float
+) -> None:
+    batch = images(4, 8, seed)
+    before = batch.clone()
+    augmentation = Augmentation(flip=flip, shear=shear, scale=(low, high), jitter=jitter)
+    draws = torch.from_numpy(augmentation.draw(np.random.default_rng(seed), 4))
+    result = augmentation(batch, draws)
+    assert (result.shape, result.dtype) == (batch.shape, batch.dtype)
+    assert result.isfinite().all()
+    assert result.min() >= 0
+    assert result.max() <= 1
+    assert torch.equal(batch, before)
+    assert torch.equal(augmentation(batch, draws), result)
+
+
+def test_augmentation_of_no_strength_is_the_identity() -> None:
+    batch = images()
+    draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(0), len(batch)))
+    assert torch.equal(Augmentation(flip=0, shear=0, scale=(1, 1), jitter=0)(batch, draws), batch)
+
+
+def test_flip_of_probability_one_mirrors_left_and_right() -> None:
+    batch = images()
+    draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(0), len(batch)))
+    augmentation = Augmentation(flip=1, shear=0, scale=(1, 1), jitter=0)
+    assert torch.equal(augmentation(batch, draws), batch.flip(3))
+
+
+def test_flips_come_with_their_probability() -> None:
+    batch = images(1, 4).expand(1000, -1, -1, -1)
+    draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(0), 1000))
+    result = Augmentation(flip=0.25, shear=0, scale=(1, 1), jitter=0)(batch, draws)
+    flipped = (result == batch.flip(3)).flatten(1).all(dim=1)
+    # The standard error is sqrt(.25 * .75 / 1000) = .014.
+    assert flipped.float().mean().item() == pytest.approx(0.25, abs=0.05)
+    assert (flipped | (result == batch).flatten(1).all(dim=1)).all()
+
+
+@pytest.mark.parametrize(("draw", "factor"), [(0.0, 0.8), (0.5, 1.0), (0.75, 1.1)])
+def test_jitter_multiplies_by_one_minus_to_one_plus_its_strength(draw: float, factor: float) -> None:
+    batch = images() / 2  # so that nothing is cut off at 1
+    result = Augmentation()(batch, neutral(len(batch), brightness=draw))
+    torch.testing.assert_close(result, factor * batch, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_type_of_the_images_is_kept(dtype: torch.dtype) -> None:
+    draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(0), 2))
+    assert Augmentation()(images(2).to(dtype), draws).dtype == dtype
+
+
+def test_each_image_is_augmented_by_its_own_draws() -> None:
+    """A batch is what its images give one by one, so that a part of a batch is the same on any process."""
+    batch = images(6)
+    draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(2), 6))
+    whole = Augmentation()(batch, draws)
+    parts = [Augmentation()(batch[i : i + 1], draws[i : i + 1]) for i in range(6)]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-6)
+    assert len({part.sum().item() for part in parts}) == 6

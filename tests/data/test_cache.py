@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from gli.data import cache
+from gli.data.cache import PixelCache, open_pixels
+from gli.data.faces import ImageFiles, Images, digest
+from gli.data.files import replacing
+from gli.errors import DataError
+
+SIZE = 6
+
+
+def colour(content: int, size: int) -> npt.NDArray[np.uint8]:
+    """The pixels of one content."""
+    return np.random.default_rng([content, size]).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Made(Images):
+    """Images of given contents. Every decoding is a line in ``log``; ``broken`` is a row that cannot be decoded."""
+
+    contents: Sequence[int]
+    log: Path
+    broken: int | None = None
+    error: type[BaseException] = RuntimeError
+    pause: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def digests(self, cache_dir: Path) -> npt.NDArray[np.bytes_]:
+        return np.array([digest(content) for content in self.contents], dtype="S32")
+
+    def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
+        time.sleep(self.pause)
+        with self.log.open("a") as file:
+            file.write(f"{row}\n")
+        if row == self.broken:
+            raise self.error("broken on purpose")
+        return colour(self.contents[row], size)
+
+    @property
+    def decoded(self) -> list[int]:
+        """The rows that were decoded so far."""
+        return sorted(map(int, self.log.read_text().split())) if self.log.exists() else []
+
+
+class Drawn(Made):
+    """The same by a program: filled by processes instead of threads."""
+
+    verb = "Drawing"
+
+
+def opened(images: Made, folder: Path, size: int = SIZE) -> PixelCache:
+    return open_pixels(images, images.digests(folder), size, folder)
+
+
+def assert_right(pixels: PixelCache, images: Made, size: int = SIZE) -> None:
+    expected = np.stack([colour(content, size) for content in images.contents])
+    np.testing.assert_array_equal(pixels[np.arange(len(images))], expected)
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Everything in the folder but lock files."""
+    return sorted(path.name for path in folder.rglob("*") if path.suffix != ".lock")
+
+
+CONTENTS = [5, 3, 5, 9, 3, 3, 1, 0]
+FIRSTS = [0, 1, 3, 6, 7]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The pixel cache
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Made, Drawn])
+@pytest.mark.parametrize("chunk", [1, 2, 64])
+def test_identical_images_are_decoded_and_stored_once(
+    kind: type[Made], chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CHUNK", chunk)
+    images = kind(CONTENTS, tmp_path / "log")
+    pixels = opened(images, tmp_path / "cache")
+    assert images.decoded == FIRSTS
+    assert pixels.pixels.shape == (5, SIZE, SIZE, 3)
+    assert pixels.pixels.dtype == np.uint8
+    assert_right(pixels, images)
+    assert len(leftovers(tmp_path / "cache")) == 1
+
+
+def test_second_open_decodes_nothing(tmp_path: Path) -> None:
+    opened(Made(CONTENTS, tmp_path / "first"), tmp_path / "cache")
+    again = Made(CONTENTS, tmp_path / "second", broken=0)
+    assert_right(opened(again, tmp_path / "cache"), again)
+    assert again.decoded == []
+
+
+def test_same_images_in_another_order_share_the_file(tmp_path: Path) -> None:
+    opened(Made(CONTENTS, tmp_path / "first"), tmp_path / "cache")
+    other = Made([0, 1, 9, 9, 3, 5], tmp_path / "second")
+    assert_right(opened(other, tmp_path / "cache"), other)
+    assert other.decoded == []
+    assert len(leftovers(tmp_path / "cache")) == 1
+
+
+@pytest.mark.parametrize("what", ["content", "size", "version"])
+def test_other_content_size_or_version_is_another_file(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(Made(CONTENTS, tmp_path / "first"), tmp_path / "cache")
+    if what == "version":
+        monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    size = 8 if what == "size" else SIZE
+    other = Made([*CONTENTS[:-1], 77] if what == "content" else CONTENTS, tmp_path / "second")
+    assert_right(opened(other, tmp_path / "cache", size), other, size)
+    assert other.decoded == FIRSTS
+    assert len(leftovers(tmp_path / "cache")) == 2
+
+
+def test_rows_come_in_the_order_asked_for_as_a_copy(tmp_path: Path) -> None:
+    images = Made(CONTENTS, tmp_path / "log")
+    pixels = opened(images, tmp_path / "cache")
+    rows = np.array([7, 0, 7, 2, 3])
+    batch = pixels[rows]
+    np.testing.assert_array_equal(batch, [colour(CONTENTS[row], SIZE) for row in rows])
+    batch[:] = 0
+    assert_right(opened(images, tmp_path / "cache"), images)
+    assert pixels[rows[:0]].shape == (0, SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("kind", [Made, Drawn])
+@pytest.mark.parametrize("error", [RuntimeError, DataError])
+def test_interrupted_fill_leaves_nothing_and_the_next_one_starts_over(
+    kind: type[Made], error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CHUNK", 1)
+    broken = kind(CONTENTS, tmp_path / "broken", broken=3, error=error)
+    with pytest.raises(error, match="broken on purpose"):
+        opened(broken, tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+    whole = kind(CONTENTS, tmp_path / "whole")
+    assert_right(opened(whole, tmp_path / "cache"), whole)
+    assert whole.decoded == FIRSTS
+
+
+def test_fill_stopped_by_the_user_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CHUNK", 1)
+    done = 0
+
+    def stop(futures: object) -> object:
+        nonlocal done
+        for future in as_completed(futures):  # type: ignore[arg-type]
+            done += 1
+            if done == 3:
+                raise KeyboardInterrupt
+            yield future
+
+    as_completed = cache.as_completed
+    monkeypatch.setattr(cache, "as_completed", stop)
+    with pytest.raises(KeyboardInterrupt):
+        opened(Made(CONTENTS, tmp_path / "log"), tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_killed_fill_is_not_taken_as_whole(tmp_path: Path) -> None:
+    """A process that is killed cannot clean up; what it leaves is not what the next one opens."""
+    (tmp_path / "cache").mkdir()
+    process = multiprocessing.get_context("fork").Process(target=killed_half_way, args=(tmp_path,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 9
+    assert [Path(name).suffix for name in leftovers(tmp_path / "cache")] == [".part"]
+    whole = Made(CONTENTS, tmp_path / "whole")
+    assert_right(opened(whole, tmp_path / "cache"), whole)
+    assert whole.decoded == FIRSTS
+
+
+class Killing(Made):
+    def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
+        if row == 3:
+            os._exit(9)
+        return super().pixels(row, size)
+
+
+def killed_half_way(folder: Path) -> None:
+    opened(Killing(CONTENTS, folder / "log"), folder / "cache")
+
+
+def test_cache_that_cannot_be_written_is_named_with_the_room_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"file/cache: the pixel cache cannot be written .* MB"):
+        opened(Made(CONTENTS, tmp_path / "log"), tmp_path / "file" / "cache")
+
+
+def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        opened(Made(CONTENTS, tmp_path / "log"), tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+
+
+def fill(folder: Path, name: str) -> None:
+    """Open the cache as a process of its own and write down what came out of it."""
+    images = Made(CONTENTS, folder / name, pause=0.05)
+    np.save(folder / f"{name}.npy", opened(images, folder / "cache")[np.arange(len(CONTENTS))])
+
+
+def test_two_processes_at_once_fill_it_once_and_both_get_the_pixels(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=fill, args=(tmp_path, name)) for name in ("one", "two")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0]
+    expected = np.stack([colour(content, SIZE) for content in CONTENTS])
+    for name in ("one", "two"):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), expected)
+    decoded = [Made(CONTENTS, tmp_path / name).decoded for name in ("one", "two")]
+    assert sorted(decoded) == [[], FIRSTS]
+    assert len(leftovers(tmp_path / "cache")) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Image files
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def encoded(content: int = 0, side: tuple[int, int] = (24, 20), kind: str = "png") -> bytes:
+    noise = np.random.default_rng(content).integers(0, 256, (side[1], side[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_files(root: Path, count: int = 4, kind: str = "png") -> ImageFiles:
+    paths = [f"faces/{number}.png" for number in range(count)]
+    (root / "faces").mkdir(parents=True)
+    for number, path in enumerate(paths):
+        (root / path).write_bytes(encoded(number, kind=kind))
+    return ImageFiles(root, paths)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "gif"])
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9])
+def test_truncated_image_is_an_error_that_names_the_file(kind: str, kept: float, tmp_path: Path) -> None:
+    images = write_files(tmp_path)
+    data = encoded(side=(40, 40), kind=kind)
+    (tmp_path / "faces/2.png").write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(DataError, match=r"faces/2\.png: this image cannot be read"):
+        open_pixels(images, images.digests(tmp_path / "cache"), SIZE, tmp_path / "cache")
+    assert [name for name in leftovers(tmp_path / "cache") if "pixels" in name or "part" in name] == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_absent_image_is_an_error_that_names_the_file(count: int, tmp_path: Path) -> None:
+    images = write_files(tmp_path, count)
+    (tmp_path / images.paths[-1]).unlink()
+    with pytest.raises(DataError, match=rf"{count - 1}\.png: the table lists this image but it is not there"):
+        images.digests(tmp_path / "cache")
+
+
+def test_image_of_the_wanted_size_is_taken_pixel_by_pixel(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(ImageFiles(tmp_path, ["a.png"]).pixels(0, 16), pixels)
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 10), (10, 30)])
+def test_middle_square_is_cut_out(width: int, height: int, tmp_path: Path) -> None:
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[(height - 10) // 2 :, (width - 10) // 2 :][:10, :10] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert (ImageFiles(tmp_path, ["a.png"]).pixels(0, 10) == 200).all()
+
+
+@pytest.mark.parametrize("side", [(24, 20), (5, 7), (20, 20), (333, 100), (100, 101)])
+@pytest.mark.parametrize("size", [7, 16])
+def test_any_image_becomes_a_square_of_the_wanted_size(side: tuple[int, int], size: int, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(side=side))
+    pixels = ImageFiles(tmp_path, ["a.png"]).pixels(0, size)
+    assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
+def test_any_colour_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+    image = Image.open(io.BytesIO(encoded(side=(8, 8)))).convert(mode)
+    image.save(tmp_path / "a.tiff")
+    np.testing.assert_array_equal(ImageFiles(tmp_path, ["a.tiff"]).pixels(0, 8), np.asarray(image.convert("RGB")))
+
+
+def test_digests_are_equal_where_files_are_and_only_there(tmp_path: Path) -> None:
+    images = write_files(tmp_path)
+    (tmp_path / images.paths[3]).write_bytes((tmp_path / images.paths[1]).read_bytes())
+    digests = images.digests(tmp_path / "cache")
+    assert digests.shape == (4,)
+    assert digests[3] == digests[1]
+    assert len(set(digests.tolist())) == 3
+
+
+def test_digests_are_remembered_while_no_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = write_files(tmp_path)
+    first = images.digests(tmp_path / "cache")
+
+    def refuse(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    np.testing.assert_array_equal(images.digests(tmp_path / "cache"), first)
+    with pytest.raises(AssertionError, match="read again"):
+        images.digests(tmp_path / "another cache")
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_digests_notice_a_changed_file(change: str, tmp_path: Path) -> None:
+    images = write_files(tmp_path, kind="bmp")
+    first = images.digests(tmp_path / "cache")
+    before = open_pixels(images, first, SIZE, tmp_path / "cache")[np.arange(4)]
+    path = tmp_path / images.paths[2]
+    status = path.stat()
+    data = encoded(99, kind="bmp")  # as long as every other
+    path.write_bytes(data + b"\0" if change == "size" else data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + (0 if change == "size" else 1_000)))
+    second = images.digests(tmp_path / "cache")
+    assert (second != first).tolist() == [False, False, True, False]
+    after = open_pixels(images, second, SIZE, tmp_path / "cache")[np.arange(4)]
+    assert (after != before).any(axis=(1, 2, 3)).tolist() == [False, False, True, False]
+
+
+def test_digests_follow_the_order_of_the_table(tmp_path: Path) -> None:
+    images = write_files(tmp_path)
+    turned = ImageFiles(tmp_path, images.paths[::-1])
+    np.testing.assert_array_equal(turned.digests(tmp_path / "cache"), images.digests(tmp_path / "cache")[::-1])
+
+
+def test_digest_sets_its_parts_apart() -> None:
+    assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", "")}) == 4
+    assert digest("a", 1, b"x") == digest(b"a", "1", "x")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Writing aside
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_file_written_aside_takes_its_place_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    with replacing(path) as aside:
+        aside.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with replacing(path) as aside:
+        aside.write_text("second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert leftovers(tmp_path / "new") == ["file"]
+
+
+def test_file_stays_as_it_was_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def half() -> None:
+        with replacing(path) as aside:
+            aside.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert path.read_text() == "old"
+    assert leftovers(tmp_path) == ["file"]

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gli.data import Augmentation, Batch, FaceTable
+
+Maker = Callable[..., Path]
+SIZES = {"retain": 14, "forget": 4, "test": 5, "unseen": 3}
+HEADER = ("file", "identity", "age", "split")
+
+
+def _rows() -> list[tuple[str, str, str, str]]:
+    names = [name for name, count in SIZES.items() for _ in range(count)]
+    return [(f"{row}.jpg", f"p{row}", "child" if row % 3 else "adult", name) for row, name in enumerate(names)]
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_table: Maker) -> Path:
+    return make_table(tmp_path / "faces", _rows(), HEADER)
+
+
+def _module(root: Path, cache: str = "cache", **kwargs: object) -> FaceTable:
+    settings: dict = {"split": "given", "image_size": 8, "batch_size": 4, "eval_batch_size": 2}
+    return FaceTable(root=str(root), cache_dir=str(root.parent / cache), **(settings | kwargs))
+
+
+def _index(batch: Batch) -> list[int]:
+    return batch.index.tolist()
+
+
+def test_train_is_retain_and_forget_together(root: Path) -> None:
+    data = _module(root)
+    assert data.rows("train").tolist() == list(range(18))
+    assert {name: len(data.rows(name)) for name in SIZES} == SIZES
+
+
+def test_a_training_batch_is_of_retain_and_of_forget(root: Path) -> None:
+    loader = _module(root).train_dataloader()
+    batches = list(loader)
+    assert len(batches) == len(loader) == 3  # one pass over 14 rows of retain in fours; a smaller last one is dropped
+    retain, forget = ([row for batch in batches for row in _index(batch[part])] for part in ("retain", "forget"))
+    assert all(set(batch) == {"retain", "forget"} for batch in batches)
+    assert len(retain) == len(set(retain)) == 12
+    assert set(retain) <= set(range(14))
+    assert sorted(forget) == sorted([*range(14, 18)] * 3)  # cycled, each time round all of them
+
+
+def test_a_batch_is_uint8_from_the_loader_and_float_where_a_method_sees_it(root: Path) -> None:
+    data = _module(root)
+    raw = next(iter(data.train_dataloader()))
+    ready = data.on_after_batch_transfer(raw, 0)
+    for part in ("retain", "forget"):
+        before, after = raw[part].images, ready[part].images
+        assert (before.dtype, before.shape) == (torch.uint8, (4, 3, 8, 8))
+        assert (after.dtype, after.shape) == (torch.float32, (4, 3, 8, 8))
+        for images in (before, after):
+            assert images.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(after, before.float() / 255)
+        assert after.max() > 0.5
+        assert raw[part].labels.dtype == torch.int64
+
+
+def test_pixels_labels_and_index_of_a_batch_belong_together(root: Path) -> None:
+    data = _module(root)
+    for batch in data.train_dataloader():
+        for part in batch.values():
+            for row, image, label in zip(_index(part), part.images, part.labels, strict=True):
+                expected = data.faces.images.pixels(row, 8)
+                np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
+                assert data.task.names[label] == ("child" if row % 3 else "adult")
+
+
+def test_whites_are_one_and_blacks_are_zero() -> None:
+    images = torch.stack([torch.zeros(3, 2, 2), torch.full((3, 2, 2), 255)]).to(torch.uint8)
+    batch = FaceTable(root=".").to_float(Batch(images, torch.zeros(2), torch.arange(2)))
+    assert batch.images[0].unique().tolist() == [0.0]
+    assert batch.images[1].unique().tolist() == [1.0]
+
+
+def test_evaluation_loaders_hold_test_forget_and_unseen_in_order(root: Path) -> None:
+    data = _module(root, augmentation=Augmentation())
+    for loaders in (data.val_dataloader(), data.test_dataloader()):
+        rows = [[row for batch in loader for row in _index(batch)] for loader in loaders]
+        assert rows == [list(range(18, 23)), list(range(14, 18)), list(range(23, 26))]
+        assert [len(loader) for loader in loaders] == [3, 2, 2]
+        assert all(batch.draws is None for loader in loaders for batch in loader)
+
+
+def test_augmentation_changes_training_batches_within_zero_and_one_and_is_drawn_by_the_loader(root: Path) -> None:
+    data = _module(root, augmentation=Augmentation())
+    raw = next(iter(data.train_dataloader()))["retain"]
+    once, again = data.to_float(raw), data.to_float(raw)
+    assert once.draws is None
+    torch.testing.assert_close(once.images, again.images, rtol=0, atol=0)
+    assert (once.images - raw.images.float() / 255).abs().mean() > 0.01
+    assert once.images.min() >= 0
+    assert once.images.max() <= 1
+    assert once.images.shape == (4, 3, 8, 8)
+
+
+def test_batches_depend_on_the_seed_and_the_epoch_alone(root: Path) -> None:
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        torch.manual_seed(seed)
+        loader = _module(root).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        torch.rand(3)
+        return [_index(batch[part]) for batch in loader for part in ("retain", "forget")]
+
+    assert order(1, 0) == order(1, 0)
+    assert len({str(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
+
+
+def test_setup_twice_keeps_the_splits(root: Path) -> None:
+    data = _module(root, split="identity")
+    data.setup()
+    before = {name: rows.tolist() for name, rows in data.splits.items()}
+    data.setup("fit")
+    assert {name: rows.tolist() for name, rows in data.splits.items()} == before
+
+
+def test_pixels_are_decoded_once_for_all_splits_and_modules(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _module(root).prepare_data()
+    monkeypatch.setattr("gli.data.faces.Image", None)
+    again = _module(root, split="identity", batch_size=2)
+    again.prepare_data()
+    assert again.pixels[np.arange(26)].shape == (26, 8, 8, 3)
+    assert len(list((root.parent / "cache").glob("pixels-*.npy"))) == 1
+
+
+def test_a_changed_image_is_decoded_anew(root: Path, jpeg: Callable[..., bytes]) -> None:
+    before = _module(root).pixels[np.arange(26)]
+    (root / "3.jpg").write_bytes(jpeg(1007))
+    after = _module(root).pixels[np.arange(26)]
+    assert np.flatnonzero((before != after).any(axis=(1, 2, 3))).tolist() == [3]
+
+
+# The fingerprint: what a trained original is looked up by.
+
+
+def _print(root: Path, name: str = "train", **kwargs: object) -> str:
+    return _module(root, **kwargs).fingerprint(name)
+
+
+def test_fingerprint_is_of_content_not_of_paths(root: Path, tmp_path: Path) -> None:
+    before = _print(root)
+    moved = tmp_path / "somewhere" / "else"
+    shutil.copytree(root, moved)
+    assert _print(moved) == before
+
+
+def test_fingerprint_does_not_depend_on_the_order_of_the_rows(root: Path) -> None:
+    before = _print(root)
+    header, *lines = (root / "faces.csv").read_text().splitlines()
+    (root / "faces.csv").write_text("\n".join([header, *reversed(lines)]) + "\n")
+    assert _print(root) == before
+
+
+def test_fingerprint_does_not_depend_on_the_order_of_identical_files_with_other_labels(
+    tmp_path: Path, make_table: Maker
+) -> None:
+    pictures = {"0.jpg": 500, "1.jpg": 500}
+    one = make_table(tmp_path / "one", _rows(), HEADER, pictures=pictures)
+    other = make_table(tmp_path / "other", _rows()[::-1], HEADER, pictures={**pictures, **_numbers()})
+    assert _print(other) == _print(one)
+
+
+def _numbers() -> dict[str, int]:
+    """The pictures that the rows have in their own order."""
+    return {f"{row}.jpg": row for row in range(2, len(_rows()))}
+
+
+def test_fingerprint_does_not_depend_on_names_of_people_and_files(
+    root: Path, tmp_path: Path, make_table: Maker
+) -> None:
+    rows = [(f"q{file}", f"somebody {who}", *rest) for file, who, *rest in _rows()]
+    assert _print(make_table(tmp_path / "other", rows, HEADER)) == _print(root)
+
+
+@pytest.mark.parametrize("kwargs", [{"eval_batch_size": 7}, {"num_workers": 1}, {"cache": "other"}])
+def test_fingerprint_is_unchanged_by_what_training_does_not_see(root: Path, kwargs: dict) -> None:
+    assert _print(root, **kwargs) == _print(root)
+
+
+def test_fingerprint_of_train_is_unchanged_by_who_of_it_is_forgotten(root: Path) -> None:
+    few, many = ({"split": "identity", "forget_share": share} for share in (0.1, 0.3))
+    assert _print(root, **few) == _print(root, **many)
+    assert _print(root, "retain", **few) != _print(root, "retain", **many)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"image_size": 16},
+        {"batch_size": 5},
+        {"augmentation": Augmentation()},
+        {"classes": ["child", "adult"]},
+        {"classes": ["adult", "child", "teen"]},
+        {"split": "identity"},
+    ],
+)
+def test_fingerprint_changes_with_what_training_sees(root: Path, kwargs: dict) -> None:
+    assert _print(root, **kwargs) != _print(root)
+
+
+def test_fingerprint_tells_augmentations_apart(root: Path) -> None:
+    prints = [_print(root, augmentation=Augmentation(shear=shear)) for shear in (0.0, 10.0, 10.0)]
+    assert prints[0] != prints[1] == prints[2]
+
+
+def test_fingerprint_tells_the_sets_apart(root: Path) -> None:
+    assert len({_print(root, name) for name in ("train", "retain", "forget", "test", "unseen")}) == 5
+
+
+def test_fingerprint_of_train_changes_with_its_labels_only(root: Path) -> None:
+    before = _print(root)
+    rows = (root / "faces.csv").read_text()
+    (root / "faces.csv").write_text(rows.replace("20.jpg,p20,child", "20.jpg,p20,adult"))
+    assert _print(root) == before  # a row of test
+    (root / "faces.csv").write_text(rows.replace("4.jpg,p4,child", "4.jpg,p4,adult"))
+    assert _print(root) != before
+
+
+def test_fingerprint_of_train_changes_with_its_images_only(root: Path, jpeg: Callable[..., bytes]) -> None:
+    before = _print(root)
+    (root / "20.jpg").write_bytes(jpeg(1020))
+    assert _print(root) == before  # a row of test
+    (root / "4.jpg").write_bytes(jpeg(1004))
+    assert _print(root) != before

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gli.data.augment import DRAWS, NO_AUGMENTATION, Augmentation
+from gli.data.cache import PixelCache
+from gli.data.faces import Rows
+from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Take, shuffled_batches
+
+RETAIN = np.arange(100, 123)  # 23 rows
+FORGET = np.arange(7)
+SETS = {"retain": RETAIN, "forget": FORGET, "test": np.arange(50, 60)}
+TOGETHER = {"retain": "retain", "forget": "forget"}
+
+
+def rows(plan: EpochPlan, part: str) -> list[list[int]]:
+    """The rows of each batch that has this part."""
+    return [batch[part].rows.tolist() for batch in plan if part in batch]
+
+
+def epoch(plan: EpochPlan, number: int) -> list[dict[str, Take]]:
+    plan.set_epoch(number)
+    return list(plan)
+
+
+def assert_same(first: list[dict[str, Take]], second: list[dict[str, Take]]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert list(one) == list(other)
+        for part in one:
+            np.testing.assert_array_equal(one[part].rows, other[part].rows)
+            assert (one[part].draws is None) == (other[part].draws is None)
+            if one[part].draws is not None:
+                np.testing.assert_array_equal(one[part].draws, other[part].draws)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Epochs
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(leading=st.integers(1, 40), other=st.integers(1, 12), size=st.integers(1, 12), seed=st.integers(0, 2**32 - 1))
+def test_epoch_is_one_pass_over_the_leading_set(leading: int, other: int, size: int, seed: int) -> None:
+    sets = {"retain": np.arange(leading), "forget": 1000 + np.arange(other)}
+    plan = EpochPlan(sets, [TOGETHER], size, seed=seed)
+    batches = list(plan)
+    expected = min(size, leading)  # a set smaller than the batch is one batch
+    assert len(batches) == len(plan) == leading // expected
+    for part, name in TOGETHER.items():
+        assert {len(batch[part].rows) for batch in batches} == {expected}
+        assert set(chain(*rows(plan, part))) <= set(sets[name].tolist())
+    assert max(Counter(chain(*rows(plan, "retain"))).values()) == 1
+
+
+def test_smaller_last_batch_is_dropped_and_other_rows_left_out_each_epoch() -> None:
+    plan = EpochPlan(SETS, [TOGETHER], 5)
+    assert len(plan) == 4  # 23 // 5
+    left_out = [
+        frozenset(RETAIN) - set(chain(*rows(plan, "retain"))) for number in range(6) if not plan.set_epoch(number)
+    ]
+    assert {len(rest) for rest in left_out} == {3}
+    assert len(set(left_out)) > 1
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 10])
+def test_other_set_is_cycled_and_shuffled_anew_each_time_round(size: int) -> None:
+    plan = EpochPlan({"retain": np.arange(70), "forget": FORGET}, [TOGETHER], size)
+    stream = list(chain(*rows(plan, "forget")))
+    assert len(stream) == 70 // size * size
+    cycles = [tuple(stream[at : at + 7]) for at in range(0, len(stream) - 6, 7)]
+    assert len(cycles) >= 9
+    assert all(sorted(cycle) == FORGET.tolist() for cycle in cycles)
+    assert len(set(cycles)) > len(cycles) // 2
+
+
+def test_order_differs_between_epochs_seeds_and_parts() -> None:
+    plan = EpochPlan(SETS, [{"one": "retain", "two": "retain"}], 23)
+    orders = [batch[part].rows.tolist() for number in range(3) for batch in epoch(plan, number) for part in batch]
+    orders += [batch[part].rows.tolist() for batch in EpochPlan(SETS, plan.passes, 23, seed=1) for part in batch]
+    assert len({tuple(order) for order in orders}) == len(orders) == 8
+    assert all(sorted(order) == RETAIN.tolist() for order in orders)
+
+
+def test_same_seed_and_epoch_are_the_same_plan_whenever_it_is_followed() -> None:
+    first, second = (EpochPlan(SETS, [TOGETHER], 4, seed=9, augmentation=Augmentation()) for _ in range(2))
+    np.random.seed(0)
+    torch.manual_seed(0)
+    third = epoch(first, 3)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    epoch(second, 0)
+    assert_same(epoch(second, 3), third)
+    assert_same(list(second), third)  # following it does not move it on
+
+
+def test_leading_set_smaller_than_the_batch_is_one_batch() -> None:
+    plan = EpochPlan(SETS, [{"forget": "forget", "retain": "retain"}], 64)
+    (batch,) = plan
+    assert sorted(batch["forget"].rows) == FORGET.tolist()
+    assert len(batch["retain"].rows) == 7
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_leading_set_smaller_than_the_batch_still_gives_every_process_its_part(world: int) -> None:
+    plans = [EpochPlan(SETS, [{"forget": "forget"}], 64, rank=rank, world=world) for rank in range(world)]
+    assert [len(plan) for plan in plans] == [1] * world
+    parts = [plan_rows for plan in plans for plan_rows in rows(plan, "forget")]
+    assert {len(part) for part in parts} == {7 // world}
+    together = list(chain(*parts))
+    assert len(set(together)) == len(together)
+
+
+def test_passes_follow_one_another_each_over_its_own_leading_set() -> None:
+    passes = [{"forget": "forget"}, {"retain": "retain", "test": "test"}, {"forget": "forget"}]
+    plan = EpochPlan(SETS, passes, 3)
+    batches = list(plan)
+    # 7 // 3, 23 // 3 and 7 // 3 batches
+    assert [tuple(batch) for batch in batches] == [("forget",)] * 2 + [("retain", "test")] * 7 + [("forget",)] * 2
+    assert len(plan) == 11
+    first, second = (list(chain(*(batch["forget"].rows for batch in part))) for part in (batches[:2], batches[-2:]))
+    assert len(set(first)) == len(set(second)) == 6
+    assert first != second
+
+
+def test_size_of_each_pass_is_its_own() -> None:
+    plan = EpochPlan(SETS, [{"forget": "forget"}, {"retain": "retain"}], 10)
+    assert [len(take.rows) for batch in plan for take in batch.values()] == [7, 10, 10]
+
+
+def test_a_part_may_play_a_set_of_another_name() -> None:
+    plan = EpochPlan(SETS, [{"impair": "retain", "noise": "retain"}], 23)
+    (batch,) = plan
+    assert sorted(batch["impair"].rows) == sorted(batch["noise"].rows) == RETAIN.tolist()
+    assert batch["impair"].rows.tolist() != batch["noise"].rows.tolist()
+
+
+def test_sets_are_left_as_they_were() -> None:
+    before = {name: values.copy() for name, values in SETS.items()}
+    list(EpochPlan(SETS, [TOGETHER], 4))
+    for name, values in SETS.items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, Augmentation()], ids=["plain", "augmented"])
+@pytest.mark.parametrize("passes", [[TOGETHER], [{"forget": "forget"}, TOGETHER]], ids=["one", "two"])
+def test_processes_together_follow_the_plan_of_one_with_a_larger_batch(
+    world: int, augmentation: Augmentation, passes: list[dict[str, str]]
+) -> None:
+    single = EpochPlan(SETS, passes, 2 * world, seed=5, augmentation=augmentation)
+    parts = [
+        EpochPlan(SETS, passes, 2, seed=5, rank=rank, world=world, augmentation=augmentation) for rank in range(world)
+    ]
+    for number in (0, 3):
+        whole = []
+        for slices in zip(*(epoch(part, number) for part in parts), strict=True):
+            batch = {}
+            for part in slices[0]:
+                takes = [piece[part] for piece in slices]
+                assert [len(take.rows) for take in takes] == [2] * world
+                draws = np.concatenate([take.draws for take in takes]) if augmentation.enabled else None
+                batch[part] = Take(np.concatenate([take.rows for take in takes]), draws)
+            whole.append(batch)
+        assert_same(whole, epoch(single, number))
+    assert {len(part) for part in parts} == {len(single)}
+
+
+def test_draws_differ_between_batches_parts_and_epochs() -> None:
+    plan = EpochPlan(SETS, [TOGETHER], 4, augmentation=Augmentation())
+    draws = [take.draws for number in range(2) for batch in epoch(plan, number) for take in batch.values()]
+    assert {draw.shape for draw in draws} == {(4, DRAWS)}
+    assert len({draw.tobytes() for draw in draws}) == len(draws) == 20  # 2 epochs of 5 batches of 2 parts
+
+
+def test_augmentation_does_not_change_which_rows_come() -> None:
+    plain, augmented = (
+        EpochPlan(SETS, [TOGETHER], 4, augmentation=kind) for kind in (Augmentation(enabled=False), Augmentation())
+    )
+    for part in TOGETHER:
+        assert rows(plain, part) == rows(augmented, part)
+    assert all(take.draws is None for batch in plain for take in batch.values())
+
+
+def test_shuffled_batches_may_be_larger_than_their_set() -> None:
+    batches = [batch.tolist() for batch in shuffled_batches(np.arange(3), 8, 3, [0])]
+    assert [len(batch) for batch in batches] == [8] * 3
+    stream = list(chain(*batches))
+    assert all(sorted(stream[at : at + 3]) == [0, 1, 2] for at in range(0, 24, 3))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluation
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(0, 30), size=st.integers(1, 12), world=st.integers(1, 3))
+def test_evaluation_visits_every_row_on_one_process_only(count: int, size: int, world: int) -> None:
+    order = np.random.default_rng(count).permutation(count) + 5
+    plans = [EvaluationPlan(order, size, rank=rank, world=world) for rank in range(world)]
+    visited = []
+    for rank, plan in enumerate(plans):
+        batches = [take.rows.tolist() for take in plan]
+        assert len(plan) == len(batches)
+        assert all(len(batch) == size for batch in batches[:-1])
+        assert all(0 < len(batch) <= size for batch in batches)
+        assert list(chain(*batches)) == order[rank::world].tolist()
+        assert all(take.draws is None for take in plan)
+        visited += chain(*batches)
+    assert sorted(visited) == sorted(order.tolist())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Loading
+# ---------------------------------------------------------------------------------------------------------------------
+
+SIZE = 4
+
+
+def dataset(labels: tuple[int, ...] = ()) -> FaceDataset:
+    """Thirty rows on twenty distinct images."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (20, SIZE, SIZE, 3), dtype=np.uint8)
+    slots = generator.integers(0, 20, 130)
+    return FaceDataset(PixelCache(pixels, slots), generator.integers(0, 2, (130, *labels)))
+
+
+def flat(batches: list[Batch | dict[str, Batch]]) -> list[tuple[str, Batch]]:
+    return [pair for batch in batches for pair in (batch.items() if isinstance(batch, dict) else [("", batch)])]
+
+
+@pytest.mark.parametrize("labels", [(), (3,)], ids=["class", "labels"])
+def test_batch_holds_what_its_rows_say(labels: tuple[int, ...]) -> None:
+    data = dataset(labels)
+    wanted: Rows = np.array([3, 129, 3, 40])
+    draws = Augmentation().draw(np.random.default_rng(0), 4)
+    batch = data[Take(wanted, draws)]
+    assert isinstance(batch, Batch)
+    assert (batch.images.shape, batch.images.dtype) == ((4, 3, SIZE, SIZE), torch.uint8)
+    for image, row in zip(batch.images, wanted, strict=True):
+        np.testing.assert_array_equal(image.permute(1, 2, 0), data.pixels.pixels[data.pixels.slots[row]])
+    np.testing.assert_array_equal(batch.labels, data.labels[wanted])
+    assert batch.labels.shape == (4, *labels)
+    assert batch.index.tolist() == wanted.tolist()
+    np.testing.assert_array_equal(batch.draws, draws)
+    assert data[Take(wanted)].draws is None  # type: ignore[union-attr]
+
+
+def test_a_batch_may_be_written_to_without_harm_to_the_data() -> None:
+    data = dataset()
+    before = data.pixels.pixels.copy(), data.labels.copy()
+    batch = data[Take(np.arange(130))]
+    assert isinstance(batch, Batch)
+    batch.images.zero_()
+    batch.labels.fill_(9)
+    np.testing.assert_array_equal(data.pixels.pixels, before[0])
+    np.testing.assert_array_equal(data.labels, before[1])
+
+
+def test_batches_do_not_depend_on_the_number_of_workers() -> None:
+    plan = EpochPlan(SETS, [TOGETHER, {"test": "test"}], 4, augmentation=Augmentation())
+    plan.set_epoch(2)
+    loaded = [flat(list(BatchLoader(dataset(), plan, workers))) for workers in (0, 2)]
+    expected = [(part, take) for batch in plan for part, take in batch.items()]
+    assert [part for part, _ in loaded[0]] == [part for part, _ in loaded[1]] == [part for part, _ in expected]
+    for (_, first), (_, second), (_, take) in zip(*loaded, expected, strict=True):
+        assert isinstance(second, Batch)
+        torch.testing.assert_close(first._asdict(), second._asdict(), rtol=0, atol=0)
+        assert first.index.tolist() == take.rows.tolist()
+        np.testing.assert_array_equal(first.draws, take.draws)
+
+
+def test_loader_follows_an_evaluation_plan() -> None:
+    plan = EvaluationPlan(RETAIN, 10)
+    loader = BatchLoader(dataset(), plan)
+    batches = [batch for _, batch in flat(list(loader))]
+    assert len(loader) == 3
+    assert list(chain(*(batch.index.tolist() for batch in batches))) == RETAIN.tolist()
+    assert all(batch.draws is None for batch in batches)
+
+
+def test_loader_shows_its_plan_where_the_trainer_sets_the_epoch() -> None:
+    loader = BatchLoader(dataset(), EpochPlan(SETS, [TOGETHER], 5))
+    orders = []
+    for number in range(2):
+        loader.sampler.set_epoch(number)  # type: ignore[union-attr]
+        orders.append([batch.index.tolist() for _, batch in flat(list(loader))])
+    assert orders[0] != orders[1]
+    assert len(loader) == len(orders[0]) // 2 == 4
+    assert loader.batch_sampler is None
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loading_does_not_move_the_global_generators(workers: int) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    assert len(list(BatchLoader(dataset(), EpochPlan(SETS, [TOGETHER], 8, augmentation=Augmentation()), workers))) == 2
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])

@@ -1,0 +1,448 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gli.data import MUFAC
+from gli.data.augment import Augmentation
+from gli.data.splits import SPLITS, crossings, identity_groups
+from gli.errors import DataError, GLIError, SettingError
+
+REAL = Path(__file__).parents[2] / "data" / "mufac"
+Maker = Callable[..., Path]
+
+
+def _module(root: Path, **kwargs: object) -> MUFAC:
+    return MUFAC(root=str(root), cache_dir=str(root.parent / "cache"), image_size=8, **kwargs)
+
+
+def _sizes(data: MUFAC) -> dict[str, int]:
+    return {name: len(rows) for name, rows in data.splits.items()}
+
+
+def _rows(*rows: str) -> list[tuple[str, str, str, int]]:
+    """Rows from words such as ``F0001/A/c/7``: family, person, age class, number of the picture."""
+    return [(family, person, age, int(number)) for family, person, age, number in (row.split("/") for row in rows)]
+
+
+def test_rows_come_in_the_order_train_val_test_with_labels_and_people(tmp_path: Path, make_mufac: Maker) -> None:
+    root = make_mufac(
+        tmp_path / "mufac",
+        train=_rows("F0001/D/a/0", "F0001/A/h/1", "F0002/D/c/2"),
+        val=_rows("F0801/M/b/3"),
+        test=_rows("F0851/F/g/4"),
+    )
+    faces = _module(root).table()
+    assert len(faces) == 5
+    assert faces.labels.tolist() == [0, 7, 2, 1, 6]
+    assert faces.labels.dtype == np.int64
+    assert faces.identities.tolist() == ["F0001/D", "F0001/A", "F0002/D", "F0801/M", "F0851/F"]
+    assert faces.households.tolist() == ["F0001", "F0001", "F0002", "F0801", "F0851"]
+    assert list(faces.images.paths) == [
+        "train_images/F0001_D_a_0.JPG",
+        "train_images/F0001_A_h_1.jpg",
+        "train_images/F0002_D_c_2.jpg",
+        "val_images/F0801_M_b_0.JPG",
+        "test_images/F0851_F_g_0.JPG",
+    ]
+
+
+@pytest.mark.parametrize(("letter", "label"), list(zip("abcdefgh", range(8), strict=True)))
+def test_age_letters_are_the_eight_classes(tmp_path: Path, make_mufac: Maker, letter: str, label: int) -> None:
+    faces = _module(make_mufac(tmp_path / "mufac", train=_rows(f"F0001/D/{letter}/0"))).table()
+    assert faces.labels[0] == label
+    ages = ("0-6", "7-12", "13-19", "20-30", "31-45", "46-55", "56-66", "67-80")
+    assert faces.task.names == ages
+    assert faces.task.num_outputs == 8
+
+
+def test_published_split_is_the_first_1500_rows_and_val_and_test(tmp_path: Path, make_mufac: Maker) -> None:
+    root = make_mufac(tmp_path / "mufac", train=1512, val=7, test=9)
+    data = _module(root)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # row 1,500 is the last of a person here
+        data.setup()
+    assert data.splits["forget"].tolist() == list(range(1500))
+    assert data.splits["retain"].tolist() == list(range(1500, 1512))
+    assert data.splits["test"].tolist() == list(range(1512, 1519))
+    assert data.splits["unseen"].tolist() == list(range(1519, 1528))
+    assert data.rows("train").tolist() == list(range(1512))
+
+
+def test_published_split_that_crosses_is_kept_and_counted_in_a_warning(tmp_path: Path, make_mufac: Maker) -> None:
+    # Person F0251/A has rows 1,500 and 1,501; two files of retain come again in test, one of test in unseen.
+    train = [(f"F{1 + row // 6:04d}", "AD"[row // 3 % 2], "a", row) for row in range(1520)]
+    train[1498:1502] = _rows("F0900/A/a/1498", "F0900/A/a/1499", "F0900/A/a/1500", "F0900/A/a/1501")
+    val = _rows("F0801/A/a/1510", "F0801/A/b/1511", "F0801/D/b/2000")
+    root = make_mufac(tmp_path / "mufac", train=train, val=val, test=_rows("F0851/A/b/2000", "F0851/A/c/2001"))
+    data = _module(root)
+    with pytest.warns(UserWarning, match="published split of mufac is not disjoint") as caught:
+        data.setup()
+    text = str(caught[0].message)
+    assert "forget and retain share 1 people (F0900/A)" in text
+    assert "retain and test share 2 identical files" in text
+    assert "test and unseen share 1 identical files" in text
+    assert text.count("share") == 3
+    assert _sizes(data) == {"forget": 1500, "retain": 20, "test": 3, "unseen": 2}
+
+
+def test_identity_split_joins_families_that_share_a_file(tmp_path: Path, make_mufac: Maker) -> None:
+    # F0001, F0002 and F0801 are one household listed three times; everybody else is alone.
+    train = _rows("F0001/A/a/1", "F0001/D/b/2", "F0002/A/a/2", "F0002/D/a/3")
+    train += _rows(*(f"F{family:04d}/A/c/{100 + family}" for family in range(3, 40)))
+    root = make_mufac(tmp_path / "mufac", train=train, val=_rows("F0801/A/a/3", "F0802/A/b/11"), test=4)
+    for seed in range(5):
+        data = _module(root, split="identity", split_seed=seed)
+        data.setup()
+        assert sum(_sizes(data).values()) == len(data.faces)
+        households = {name: set(data.faces.households[rows]) for name, rows in data.splits.items()}
+        assert sum(bool(found & {"F0001", "F0002", "F0801"}) for found in households.values()) == 1
+        for one, other in combinations(SPLITS, 2):
+            assert not households[one] & households[other]
+
+
+def test_deduplicate_keeps_a_repeated_file_of_a_set_once(tmp_path: Path, make_mufac: Maker) -> None:
+    val = _rows("F0801/A/a/1", "F0801/D/a/2", "F0802/A/b/1", "F0802/D/b/2", "F0803/A/c/3")
+    root = make_mufac(tmp_path / "mufac", train=1506, val=val)
+    plain, once = _module(root), _module(root, deduplicate=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain.setup()
+        once.setup()
+    assert _sizes(plain)["test"] == 5
+    assert once.splits["test"].tolist() == [1506, 1507, 1510]
+    assert {name: len(once.splits[name]) for name in ("retain", "forget", "unseen")} == {
+        "retain": 6,
+        "forget": 1500,
+        "unseen": 12,
+    }
+
+
+@pytest.mark.parametrize(("named", "rows"), [("F0003/D", [15, 16, 17]), ("F0003", [12, 13, 14, 15, 16, 17])])
+@pytest.mark.parametrize("split", ["published", "identity"])
+def test_forget_takes_a_person_or_a_whole_family(
+    tmp_path: Path, make_mufac: Maker, split: str, named: str, rows: list[int]
+) -> None:
+    data = _module(make_mufac(tmp_path / "mufac"), split=split, forget_identities=[named])
+    data.setup()
+    assert data.splits["forget"].tolist() == rows
+    assert not set(data.rows("test")) & set(range(12, 18))
+    assert not set(data.rows("unseen")) & set(range(12, 18))
+    if split == "published":
+        assert data.rows("train").tolist() == list(range(48))
+
+
+def test_published_split_refuses_to_forget_who_was_not_trained_on(tmp_path: Path, make_mufac: Maker) -> None:
+    data = _module(make_mufac(tmp_path / "mufac"), forget_identities=["F0001/A", "F0801/D"])
+    with pytest.raises(SettingError, match=r"names 'F0801/D'.*not trained on cannot be forgotten. Take the name out"):
+        data.setup()
+
+
+@pytest.mark.filterwarnings("ignore:also forgotten")
+def test_who_cannot_be_forgotten_for_a_shared_file_is_said_under_the_name_that_was_given(
+    tmp_path: Path, make_mufac: Maker
+) -> None:
+    val = _rows("F0801/A/a/0", "F0801/D/a/5000")  # picture 0 is F0001/A's first
+    data = _module(make_mufac(tmp_path / "mufac", val=val), forget_identities=["F0001/A"])
+    with pytest.raises(SettingError, match="F0001/A"):
+        data.setup()
+
+
+def test_pixels_belong_to_their_rows(tmp_path: Path, make_mufac: Maker) -> None:
+    data = _module(make_mufac(tmp_path / "mufac"), split="identity")
+    data.prepare_data()
+    rows = np.array([3, 0, 50])
+    found = data.pixels[rows]
+    assert found.shape == (3, 8, 8, 3)
+    for row, image in zip(rows, found, strict=True):
+        np.testing.assert_array_equal(image, data.faces.images.pixels(int(row), 8))
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_defaults_are_the_benchmarks_recipe() -> None:
+    data = MUFAC()
+    assert data.augmentation == Augmentation(flip=0.5, shear=10, scale=(0.8, 1.2), jitter=0.2)
+    recipe = data.recipe
+    assert (recipe.lr, recipe.momentum, recipe.weight_decay, recipe.epochs) == (0.01, 0.9, 0.0, 30)
+    assert recipe.milestones == (10, 20)
+    assert (data.split, data.image_size, data.batch_size) == ("published", 128, 64)
+
+
+# Bad input. Each function below spoils a good folder; the message must hold the fragments.
+
+
+def _edit(root: Path, part: str, old: str, new: str) -> None:
+    path = root / f"custom_{part}_dataset.csv"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def _no_root(root: Path) -> None:
+    root.rename(root.with_name("elsewhere"))
+
+
+def _no_image_folder(root: Path) -> None:
+    (root / "val_images").rename(root / "validation_images")
+
+
+def _no_csv(root: Path) -> None:
+    (root / "custom_test_dataset.csv").unlink()
+
+
+def _missing_column(root: Path) -> None:
+    _edit(root, "train", "age_class", "age_clas")
+
+
+def _column_twice(root: Path) -> None:
+    _edit(root, "train", "person_id", "family_id")
+
+
+def _extra_column(root: Path) -> None:
+    path = root / "custom_val_dataset.csv"
+    path.write_text("".join(f"{line},x\n" for line in path.read_text().splitlines()))
+
+
+def _long_row(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", "F0001,A,c,c,")
+
+
+def _unknown_age(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", "F0001,A,i,")
+
+
+def _two_ages(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", "F0001,A,bc,")
+
+
+def _no_age(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", "F0001,A,,")
+
+
+def _no_family(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", ",A,c,")
+
+
+def _bad_age_after_a_blank_line(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", "\nF0001,A,i,")
+
+
+def _absent_image(root: Path) -> None:
+    (root / "val_images" / "F0801_A_b_1.jpg").unlink()
+
+
+def _folder_for_an_image(root: Path) -> None:
+    _absent_image(root)
+    (root / "val_images" / "F0801_A_b_1.jpg").mkdir()
+
+
+def _no_image_name(root: Path) -> None:
+    _edit(root, "train", "F0001_A_c_2.jpg", "")
+
+
+def _image_outside(root: Path) -> None:
+    _edit(root, "train", "F0001_A_c_2.jpg", "../val_images/F0801_A_b_1.jpg")
+
+
+def _absolute_image(root: Path) -> None:
+    _edit(root, "train", "F0001_A_c_2.jpg", str(root / "train_images" / "F0001_A_c_2.jpg"))
+
+
+def _linked_image(root: Path) -> None:
+    image = root / "train_images" / "F0001_A_c_2.jpg"
+    secret = image.rename(root.parent / "secret.jpg")
+    image.symlink_to(secret)
+
+
+def _empty_csv(root: Path) -> None:
+    (root / "custom_val_dataset.csv").write_bytes(b"")
+
+
+def _only_a_header(root: Path) -> None:
+    (root / "custom_val_dataset.csv").write_text("family_id,person_id,age_class,image_path\n")
+
+
+def _binary_csv(root: Path) -> None:
+    (root / "custom_train_dataset.csv").write_bytes(bytes(range(256)) * 8)
+
+
+def _zeros_for_csv(root: Path) -> None:
+    (root / "custom_train_dataset.csv").write_bytes(bytes(512))
+
+
+def _open_quote(root: Path) -> None:
+    _edit(root, "train", "F0001,A,c,", '"F0001,A,c,')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fragments"),
+    [
+        (_no_root, ["mufac: no such folder", "--data.root"]),
+        (_no_image_folder, ["val_images: no such folder", "--data.root"]),
+        (_no_csv, ["custom_test_dataset.csv: cannot be read", "Check the path"]),
+        (
+            _missing_column,
+            [
+                "custom_train_dataset.csv, line 1",
+                "'age_class' is missing",
+                "Did you mean 'age_clas'?",
+                "wanted family_id",
+            ],
+        ),
+        (_column_twice, ["custom_train_dataset.csv, line 1", "twice", "Name each once"]),
+        (_extra_column, ["custom_val_dataset.csv, line 1", "unexpected column 'x'", "Take it out"]),
+        (_long_row, ["custom_train_dataset.csv, line 4", "5 fields", "the header has 4"]),
+        (_unknown_age, ["custom_train_dataset.csv, line 4", "unknown age class 'i'", "letters a to h"]),
+        (_two_ages, ["custom_train_dataset.csv, line 4", "unknown age class 'bc'", "letters a to h"]),
+        (_no_age, ["custom_train_dataset.csv, line 4", "unknown age class ''", "letters a to h"]),
+        (_no_family, ["custom_train_dataset.csv, line 4", "empty"]),
+        (_bad_age_after_a_blank_line, ["custom_train_dataset.csv, line 5", "unknown age class 'i'"]),
+        (_absent_image, ["val_images/F0801_A_b_1.jpg", "not there", "take its row out"]),
+        (_folder_for_an_image, ["val_images/F0801_A_b_1.jpg", "take its row out"]),
+        (_no_image_name, ["custom_train_dataset.csv, line 4", "image name is empty"]),
+        (
+            _image_outside,
+            ["custom_train_dataset.csv, line 4", "'../val_images/F0801_A_b_1.jpg' leads out of", "stay in it"],
+        ),
+        (_absolute_image, ["custom_train_dataset.csv, line 4", "leads out of", "Image names are relative"]),
+        (_linked_image, ["custom_train_dataset.csv, line 4", "'F0001_A_c_2.jpg' leads out of", "stay in it"]),
+        (_empty_csv, ["custom_val_dataset.csv, line 1", "'family_id' is missing", "Found nothing"]),
+        (_only_a_header, ["custom_val_dataset.csv", "no rows below its header"]),
+        (_binary_csv, ["custom_train_dataset.csv", "not UTF-8 text", "Save it as UTF-8"]),
+        (_zeros_for_csv, ["custom_train_dataset.csv, line 1", "'family_id' is missing"]),
+        (_open_quote, ["custom_train_dataset.csv", "not a CSV file", "need quoting"]),
+    ],
+)
+def test_spoiled_folders_are_refused_with_the_place(
+    tmp_path: Path, make_mufac: Maker, spoil: Callable[[Path], None], fragments: list[str]
+) -> None:
+    root = make_mufac(tmp_path / "mufac")
+    spoil(root)
+    with pytest.raises(DataError) as caught:
+        _module(root, split="identity").setup()
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_a_good_folder_is_not_refused(tmp_path: Path, make_mufac: Maker) -> None:
+    data = _module(make_mufac(tmp_path / "mufac"), split="identity")
+    data.setup()
+    assert sum(_sizes(data).values()) == 72
+
+
+def test_image_folders_may_be_links(tmp_path: Path, make_mufac: Maker) -> None:
+    root = make_mufac(tmp_path / "mufac")
+    (root / "train_images").rename(tmp_path / "on_another_disk")
+    (root / "train_images").symlink_to(tmp_path / "on_another_disk")
+    data = _module(root, split="identity")
+    data.setup()
+    assert sum(_sizes(data).values()) == 72
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", "truncated"])
+def test_an_unreadable_image_is_named_when_its_pixels_are_wanted(
+    tmp_path: Path, make_mufac: Maker, jpeg: Callable[..., bytes], content: bytes | str
+) -> None:
+    root = make_mufac(tmp_path / "mufac")
+    image = root / "train_images" / "F0001_A_c_2.jpg"
+    image.write_bytes(jpeg(2, 64)[:800] if content == "truncated" else content)
+    data = _module(root, split="identity")
+    data.setup()
+    with pytest.raises(DataError, match=r"F0001_A_c_2.jpg: this image cannot be read.*take its row out"):
+        _ = data.pixels
+    assert not [
+        path.name for path in (tmp_path / "cache").iterdir() if "pixels" in path.name and path.suffix != ".lock"
+    ]
+    image.write_bytes(jpeg(2))
+    assert _module(root).pixels[np.arange(3)].shape == (3, 8, 8, 3)
+
+
+@pytest.mark.parametrize("what", ["setup", "prepare_data"])
+def test_a_cache_folder_that_cannot_be_written_is_an_error_of_ours(
+    tmp_path: Path, make_mufac: Maker, what: str
+) -> None:
+    (tmp_path / "cache").write_text("a file stands where the cache is to be")
+    data = _module(make_mufac(tmp_path / "mufac"), split="identity")
+    with pytest.raises(GLIError, match=r"cache.*--data.cache_dir"):
+        getattr(data, what)()
+
+
+# The real data set, where it is there.
+
+
+@pytest.fixture(scope="module")
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if not (REAL / "custom_train_dataset.csv").exists():
+        pytest.skip("data/mufac is not there")
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def published(real_cache: str) -> MUFAC:
+    data = MUFAC(root=str(REAL), cache_dir=real_cache)
+    with pytest.warns(UserWarning, match="published split of mufac is not disjoint"):
+        data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def identity(real_cache: str) -> MUFAC:
+    data = MUFAC(root=str(REAL), cache_dir=real_cache, split="identity")
+    data.setup()
+    return data
+
+
+def test_real_sizes(published: MUFAC) -> None:
+    assert _sizes(published) == {"retain": 8525, "forget": 1500, "test": 1539, "unseen": 1504}
+    assert len(published.faces) == 13068
+    assert len(set(published.digests.tolist())) == 9119
+
+
+def test_real_families_of_the_published_split(published: MUFAC) -> None:
+    families = {name: published.faces.households[published.rows(name)] for name in ("train", "test", "unseen")}
+    assert (min(families["train"]), max(families["train"])) == ("F0001", "F0299")
+    assert (min(families["test"]), max(families["test"])) == ("F0801", "F0850")
+    assert (min(families["unseen"]), max(families["unseen"])) == ("F0851", "F0900")
+
+
+def test_real_published_split_crosses_as_is_known(published: MUFAC) -> None:
+    files = crossings(published.splits, published.digests)
+    counts = {pair: len(shared) for pair, shared in files.items()}
+    assert counts == {("forget", "retain"): 18, ("retain", "unseen"): 27, ("test", "unseen"): 16}
+    assert crossings(published.splits, published.identities) == {("forget", "retain"): ["F0046/D"]}
+
+
+def test_real_files_stand_under_several_families_and_once_under_two_ages(published: MUFAC) -> None:
+    families: dict[bytes, set[str]] = {}
+    labels: dict[bytes, set[int]] = {}
+    faces = published.faces
+    for key, family, label in zip(published.digests.tolist(), faces.households, faces.labels.tolist(), strict=True):
+        families.setdefault(key, set()).add(str(family))
+        labels.setdefault(key, set()).add(label)
+    assert sum(len(found) > 1 for found in families.values()) == 3144
+    assert sum(len(found) > 1 for found in labels.values()) == 1
+
+
+def test_real_identity_split_is_disjoint_and_near_its_shares(identity: MUFAC) -> None:
+    sizes = _sizes(identity)
+    assert sum(sizes.values()) == 13068
+    assert len(np.unique(np.concatenate(list(identity.splits.values())))) == 13068
+    for keys in (identity.identities, identity.faces.households, identity.digests):
+        assert crossings(identity.splits, keys) == {}
+    groups = identity_groups(identity.faces.households, identity.digests)
+    largest = int(np.bincount(groups).max())
+    for name, share in {"test": 0.12, "unseen": 0.12, "forget": 0.15 * 0.76}.items():
+        assert abs(sizes[name] - share * 13068) <= largest
+
+
+def test_real_pictures_are_read(published: MUFAC) -> None:
+    endings = {Path(path).suffix for path in published.faces.images.paths}
+    assert endings == {".jpg", ".JPG"}
+    for ending in sorted(endings):
+        row = next(row for row, path in enumerate(published.faces.images.paths) if path.endswith(ending))
+        assert published.faces.images.pixels(row, 128).std() > 5

@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gli.data import FaceTable
+from gli.errors import DataError, SettingError
+from gli.tasks import MultiClass, MultiLabel
+
+Maker = Callable[..., Path]
+AGES = ("child", "adult")
+SETS = ("retain", "forget", "test", "unseen")
+
+
+def _module(root: Path, **kwargs: object) -> FaceTable:
+    return FaceTable(root=str(root), cache_dir=str(root.parent / "cache"), image_size=8, **kwargs)
+
+
+def _people(count: int = 16, pictures: int = 2) -> list[tuple[str, str, str]]:
+    """Rows of people with pictures in folders of their own."""
+    return [
+        (f"p{person}/{picture}.jpg", f"p{person}", AGES[(person + picture) % 2])
+        for person in range(count)
+        for picture in range(pictures)
+    ]
+
+
+def _with_split(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The same with a split column: each person in one set, in turn."""
+    return [(*row, SETS[int(row[1][1:]) % 4]) for row in rows]
+
+
+def _labelled(*labels: Sequence[str]) -> list[tuple[str, ...]]:
+    """One person per row, with these labels."""
+    return [(f"{number}.jpg", f"p{number}", *row) for number, row in enumerate(labels)]
+
+
+HEADER = ("file", "identity", "age")
+SPLIT_HEADER = (*HEADER, "split")
+
+
+def test_identity_split_of_a_table(tmp_path: Path, make_table: Maker) -> None:
+    data = _module(make_table(tmp_path / "faces", _people()))
+    data.prepare_data()
+    assert sum(len(rows) for rows in data.splits.values()) == 32
+    people = [set(data.identities[rows].tolist()) for rows in data.splits.values()]
+    assert sum(map(len, people)) == len(set.union(*people)) == 16
+    np.testing.assert_array_equal(data.pixels[np.array([9])][0], data.faces.images.pixels(9, 8))
+
+
+def test_one_label_column_makes_classes_of_its_sorted_values(tmp_path: Path, make_table: Maker) -> None:
+    faces = _module(make_table(tmp_path / "faces", _labelled("b", "a", "c", "a"))).table()
+    assert faces.task == MultiClass(("a", "b", "c"))
+    assert faces.labels.tolist() == [1, 0, 2, 0]
+    assert faces.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["10", "9", "-1", "9"], ("-1", "9", "10")),
+        (["2.5", "10", "1e2", "3"], ("2.5", "3", "10", "1e2")),
+        (["10", "9", "old"], ("10", "9", "old")),
+    ],
+)
+def test_classes_that_are_numbers_are_sorted_as_numbers(
+    tmp_path: Path, make_table: Maker, values: list[str], classes: tuple[str, ...]
+) -> None:
+    faces = _module(make_table(tmp_path / "faces", _labelled(*([value] for value in values)))).table()
+    assert faces.task.names == classes
+    assert [classes[label] for label in faces.labels] == values
+
+
+def test_classes_that_are_the_same_number_have_one_order_whatever_the_hash_seed(
+    tmp_path: Path, make_table: Maker
+) -> None:
+    # The order of a set of strings changes from process to process; with eight spellings it is hardly ever this one.
+    spellings = ["001", "001.0", "01", "01.0", "1", "1.0", "1.00", "1.000"]
+    faces = _module(make_table(tmp_path / "faces", _labelled(*([value] for value in spellings)))).table()
+    assert faces.task.names == tuple(spellings)
+
+
+def test_classes_can_be_given_in_their_order_even_where_one_is_absent(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", _labelled(["child"], ["adult"], ["child"]))
+    faces = _module(root, classes=["child", "teen", "adult"]).table()
+    assert faces.task == MultiClass(("child", "teen", "adult"))
+    assert faces.labels.tolist() == [0, 2, 0]
+
+
+def test_several_label_columns_make_yes_no_labels(tmp_path: Path, make_table: Maker) -> None:
+    words = [("1", "-1", "YES"), ("0", "1", "no"), ("1", "-1", "True"), ("0", "1", "false")]
+    root = make_table(tmp_path / "faces", _labelled(*words), ("file", "identity", "male", "smiling", "young"))
+    faces = _module(root).table()
+    assert faces.task == MultiLabel(("male", "smiling", "young"))
+    assert faces.labels.tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1], [0, 1, 0]]
+    assert faces.labels.dtype == np.int64
+
+
+def test_labels_are_chosen_in_the_order_asked_for(tmp_path: Path, make_table: Maker) -> None:
+    words = [("1", "someone", "0"), ("0", "else", "0")]
+    root = make_table(tmp_path / "faces", _labelled(*words), ("file", "identity", "male", "note", "young"))
+    faces = _module(root, labels=["young", "male"]).table()
+    assert faces.task == MultiLabel(("young", "male"))
+    assert faces.labels.tolist() == [[0, 1], [0, 0]]
+    assert _module(root, labels=["note"]).table().task == MultiClass(("else", "someone"))
+
+
+def test_one_yes_no_column_can_be_a_label(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", _labelled(["1"], ["0"], ["1"]), ("file", "identity", "male"))
+    faces = _module(root, task="multi_label").table()
+    assert faces.task == MultiLabel(("male",))
+    assert faces.labels.tolist() == [[1], [0], [1]]
+
+
+def test_other_column_names_and_another_csv(tmp_path: Path, make_table: Maker) -> None:
+    header = ("age", "who", "picture")
+    root = make_table(tmp_path / "faces", _labelled(["a"], ["b"]))
+    elsewhere = make_table(tmp_path / "tables", [("a", "p0", "0.jpg"), ("b", "p1", "1.jpg")], header, csv_name="t.csv")
+    data = _module(root, csv=str(elsewhere / "t.csv"), file="picture", identity="who")
+    faces = data.table()
+    assert faces.identities.tolist() == ["p0", "p1"]
+    assert list(faces.images.paths) == ["0.jpg", "1.jpg"]
+    assert faces.task.names == ("a", "b")
+
+
+def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", _labelled(["a"], ["b"]))
+    (root / "faces.csv").write_bytes('\ufefffile,identity,age\r\n0.jpg,"Müller, Anna",a\r\n1.jpg, Ben ,b\r\n'.encode())
+    faces = _module(root).table()
+    assert faces.identities.tolist() == ["Müller, Anna", "Ben"]
+    assert faces.labels.tolist() == [0, 1]
+
+
+def test_the_split_column_gives_the_sets_and_is_no_label(tmp_path: Path, make_table: Maker) -> None:
+    rows = _with_split(_people(8))
+    data = _module(make_table(tmp_path / "faces", rows, SPLIT_HEADER), split="given")
+    data.setup()
+    assert data.task == MultiClass(("adult", "child"))
+    for name in SETS:
+        assert data.splits[name].tolist() == [row for row, fields in enumerate(rows) if fields[3] == name]
+
+
+def test_the_split_column_is_left_aside_where_the_sets_are_dealt(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", [(*row, "anything") for row in _people()], SPLIT_HEADER)
+    data = _module(root, split="identity")
+    data.setup()
+    assert data.task == MultiClass(("adult", "child"))
+    assert sum(len(rows) for rows in data.splits.values()) == 32
+
+
+def _crossing(tmp_path: Path, make_table: Maker) -> Path:
+    """Person p0 is in retain and in test; p1 and p2 share a file across forget and test."""
+    rows = _with_split(_people(8))
+    rows[1] = (*rows[1][:3], "test")
+    return make_table(tmp_path / "faces", rows, SPLIT_HEADER, pictures={"p1/0.jpg": 500, "p2/0.jpg": 500})
+
+
+def test_people_and_files_in_two_given_sets_are_refused(tmp_path: Path, make_table: Maker) -> None:
+    with pytest.raises(SettingError) as caught:
+        _module(_crossing(tmp_path, make_table), split="given").setup()
+    for fragment in ("retain and test share 1 people (p0)", "forget and test share 1 identical files", "'identity'"):
+        assert fragment in str(caught.value)
+
+
+def test_people_and_files_in_two_published_sets_are_counted_in_a_warning(tmp_path: Path, make_table: Maker) -> None:
+    data = _module(_crossing(tmp_path, make_table), split="published")
+    with pytest.warns(
+        UserWarning, match=r"retain and test share 1 people \(p0\); forget and test share 1 identical files"
+    ):
+        data.setup()
+    assert {name: len(rows) for name, rows in data.splits.items()} == {"retain": 3, "forget": 4, "test": 5, "unseen": 4}
+
+
+def test_the_identity_split_mends_a_crossing_table(tmp_path: Path, make_table: Maker) -> None:
+    data = _module(_crossing(tmp_path, make_table), split="identity")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.setup()
+    assert sum(len(rows) for rows in data.splits.values()) == 16
+
+
+def test_people_named_are_forgotten_in_place_of_the_given_forget_set(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", _with_split(_people(8)), SPLIT_HEADER)
+    data = _module(root, split="given", forget_identities=["p0", "p5"])
+    data.setup()
+    forgotten, kept = ({*data.identities[data.splits[name]].tolist()} for name in ("forget", "retain"))
+    assert forgotten == {"p0", "p5"}
+    assert kept == {"p1", "p4"}
+
+
+@pytest.mark.parametrize("named", ["p2", "p3"])
+def test_people_of_test_and_unseen_cannot_be_forgotten(tmp_path: Path, make_table: Maker, named: str) -> None:
+    root = make_table(tmp_path / "faces", _with_split(_people(8)), SPLIT_HEADER)
+    with pytest.raises(SettingError, match=rf"names '{named}'.*cannot be forgotten. Take the name out"):
+        _module(root, split="given", forget_identities=[named]).setup()
+
+
+def _replaced(row: int, column: int, value: str, rows: list[tuple[str, ...]] | None = None) -> list[tuple[str, ...]]:
+    rows = [*(rows or _people())]
+    rows[row] = (*rows[row][:column], value, *rows[row][column + 1 :])
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "kwargs", "fragments"),
+    [
+        (_people(), ("file", "identiy", "age"), {}, ["line 1", "'identity' is missing", "Did you mean 'identiy'?"]),
+        (_people(), ("image", "identity", "age"), {}, ["line 1", "'file' is missing", "wanted file, identity"]),
+        (_people(), HEADER, {"labels": ["agge"]}, ["line 1", "'agge' is missing", "Did you mean 'age'?"]),
+        (_people(), ("file", "identity", "file"), {}, ["line 1", "twice", "Name each once"]),
+        (
+            [row[:2] for row in _people()],
+            HEADER[:2],
+            {},
+            ["line 1", "no label column beside 'file' and 'identity'", "Add"],
+        ),
+        ([], HEADER, {}, ["faces.csv", "no rows below its header"]),
+        (_replaced(3, 1, ""), HEADER, {}, ["line 5", "identity is empty", "Say who"]),
+        (_replaced(3, 2, ""), HEADER, {}, ["line 5", "'age'"]),
+        (
+            _replaced(3, 0, "/etc/hostname"),
+            HEADER,
+            {},
+            ["line 5", "'/etc/hostname' leads out of", "relative to that folder"],
+        ),
+        (_replaced(3, 0, "../x.jpg"), HEADER, {}, ["line 5", "'../x.jpg' leads out of", "stay in it"]),
+        (_replaced(3, 0, "p1/../../x.jpg"), HEADER, {}, ["line 5", "leads out of", "stay in it"]),
+        (_replaced(3, 0, ""), HEADER, {}, ["line 5", "image name is empty"]),
+        (_replaced(3, 0, "."), HEADER, {}, ["line 5", "leads out of"]),
+        ([(*row[:2], "adult") for row in _people()], HEADER, {}, ["'age' has 1 different values", "2 to 1000"]),
+        (
+            [(f"{n}.jpg", f"p{n}", f"{n}") for n in range(1001)],
+            HEADER,
+            {},
+            ["'age' has 1001 different values", "2 to 1000"],
+        ),
+        (
+            _replaced(3, 2, "chld"),
+            HEADER,
+            {"classes": ["child", "adult"]},
+            ["line 5", "unknown class 'chld' in 'age'", "Did you mean 'child'?", "data.classes has child, adult"],
+        ),
+        (
+            [(*row, "1" if row[1] != "p2" else "maybe") for row in _people()],
+            (*HEADER, "male"),
+            {"labels": ["male"], "task": "multi_label"},
+            ["line 6", "'maybe' in the label column 'male' is neither yes nor no", "data.labels"],
+        ),
+        (
+            [(*row, "1") for row in _people()],
+            (*HEADER, "male"),
+            {},
+            ["line 2", "'child' in the label column 'age' is neither yes nor no", "data.labels"],
+        ),
+        (
+            _replaced(3, 3, "retian", _with_split(_people())),
+            SPLIT_HEADER,
+            {"split": "given"},
+            ["line 5", "unknown split 'retian'", "Did you mean 'retain'?", "It is one of retain, forget, test, unseen"],
+        ),
+        (
+            _replaced(3, 3, "train", _with_split(_people())),
+            SPLIT_HEADER,
+            {"split": "published"},
+            ["line 5", "unknown split 'train'", "It is one of retain, forget, test, unseen"],
+        ),
+    ],
+)
+def test_bad_tables_are_refused_with_the_place(
+    tmp_path: Path,
+    make_table: Maker,
+    rows: list[tuple[str, ...]],
+    header: tuple[str, ...],
+    kwargs: dict[str, object],
+    fragments: list[str],
+) -> None:
+    root = tmp_path / "faces"
+    make_table(root, [row if row[0] != "." else ("x.jpg", *row[1:]) for row in rows], header)
+    if any(row[0] == "." for row in rows):
+        path = root / "faces.csv"
+        path.write_text(path.read_text().replace("x.jpg", "."))
+    with pytest.raises(DataError) as caught:
+        _module(root, **kwargs).setup()
+    for fragment in (str(root), *fragments):
+        assert fragment in str(caught.value)
+
+
+def _no_root(root: Path) -> None:
+    root.rename(root.with_name("elsewhere"))
+
+
+def _no_csv(root: Path) -> None:
+    (root / "faces.csv").unlink()
+
+
+def _csv_is_a_folder(root: Path) -> None:
+    _no_csv(root)
+    (root / "faces.csv").mkdir()
+
+
+def _binary_csv(root: Path) -> None:
+    (root / "faces.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+
+
+def _short_row(root: Path) -> None:
+    with (root / "faces.csv").open("a") as file:
+        file.write("p0/0.jpg,p0\n")
+
+
+def _absent_image(root: Path) -> None:
+    (root / "p3" / "1.jpg").unlink()
+
+
+def _linked_folder(root: Path) -> None:
+    (root / "p3").rename(root.parent / "private")
+    (root / "p3").symlink_to(root.parent / "private")
+
+
+def _bad_row_after_a_blank_line(root: Path) -> None:
+    path = root / "faces.csv"
+    path.write_text(path.read_text().replace("p0/1.jpg,p0,", "\n\np0/1.jpg,,"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fragments"),
+    [
+        (_no_root, ["faces: no such folder", "Set --data.root"]),
+        (_no_csv, ["faces.csv: cannot be read", "Check the path"]),
+        (_csv_is_a_folder, ["faces.csv: cannot be read", "Check the path"]),
+        (_binary_csv, ["faces.csv: is not UTF-8 text", "Save it as UTF-8"]),
+        (_short_row, ["faces.csv, line 34", "2 fields", "the header has 3"]),
+        (_absent_image, ["p3/1.jpg", "not there", "take its row out"]),
+        (_linked_folder, ["faces.csv, line 8", "'p3/0.jpg' leads out of", "stay in it"]),
+        (_bad_row_after_a_blank_line, ["faces.csv, line 5", "identity is empty"]),
+    ],
+)
+def test_spoiled_folders_are_refused_with_the_place(
+    tmp_path: Path, make_table: Maker, spoil: Callable[[Path], None], fragments: list[str]
+) -> None:
+    root = make_table(tmp_path / "faces", _people())
+    spoil(root)
+    with pytest.raises(DataError) as caught:
+        _module(root).setup()
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "fragments"),
+    [
+        ({"forget_share": 0.0}, ["forget set is empty", "data.forget_identities", "data.forget_share"]),
+        ({"forget_identities": [f"p{n}" for n in range(16)]}, ["retain set is empty", "keep some people"]),
+        ({"split": "given", "forget_identities": []}, ["names nobody", "List at least one person"]),
+        ({"forget_identities": ["q3"]}, ["'q3'", "not in the table", "Identities look like 'p0'"]),
+        ({"split": "given"}, ["data.split is 'given'", "comes with no split", "'identity'"]),
+        ({"split": "published"}, ["data.split is 'published'", "comes with no split", "'identity'"]),
+        (
+            {"labels": ["age", "identity"], "task": "multi_class"},
+            ["one label column", "data.labels names age, identity"],
+        ),
+        ({"classes": ["child", "adult", "child"]}, ["data.classes", "child"]),
+    ],
+)
+def test_settings_that_do_not_fit_the_table(
+    tmp_path: Path, make_table: Maker, kwargs: dict[str, object], fragments: list[str]
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        _module(make_table(tmp_path / "faces", _people()), **kwargs).setup()
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_everyone_forgotten_in_a_given_split_is_refused(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", _with_split(_people(8)), SPLIT_HEADER)
+    with pytest.raises(SettingError, match=r"retain set is empty. Everything would be forgotten; keep some people"):
+        _module(root, split="given", forget_identities=["p0", "p1", "p4", "p5"]).setup()
+
+
+def test_a_file_of_names_that_is_not_there_is_named(tmp_path: Path, make_table: Maker) -> None:
+    with pytest.raises(DataError, match=r"requests.txt: cannot be read"):
+        _module(make_table(tmp_path / "faces", _people()), forget_identities=str(tmp_path / "requests.txt")).setup()
