@@ -105,8 +105,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         if not re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|weights_only", str(error)) or not _is_pickle(path):
             raise CheckpointError(
-                f"Unknown backbone {name!r}.{did_you_mean(name, known)} Known: {', '.join((*TORCHVISION, SLIM))}, and any of "
-                "timm's."
+                f"{path}: cannot be read as a checkpoint: it is a file of another kind. Check what was downloaded, or "
+                "copy it again."
             ) from error
         raise CheckpointError(
             f"{path}: holds pickled code or objects, which could run anything, so it was not loaded. Ask its owner for a "

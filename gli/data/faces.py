@@ -93,11 +93,9 @@ class ImageFiles(Images):
         try:
             return (self.root / path).read_bytes()
         except OSError as error:
-            raise DataError(
             path = str(self.root / path)
             why = f"cannot be read ({error.strerror})"
             raise DataError(f"{path}: this image {why}. Put a file there, or take its row out of the table.") from error
-            ) from error
 
     def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
         """Decode one file, resize its shorter side to ``size`` and cut the middle square.
