@@ -15,6 +15,7 @@ _UNWANTED_WARNINGS = (
     ".*exists and is not empty.*",
     ".*logging interval.*",
     ".*LeafSpec.*",
+    ".*args parameter is intended.*",
 )
 _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
 

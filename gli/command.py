@@ -132,9 +132,13 @@ class CLI(LightningCLI):
         """Have the original."""
         self._find_original()
 
-    @rank_zero_only
     def after_fit(self) -> None:
         """Say what came out and where it lies."""
+        folder = self.trainer.log_dir  # A broadcast: every process takes part.
+        if self.trainer.is_global_zero:
+            self._report(Path(os.path.relpath(folder)) if folder else None)
+
+    def _report(self, folder: Path | None) -> None:
         if self.trainer.interrupted:
             console.print("Interrupted. What was finished so far is kept.")
         audit = ForgettingAudit.of(self.trainer)
@@ -153,13 +157,9 @@ class CLI(LightningCLI):
         table = runs.comparison(columns)
         table.title = f"{self.model.name} on {self.datamodule.label}, {audit.seconds:.1f} s of training steps"
         console.print(table)
-        self._say_where()
-
-    def _say_where(self) -> None:
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         lines = [f"checkpoint  {os.path.relpath(best)}"] if best else []
-        if self.trainer.log_dir:
-            folder = Path(os.path.relpath(self.trainer.log_dir))
+        if folder is not None:
             lines += [f"log         {folder / 'metrics.csv'}"]
             lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
             lines += [f"curves      tensorboard --logdir {os.path.relpath(self.logs)}"]

@@ -62,16 +62,16 @@ class SyntheticFaces(FaceDataModule):
 
     def __init__(
         self,
-        people: int = 300,
-        pictures: int = 7,
+        people: int = 360,
+        pictures: int = 6,
         seed: int = 0,
         task: Literal["age", "attributes"] = "age",
         split: Split = "identity",
         image_size: int = 64,
-        test_share: float = 0.15,
-        unseen_share: float = 0.12,
+        test_share: float = 0.12,
+        unseen_share: float = 0.15,
         augmentation: Augmentation = NO_AUGMENTATION,
-        recipe: Recipe = Recipe(lr=0.05, momentum=0.9, epochs=24, milestones=(16, 21)),  # noqa: B008 - frozen
+        recipe: Recipe = Recipe(lr=0.05, momentum=0.9, epochs=13, milestones=(11,)),  # noqa: B008 - frozen
         **kwargs: Any,
     ) -> None:
         super().__init__(

@@ -1,0 +1,1 @@
+"""Speed as ratios: two ways of doing one thing, timed in turn in one run."""

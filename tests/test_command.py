@@ -1,0 +1,302 @@
+"""The command as a user runs it: every configuration, every method, what a run leaves behind, and mistakes."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gli.callbacks import ForgettingAudit
+from gli.cli import main
+from gli.command import run, subclasses
+from gli.data import SyntheticFaces
+from gli.methods import Method
+from gli.models import load_classifier
+from gli.runs import snake_case
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+TINY = [
+    "--data=SyntheticFaces",
+    "--data.people=24",
+    "--data.pictures=5",
+    "--data.image_size=32",
+    "--data.batch_size=16",
+    "--data.recipe.epochs=1",
+    "--model.backbone=resnet18_slim",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.num_sanity_val_steps=0",
+]
+EVERY = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--early_stopping.patience=null"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """One folder for all runs of this file, so that the tiny original is trained once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def _at_home(home, monkeypatch):
+    monkeypatch.chdir(home)
+
+
+def rows(folder: Path, prefix: str = "val") -> list[dict[str, float]]:
+    """The audits in a run's log."""
+    with (folder / "metrics.csv").open() as file:
+        found = [row for row in csv.DictReader(file) if row.get(f"{prefix}/accuracy")]
+    return [{key: float(value) for key, value in row.items() if value} for row in found]
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_understood(config, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(config), "--print_config"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    method, _, data = config.stem.rpartition("_")
+    classes = {snake_case(name): name for name in subclasses(Method)}
+    assert f"class_path: gli.methods.{classes[method.removesuffix('_paper')]}\n" in printed
+    assert re.search(rf"class_path: gli\.data\.\w*{data}\w*\n", printed, re.IGNORECASE)
+
+
+def test_every_method_has_a_configuration_for_every_data_set():
+    wanted = {f"{snake_case(name)}_{data}" for name in subclasses(Method) for data in ("mufac", "mucac", "synthetic")}
+    assert wanted <= {path.stem for path in CONFIGS.glob("*.yaml")}
+
+
+def test_defaults_of_the_command_are_the_defaults_of_the_classes(capsys):
+    """Defaults that are objects are easily lost on the way through the parser."""
+    command = run(["fit", *TINY[:1], "--model=GLI", "--trainer.fast_dev_run=true", *TINY[1:]])
+    fresh = SyntheticFaces()
+    assert command.datamodule.augmentation == fresh.augmentation
+    assert command.datamodule.recipe.milestones == fresh.recipe.milestones
+    assert command.datamodule.recipe.lr == fresh.recipe.lr
+
+
+@pytest.mark.parametrize("task", ["age", "attributes"])
+@pytest.mark.parametrize("method", sorted(subclasses(Method)))
+def test_every_method_fits_one_short_run(method, task, home):
+    command = run(["fit", f"--model={method}", *TINY, *EVERY, f"--data.task={task}", "--trainer.max_steps=2"])
+    audit = ForgettingAudit.of(command.trainer)
+    assert [row["iteration"] for row in audit.rows] == [0, 1, 2]
+    folder = Path(command.trainer.log_dir)
+    assert folder.parent.name == f"{snake_case(method)}_synthetic"
+    logged = rows(folder)
+    assert [row["step"] for row in logged] == [0, 1, 2]
+    for row in logged:
+        forgetting = abs(0.5 - row["val/mia_accuracy"])
+        assert row["val/forgetting_score"] == pytest.approx(forgetting, abs=1e-6)
+        assert row["val/final_score"] == pytest.approx((row["val/accuracy"] + 1 - 2 * forgetting) / 2, abs=1e-6)
+        assert 0 <= row["val/jsd"] <= math.sqrt(math.log(2))
+        assert all(row[f"val/loss_{name}"] > 0 for name in ("test", "forget", "unseen"))
+        if command.model.needs_original:
+            assert row["val/utility_drop"] == pytest.approx(logged[0]["val/accuracy"] - row["val/accuracy"], abs=1e-6)
+        if task == "age":
+            assert row["val/top2_accuracy"] >= row["val/accuracy"]
+        else:
+            each = [row[f"val/accuracy_{name}"] for name in ("male", "smiling", "young")]
+            assert row["val/accuracy"] == pytest.approx(sum(each) / 3, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def gli_run(home):
+    """A short run of GLI."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        return run(["fit", "--model=GLI", *TINY, *EVERY, "--trainer.max_steps=3"])
+
+
+def test_a_run_leaves_its_settings_logs_checkpoints_and_figures(gli_run):
+    folder = Path(gli_run.trainer.log_dir)
+    names = {path.name for path in folder.iterdir()}
+    figures = {"utility_drop.png", "losses_before.png", "losses_after.png", "perturbations.png"}
+    assert {"config.yaml", "metrics.csv", "checkpoints", *figures} <= names
+    assert any(name.startswith("events.out") for name in names)
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_figures_and_scalars_reach_tensorboard(gli_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(gli_run.trainer.log_dir)
+    events.Reload()
+    drop = events.Scalars("val/utility_drop")
+    assert [event.step for event in drop] == [0, 1, 2, 3]
+    assert drop[0].value == 0
+    assert {"figures/utility_drop", "figures/losses_after", "figures/perturbations"} <= set(events.Tags()["images"])
+
+
+def test_the_best_checkpoint_holds_the_classifier_of_the_best_audit(gli_run):
+    checkpoint = gli_run.trainer.checkpoint_callback.best_model_path
+    best = ForgettingAudit.of(gli_run.trainer).best
+    model, data = load_classifier(checkpoint), gli_run.datamodule
+    right = []
+    with torch.no_grad():
+        for batch in data.val_dataloader()[0]:
+            batch = data.to_float(batch)
+            right += (model(batch.images).argmax(dim=1) == batch.labels).tolist()
+    assert sum(right) / len(right) == pytest.approx(best["accuracy"])
+    assert torch.load(checkpoint, weights_only=True)["classifier"]["iteration"] == best["iteration"]
+
+
+def test_an_original_is_trained_once_and_found_again(gli_run, home, capsys):
+    before = sorted((home / "lightning_logs" / "originals").glob("*.ckpt"))
+    again = run(["fit", "--model=GLI", *TINY, *EVERY, "--trainer.max_steps=3"])
+    assert sorted((home / "lightning_logs" / "originals").glob("*.ckpt")) == before
+    assert again.model.original == gli_run.model.original
+    assert ForgettingAudit.of(again.trainer).rows == ForgettingAudit.of(gli_run.trainer).rows
+
+
+def test_an_explicit_run_of_the_original_is_found_by_later_runs(home):
+    command = run(["fit", "--model=Original", *TINY, "--data.seed=5", "--checkpoint.monitor=null"])
+    later = run(["fit", "--model=FineTune", *TINY, *EVERY, "--data.seed=5", "--trainer.max_steps=1"])
+    kept = torch.load(later.model.original, weights_only=True)["state_dict"]
+    trained = command.model.model.state_dict()
+    assert not list((home / "lightning_logs").glob("original_synthetic/[0-9a-f]*[0-9a-f]/nothing"))
+    assert all(torch.equal(kept[name], trained[name]) for name in kept)
+
+
+@pytest.mark.parametrize(
+    "change", ["--data.seed=6", "--seed_everything=1", "--data.recipe.lr=0.01", "--data.image_size=40"]
+)
+def test_other_settings_want_another_original(gli_run, change):
+    command = run(["fit", "--model=GLI", *TINY, *EVERY, "--trainer.max_steps=1", change])
+    assert command.model.original != gli_run.model.original
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test"])
+def test_a_checkpoint_is_audited_again_alike(subcommand, gli_run):
+    checkpoint = gli_run.trainer.checkpoint_callback.best_model_path
+    command = run([subcommand, "--model=GLI", *TINY, f"--ckpt_path={checkpoint}"])
+    prefix = {"validate": "val", "test": "test"}[subcommand]
+    best = ForgettingAudit.of(gli_run.trainer).best
+    metrics = command.trainer.callback_metrics
+    for name in ("accuracy", "mia_accuracy", "jsd", "final_score", "utility_drop"):
+        assert float(metrics[f"{prefix}/{name}"]) == pytest.approx(best[name], abs=1e-6)
+
+
+def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoint(capsys):
+    arguments = ["--model.lr=0.3", "--model.batch_norm=eval", "--trainer.max_steps=60"]
+    assert main(["fit", "--model=NegGrad", *TINY, *EVERY, *arguments]) == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "losses of NegGrad are no longer finite" in said
+    folder = max(Path("lightning_logs/neg_grad_synthetic").iterdir(), key=lambda path: path.stat().st_mtime)
+    assert len((folder / "metrics.csv").read_text().splitlines()) < 100
+    weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_two_processes_audit_like_one(home):
+    """Odd set sizes, so that the last image of a set is on one process only."""
+    arguments = ["--model=LI", *TINY, *EVERY, "--model.batch_norm=eval", "--trainer.max_steps=2"]
+    one = run(["fit", *arguments])
+    both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8"]
+    original = f"--model.original={Path(one.model.original).resolve()}"
+    root = "--trainer.default_root_dir=two"
+    command = [sys.executable, "-m", "gli", "fit", *arguments, *both, original, root]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, together = rows(Path(one.trainer.log_dir)), rows(home / "two/lightning_logs/li_synthetic/version_0")
+    assert [row["step"] for row in together] == [0, 1, 2]
+    for row, other in zip(alone, together, strict=True):
+        for name in ("accuracy", "mia_accuracy", "jsd", "loss_forget", "loss_unseen", "loss_test"):
+            assert other[f"val/{name}"] == pytest.approx(row[f"val/{name}"], abs=1e-4), (row["step"], name)
+
+
+# -- mistakes: one message, exit status 2, no traceback ----------------------------------------------------------------
+
+
+def refused(capsys, *arguments: str) -> str:
+    assert main(["fit", *arguments]) == 2
+    caught = capsys.readouterr()
+    assert "Traceback" not in caught.err
+    assert caught.err.splitlines()[-1].startswith("gli: ")
+    return caught.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--model=GLI", "--model.lrr=1"], "--model.lrr: no such setting. Did you mean 'model.lr'?"),
+        (["--model=GIL"], "--model GIL: no such class. Did you mean 'GLI'?"),
+        (["--model=GLI", "--data=MUFAK"], "--data MUFAK: no such class. Did you mean 'MUFAC'?"),
+        (["--model=GLI", "--model.class_weight.finl=3"], "Did you mean 'model.class_weight.final'?"),
+        (["--model=GLI", "--modle.lr=3"], "--modle.lr: no such setting. Did you mean 'model.lr'?"),
+        (["--trainer.max_stpes=3"], "Did you mean 'trainer.max_steps'?"),
+        (["--model=GLI", "--model.steps=x"], "--model.steps: Expected a int. Got value: x"),
+        (["--model=GLI", "--data=SyntheticFaces", "--model.class_weight.initial=-3"], "class_weight.initial is -3"),
+        (
+            ["--model=GLI", "--data=SyntheticFaces", "--data.batch_size=0"],
+            "data.batch_size is 0; it must be at least 1",
+        ),
+        (["--config=nope.yaml"], "nope.yaml"),
+    ],
+)
+def test_a_mistyped_setting_is_named_with_the_one_that_was_meant(arguments, meant, capsys):
+    assert meant in refused(capsys, *arguments)
+
+
+def test_missing_data_are_refused_before_anything_is_trained(capsys):
+    said = refused(capsys, "--config", str(CONFIGS / "gli_mufac.yaml"), "--data.root=nowhere")
+    assert "nowhere: no such folder" in said
+    assert "--data.root" in said
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        ({"fc.weight": torch.zeros(8, 512)}, "is of another architecture than --model.backbone resnet18_slim"),
+        ("missing", "no such checkpoint"),
+        ("classes", "has 5 outputs, but the data has 8 classes"),
+        ("code", "holds pickled code"),
+    ],
+    ids=["architecture", "missing", "classes", "code"],
+)
+def test_an_original_that_does_not_fit_is_refused(contents, said, tmp_path, capsys):
+    path, ran = tmp_path / "original.pth", tmp_path / "ran"
+    if contents == "classes":
+        from gli.models import build_classifier
+
+        torch.save(build_classifier("resnet18_slim", 5).backbone.state_dict(), path)
+    elif contents == "code":
+        torch.save({"fc.weight": _Code(ran)}, path)
+    elif contents != "missing":
+        torch.save(contents, path)
+    assert said in refused(capsys, "--model=GLI", *TINY, f"--model.original={path}")
+    assert not ran.exists()
+
+
+class _Code:
+    """Pickles to a call that makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("forget_share=0", "The forget set is empty"), ("test_share=0.99", "leave no images for training")],
+)
+def test_a_split_without_anyone_to_forget_or_keep_is_refused(setting, said, capsys):
+    assert said in refused(capsys, "--model=GLI", *TINY, f"--data.{setting}")
+
+
+def test_forgetting_everyone_is_refused(capsys):
+    everyone = [f"person{number:04d}" for number in range(24)]
+    said = refused(capsys, "--model=GLI", *TINY, f"--data.forget_identities={everyone}")
+    assert "empty" in said
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "gli", "--version"], capture_output=True, text=True, check=True)
+    assert "gli" in done.stdout

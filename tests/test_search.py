@@ -1,0 +1,43 @@
+import csv
+
+import pytest
+
+from gli.errors import SettingError
+from gli.search import grid, main
+
+
+def test_a_grid_is_every_combination_and_joined_keys_move_together():
+    trials = grid(["model.lr=0.1,0.2", "a.x+a.y=3,4"])
+    assert trials == [
+        {"model.lr": "0.1", "a.x": "3", "a.y": "3"},
+        {"model.lr": "0.1", "a.x": "4", "a.y": "4"},
+        {"model.lr": "0.2", "a.x": "3", "a.y": "3"},
+        {"model.lr": "0.2", "a.x": "4", "a.y": "4"},
+    ]
+
+
+@pytest.mark.parametrize("setting", ["model.lr", "=3", "model.lr=", "model.lr=1,,2"])
+def test_a_setting_of_another_form_is_refused(setting):
+    with pytest.raises(SettingError, match="expected KEY=VALUE,VALUE"):
+        grid([setting])
+
+
+def test_a_search_ranks_its_trials_and_prints_the_best(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--data.people=24", "--data.pictures=5", "--data.image_size=32", "--data.batch_size=16"]
+    quick = ["--data.recipe.epochs=1", "--trainer.max_steps=2", "--trainer.enable_progress_bar=false"]
+    every = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null"]
+    given = ["--model=GLI", "--data=SyntheticFaces", "--model.backbone=resnet18_slim", *tiny, *quick, *every]
+    assert main([*given, "--try", "model.lr=0.001,0.1", "--output", "found.csv"]) == 0
+    with open("found.csv") as file:
+        found = list(csv.DictReader(file))
+    assert {row["model.lr"] for row in found} == {"0.001", "0.1"}
+    scores = [float(row["final_score"]) for row in found]
+    assert scores == sorted(scores, reverse=True)
+    assert capsys.readouterr().out.splitlines()[-1] == f"--model.lr {found[0]['model.lr']}"
+
+
+def test_mistakes_end_a_search_with_a_message(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--model=GLI", "--data=SyntheticFaces", "--try", "model.lrr=1,2"]) == 2
+    assert "Did you mean 'model.lr'?" in capsys.readouterr().err
