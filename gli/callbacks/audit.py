@@ -84,8 +84,9 @@ class ForgettingAudit(L.Callback):
     @rank_zero_only
     def _say_why(self, iteration: int, method: L.LightningModule) -> None:
         console.print(
-            f"[bold]Stopped at iteration {iteration}:[/bold] the losses of {type(method).__name__} are no longer finite. The "
-            "last good checkpoint is kept, where there was one. A smaller --model.lr, or fewer iterations (--trainer.max_steps), avoids this."
+            f"[bold]Stopped at iteration {iteration}:[/bold] the losses of {type(method).__name__} are no longer finite. "
+            "The last good checkpoint is kept, where there was one. A smaller --model.lr, or fewer iterations "
+            "(--trainer.max_steps), avoids this."
         )
 
     # -- Lightning's hooks -----------------------------------------------------------------------------------------
