@@ -146,8 +146,7 @@ class CLI(LightningCLI):
             return
         if isinstance(self.model, Original):
             columns = [(self.model.name, audit.rows[-1])]
-            whole = self.trainer.current_epoch == self.trainer.max_epochs and self.trainer.max_steps == -1
-            if whole and audit.finite:
+            if audit.finite and self._is_by_the_recipe():
                 path = originals.keep(self.trainer, self.model, self.datamodule, self.logs, self.seed)
                 console.print(f"kept        {path}", soft_wrap=True)
         else:
@@ -164,6 +163,13 @@ class CLI(LightningCLI):
             lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
             lines += [f"curves      tensorboard --logdir {os.path.relpath(self.logs)}"]
         console.print("\n".join(lines), soft_wrap=True)
+
+    def _is_by_the_recipe(self) -> bool:
+        """Whether this training of an original or retrained model is what later runs would do themselves."""
+        trainer = self.trainer
+        whole = trainer.current_epoch == trainer.max_epochs and trainer.max_steps == -1
+        everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1  # type: ignore[attr-defined]
+        return whole and everything and self.model.batch_norm == "train"
 
 
 def run(args: Sequence[str] | None = None) -> CLI:

@@ -16,11 +16,13 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gli.callbacks import ForgettingAudit
+from gli.callbacks.audit import Row
 from gli.cli import quiet
 from gli.command import run
 from gli.data.files import replacing
@@ -46,15 +48,25 @@ def grid(settings: Sequence[str]) -> list[Trial]:
     return [{key: value for part in parts for key, value in part.items()} for parts in itertools.product(*axes)]
 
 
-def search(arguments: Sequence[str], trials: Sequence[Trial]) -> list[tuple[Trial, dict[str, float]]]:
-    """Run every trial; the trials with their best audit (and the original's accuracy), best first."""
+def best_audit(rows: Sequence[Row], max_utility_drop: float) -> Row | None:
+    """The audit with the best final score after iteration 0 whose utility drop is not too large; None where there is none."""
+    allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
+    scored = [row for row in allowed if not math.isnan(row["final_score"])]
+    return max(scored, key=lambda row: row["final_score"], default=None)
+
+
+def search(
+    arguments: Sequence[str], trials: Sequence[Trial], max_utility_drop: float = 1.0
+) -> list[tuple[Trial, dict[str, float]]]:
+    """Run every trial; the trials with their best audit (and the original's final score), best first."""
     found: list[tuple[Trial, dict[str, float]]] = []
     for number, trial in enumerate(trials, start=1):
         console.rule(f"{number} of {len(trials)}: {' '.join(f'{key}={value}' for key, value in trial.items())}")
         command = run(["fit", *arguments, *(f"--{key}={value}" for key, value in trial.items())])
         audit = ForgettingAudit.of(command.trainer)
-        if audit is not None and audit.best is not None and audit.original is not None:
-            found.append((trial, {**audit.best, "original": audit.original["final_score"]}))
+        best = best_audit(audit.rows, max_utility_drop) if audit else None
+        if audit is not None and best is not None and audit.original is not None:
+            found.append((trial, {**best, "original": audit.original["final_score"]}))
     return sorted(found, key=lambda result: -result[1]["final_score"])
 
 
@@ -64,16 +76,17 @@ def main(args: Sequence[str] | None = None) -> int:
         prog="python -m gli.search", description=__doc__.splitlines()[0], allow_abbrev=False
     )
     parser.add_argument("--try", dest="settings", action="append", required=True, metavar="KEY=VALUE,VALUE")
+    parser.add_argument("--max-utility-drop", type=float, default=1.0, help="leave out audits that lost more accuracy")
     parser.add_argument("--output", default="lightning_logs/search.csv", help="table of all trials")
     options, arguments = parser.parse_known_args(args)
     quiet()
     try:
-        results = search(arguments, grid(options.settings))
+        results = search(arguments, grid(options.settings), options.max_utility_drop)
     except GLIError as error:
         print(f"gli.search: {error}", file=sys.stderr)
         return 2
     if not results:
-        print("gli.search: no trial gave a finite score.", file=sys.stderr)
+        print("gli.search: no trial gave a finite score within the utility drop allowed.", file=sys.stderr)
         return 2
     with replacing(Path(options.output)) as aside, aside.open("w", newline="") as file:
         rows = [trial | {key: str(value) for key, value in scores.items()} for trial, scores in results]

@@ -9,7 +9,12 @@ import pytest
 
 from gli.cli import main
 
-SMALL = ["--data.image_size=32", "--data.cache_dir=cache", "--model.backbone=resnet18_slim", "--trainer.accelerator=cpu"]
+SMALL = [
+    "--data.image_size=32",
+    "--data.cache_dir=cache",
+    "--model.backbone=resnet18_slim",
+    "--trainer.accelerator=cpu",
+]
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
@@ -65,7 +70,9 @@ def test_spoiled_mufac(fault, make_mufac, tmp_path, capsys):
     root = make_mufac(tmp_path / "mufac")
     spoil, said = MUFAC_FAULTS[fault]
     spoil(root)
-    assert said in refused(capsys, "--data=MUFAC", f"--data.root={root}", "--data.split=identity", "--data.batch_size=4")
+    assert said in refused(
+        capsys, "--data=MUFAC", f"--data.root={root}", "--data.split=identity", "--data.batch_size=4"
+    )
 
 
 MUCAC_FAULTS = {

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from gli.errors import SettingError
-from gli.search import grid, main
+from gli.search import best_audit, grid, main
 
 
 def test_a_grid_is_every_combination_and_joined_keys_move_together():
@@ -41,3 +41,15 @@ def test_mistakes_end_a_search_with_a_message(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["--model=GLI", "--data=SyntheticFaces", "--try", "model.lrr=1,2"]) == 2
     assert "Did you mean 'model.lr'?" in capsys.readouterr().err
+
+
+def test_audits_that_lost_too_much_accuracy_do_not_count():
+    rows = [
+        {"iteration": 0, "final_score": 0.9, "utility_drop": 0.0},
+        {"iteration": 1, "final_score": 0.5, "utility_drop": 0.01},
+        {"iteration": 2, "final_score": 0.8, "utility_drop": 0.2},
+        {"iteration": 3, "final_score": float("nan"), "utility_drop": 0.0},
+    ]
+    assert best_audit(rows, 1.0)["iteration"] == 2
+    assert best_audit(rows, 0.05)["iteration"] == 1
+    assert best_audit(rows[:1], 1.0) is None

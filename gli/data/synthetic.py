@@ -68,8 +68,8 @@ class SyntheticFaces(FaceDataModule):
         task: Literal["age", "attributes"] = "age",
         split: Split = "identity",
         image_size: int = 64,
-        test_share: float = 0.12,
-        unseen_share: float = 0.15,
+        test_share: float = 0.16,
+        unseen_share: float = 0.11,
         augmentation: Augmentation = NO_AUGMENTATION,
         recipe: Recipe = Recipe(lr=0.05, momentum=0.9, epochs=13, milestones=(11,)),  # noqa: B008 - frozen
         **kwargs: Any,
