@@ -42,11 +42,18 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 after a mistake that the user can mend.
     """
     quiet()
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # A method of one's own, named by its class path, lies in the current folder.
     try:
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
         from gli.command import run
 
-        run(args)
-    except GLIError as error:
-        print(f"gli: {error}", file=sys.stderr)
-        return 2
+        try:
+            run(args)
+        except (GLIError, MisconfigurationException) as error:
+            print(f"gli: {error}", file=sys.stderr)
+            return 2
+    except KeyboardInterrupt:
+        return 130
     return 0

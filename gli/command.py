@@ -16,10 +16,11 @@ import gli
 from gli import originals, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
-from gli.errors import GLIError
+from gli.errors import CheckpointError, GLIError, SettingError
 from gli.explain import explain, settings_of
 from gli.methods import Method
 from gli.methods.supervised import Original
+from gli.models import read_checkpoint
 from gli.progress import console
 
 #: Callbacks that every run has, by the key of their settings.
@@ -90,6 +91,8 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """TensorBoard and CSV in one folder, and the method's own number of epochs, unless told otherwise."""
         settings = self._get(self.config_init, "trainer")
+        if settings.num_sanity_val_steps is None:
+            kwargs["num_sanity_val_steps"] = 0  # The audit of iteration 0 checks more than these would.
         if settings.logger in (None, True) and not settings.fast_dev_run:
             name = f"{runs.snake_case(type(self.model).__name__)}_{self.datamodule.label}"
             # The first process makes the folder; the trainer tells the others which it is.
@@ -124,13 +127,51 @@ class CLI(LightningCLI):
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
             L.seed_everything(self.seed, workers=True, verbose=False)
 
-    def before_validate(self) -> None:
-        """Have the original."""
-        self._find_original()
+    def fit(self, **kwargs: Any) -> None:
+        """Fit; when interrupted, still say what came out."""
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit:
+            if self.trainer.interrupted:
+                self.after_fit()
+            raise
 
-    def before_test(self) -> None:
-        """Have the original."""
-        self._find_original()
+    def _evaluate(self, evaluate: Any, kwargs: dict[str, Any]) -> None:
+        """Audit a checkpoint, or the original where none is given, and print the scores."""
+        if kwargs.get("ckpt_path"):
+            self.model.restored = True
+        else:
+            self._find_original()
+        evaluate(**{**kwargs, "verbose": False})
+        if self.trainer.is_global_zero:
+            metrics = {name.partition("/")[2]: float(value) for name, value in self.trainer.callback_metrics.items()}
+            console.print(runs.comparison([(str(kwargs.get("ckpt_path") or "Original"), metrics)]))
+
+    def validate(self, **kwargs: Any) -> None:
+        """Audit under ``val/``."""
+        self._evaluate(self.trainer.validate, kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Audit under ``test/``."""
+        self._evaluate(self.trainer.test, kwargs)
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse checkpoints that are no run's, or another method's, before anything is done."""
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path and (Path(path).suffix or Path(path).exists()):
+            found = read_checkpoint(path)
+            if "pytorch-lightning_version" not in found:
+                raise CheckpointError(
+                    f"{path}: is not the checkpoint of a run. A model's weights are given with --model.original."
+                )
+            theirs = found.get("classifier", {}).get("method")
+            ours = str(self.config[self.config.subcommand].model.class_path).rpartition(".")[2]
+            if theirs not in (None, ours):
+                raise SettingError(
+                    f"{path}: is a checkpoint of {theirs}, but the run is one of {ours}. Use --model {theirs}, or give the "
+                    "checkpoint's weights with --model.original."
+                )
+        super()._parse_ckpt_path()
 
     def after_fit(self) -> None:
         """Say what came out and where it lies."""
@@ -168,7 +209,7 @@ class CLI(LightningCLI):
         """Whether this training of an original or retrained model is what later runs would do themselves."""
         trainer = self.trainer
         whole = trainer.current_epoch == trainer.max_epochs and trainer.max_steps == -1
-        everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1  # type: ignore[attr-defined]
+        everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1
         return whole and everything and self.model.batch_norm == "train"
 
 

@@ -15,6 +15,7 @@ from gli.callbacks import BestCheckpoint, ForgettingAudit
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import digest
 from gli.data.files import replacing
+from gli.errors import SettingError
 from gli.methods.base import Method
 from gli.methods.supervised import Original
 from gli.progress import console
@@ -27,7 +28,15 @@ VERSION = 1
 AUDITS = 4
 
 
-def stored(logs: Path, data: FaceDataModule, method: Method, recipe: Recipe, seed: int, role: str = "original") -> Path:
+def stored(
+    logs: Path,
+    data: FaceDataModule,
+    method: Method,
+    recipe: Recipe,
+    seed: int,
+    role: str = "original",
+    precision: str | None = None,
+) -> Path:
     """Where the original (or retrained) model of these settings lies, whether or not it is there yet.
 
     The name holds a hash of the training images, their labels and preparation, the backbone, the recipe and the seed.
@@ -35,6 +44,8 @@ def stored(logs: Path, data: FaceDataModule, method: Method, recipe: Recipe, see
     data.setup()
     rows = "train" if role == "original" else "retain"
     backbone = f"{method.backbone} {method.pretrained} {method.normalize}"
+    if precision not in (None, "32", "32-true"):
+        backbone += f" {precision}"
     key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
     return logs / "originals" / f"{role}_{data.label}-{key}.ckpt"
 
@@ -51,7 +62,7 @@ def keep(trainer: L.Trainer, method: Original, data: FaceDataModule, logs: Path,
     The file holds weights and plain values only. Call on one process.
     """
     recipe = used_recipe(method, data, trainer.current_epoch)
-    path = stored(logs, data, method, recipe, seed, type(method).__name__.lower())
+    path = stored(logs, data, method, recipe, seed, type(method).__name__.lower(), str(trainer.precision))
     audit = ForgettingAudit.of(trainer)
     contents: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
@@ -91,7 +102,8 @@ def find_or_train(
     if method.original is None:
         # Only one epoch count is the original's; the retrained model's must not change its name.
         recipe = replace(data.recipe, retrained_epochs=None)
-        path = stored(Path(logs), data, method, recipe, seed)
+        precision = str((trainer_settings or {}).get("precision") or "32-true")
+        path = stored(Path(logs), data, method, recipe, seed, precision=precision)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
@@ -125,4 +137,10 @@ def _train(
         **trainer_settings,
     )
     trainer.fit(original, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    audit = ForgettingAudit.of(trainer)
+    if trainer.current_epoch < data.recipe.epochs or (audit is not None and not audit.finite):
+        raise SettingError(
+            f"The original's training ended after {trainer.current_epoch} of {data.recipe.epochs} epochs, so nothing was "
+            "unlearned. If its losses were no longer finite, lower --data.recipe.lr."
+        )
     keep(trainer, original, data, logs, seed)

@@ -10,6 +10,8 @@ import lightning as L
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.table import Table
 
+from gli.errors import DataError
+
 #: Rows of the closing table: log name, heading.
 SCORES = (
     ("accuracy", "test accuracy"),
@@ -34,13 +36,20 @@ def iterations_done(trainer: L.Trainer) -> int:
 
 def new_folder(parent: Path) -> int:
     """Make the next ``version_<n>`` folder below ``parent``, never one that another run has just made; its number."""
-    parent.mkdir(parents=True, exist_ok=True)
     number = 0
     while True:
         try:
+            parent.mkdir(parents=True, exist_ok=True)
             (parent / f"version_{number}").mkdir()
         except FileExistsError:
             number += 1
+            if not parent.is_dir():
+                raise DataError(f"{parent}: a file stands where the folder of this run should be. Move it.") from None
+        except OSError as error:
+            raise DataError(
+                f"{parent}: the folder of this run cannot be made ({error.strerror}). Point --trainer.default_root_dir to a "
+                "folder that you may write to."
+            ) from error
         else:
             return number
 

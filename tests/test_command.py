@@ -210,6 +210,53 @@ def test_two_processes_audit_like_one(home):
             assert other[f"val/{name}"] == pytest.approx(row[f"val/{name}"], abs=1e-4), (row["step"], name)
 
 
+@pytest.mark.parametrize("method", ["GLI", "FineTune"])
+def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method):
+    """Stopped in the middle of an epoch of four batches."""
+    arguments = [f"--model={method}", *TINY, *EVERY]
+    if method == "GLI":  # Fixed, since a warm-up runs over the length of the run.
+        arguments += ["--model.class_weight.initial=50", "--model.class_weight.final=50"]
+    whole = run(["fit", *arguments, "--trainer.max_steps=3"])
+    half = run(["fit", *arguments, "--trainer.max_steps=2"])
+    last = Path(half.trainer.log_dir) / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["classifier"]["iteration"] == 2
+    resumed = run(["fit", *arguments, "--trainer.max_steps=3", f"--ckpt_path={last}"])
+    for name, value in whole.model.model.state_dict().items():
+        assert torch.equal(value, resumed.model.model.state_dict()[name]), name
+    assert ForgettingAudit.of(resumed.trainer).rows == ForgettingAudit.of(whole.trainer).rows
+
+
+def test_a_run_that_ends_between_two_audits_is_audited_and_saved_at_its_end():
+    command = run(["fit", "--model=FineTune", *TINY, "--trainer.max_steps=2", "--early_stopping.patience=null"])
+    assert [row["iteration"] for row in ForgettingAudit.of(command.trainer).rows] == [0, 2]
+    folder = Path(command.trainer.log_dir)
+    assert [row["step"] for row in rows(folder)] == [0, 2]
+    assert torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["classifier"]["iteration"] == 2
+
+
+def test_a_sanity_check_is_no_audit():
+    settings = [one for one in TINY if "sanity" not in one]
+    arguments = ["--trainer.num_sanity_val_steps=1", "--data.eval_batch_size=4", "--trainer.max_steps=1"]
+    command = run(["fit", "--model=FineTune", *settings, *EVERY, *arguments])
+    whole = run(["validate", "--model=FineTune", *TINY])
+    first = ForgettingAudit.of(command.trainer).original
+    assert first["accuracy"] == pytest.approx(float(whole.trainer.callback_metrics["val/accuracy"]))
+
+
+def test_a_method_of_ones_own_runs_by_its_class_path(home):
+    (home / "my_module.py").write_text(
+        "from gli.methods import Method\n\n\n"
+        "class Pull(Method):\n"
+        "    def unlearn(self, retain, forget):\n"
+        "        self.descend(self.loss(retain) - 0.1 * self.loss(forget))\n"
+    )
+    arguments = ["fit", "--model=my_module.Pull", *TINY, *EVERY, "--trainer.max_steps=1"]
+    done = subprocess.run([sys.executable, "-c", f"import sys; from gli.cli import main; sys.exit(main({arguments}))"],
+                          cwd=home, capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert rows(home / "lightning_logs/pull_synthetic/version_0")[-1]["step"] == 1
+
+
 # -- mistakes: one message, exit status 2, no traceback ----------------------------------------------------------------
 
 
@@ -289,6 +336,29 @@ class _Code:
 )
 def test_a_split_without_anyone_to_forget_or_keep_is_refused(setting, said, capsys):
     assert said in refused(capsys, "--model=GLI", *TINY, f"--data.{setting}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
+        (["--model.steps=-1"], "model.steps is -1; it must not be negative"),
+        (["--data.forget_identities=1003"], "1003: no such file"),
+        (["--checkpoint.monitor=val/acuracy", *EVERY], "val/acuracy"),
+        (["--trainer.default_root_dir=taken/below"], "the folder of this run cannot be made"),
+        (["--data.recipe.lr=1e12", "--data.recipe.epochs=2"], "lower --data.recipe.lr"),
+    ],
+)
+def test_other_plausible_mistakes_end_in_a_message(arguments, said, capsys):
+    Path("taken").touch()
+    assert said in re.sub(r"\s+", " ", refused(capsys, "--model=GLI", *TINY, "--trainer.max_steps=1", *arguments))
+
+
+def test_a_checkpoint_of_another_method_or_of_no_run_is_refused(gli_run, capsys):
+    checkpoint = gli_run.trainer.checkpoint_callback.best_model_path
+    assert "is a checkpoint of GLI" in refused(capsys, "--model=NegGrad", *TINY, f"--ckpt_path={checkpoint}")
+    original = gli_run.model.original
+    assert "given with --model.original" in refused(capsys, "--model=GLI", *TINY, f"--ckpt_path={original}")
 
 
 def test_forgetting_everyone_is_refused(capsys):

@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
@@ -40,6 +41,8 @@ class ForgettingAudit(L.Callback):
         self.seconds = 0.0
         self.finite = True
         self._started = 0.0
+        self._restored = 0
+        self._iteration = 0
         self._names: list[str] = []
         self._gathered: dict[str, metrics.PerImage] = {}
 
@@ -70,8 +73,9 @@ class ForgettingAudit(L.Callback):
         row: Row = {name: test[place] for place, name in enumerate(self._names) if name != "loss"}
         row |= metrics.summary(row["accuracy"], self.losses["forget"], self.losses["unseen"])
         row |= {f"loss_{name}": float(losses.mean()) for name, losses in self.losses.items()}
-        iteration = iterations_done(trainer)
-        baseline = row if iteration == 0 else next((row for row in self.rows if row["iteration"] == 0), None)
+        # A checkpoint that is validated or tested brings its iteration along; the loop's own count is then zero.
+        iteration = iterations_done(trainer) if trainer.state.fn == TrainerFn.FITTING else self._restored
+        baseline = row if iteration == 0 else self.original
         if baseline is not None and getattr(method, "needs_original", True):
             row["utility_drop"] = baseline["accuracy"] - row["accuracy"]
         method.log_dict({"step": float(iteration)} | {f"{prefix}/{name}": value for name, value in row.items()})
@@ -104,7 +108,8 @@ class ForgettingAudit(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compute and log under ``val/``."""
-        self._finish(trainer, pl_module, "val")
+        if not trainer.sanity_checking:  # A few batches are no audit.
+            self._finish(trainer, pl_module, "val")
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin gathering."""
@@ -134,14 +139,23 @@ class ForgettingAudit(L.Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self.seconds += time.perf_counter() - self._started
+        self._iteration = iterations_done(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Audit the last state too, when the run ended between two audits."""
+        if self.rows and self.rows[-1]["iteration"] < self._iteration and not trainer.interrupted and self.finite:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far travel with the checkpoint, so that a resumed run still knows its original."""
-        return {"rows": self.rows, "seconds": self.seconds}
+        return {"rows": self.rows, "seconds": self.seconds, "iteration": self._iteration}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where the checkpoint left off."""
         self.rows, self.seconds = list(state_dict["rows"]), float(state_dict["seconds"])
+        self._restored = int(state_dict["iteration"])
 
     # -- what came out ---------------------------------------------------------------------------------------------
 

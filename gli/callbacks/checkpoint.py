@@ -38,8 +38,12 @@ class BestCheckpoint(ModelCheckpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if the model is sound."""
-        if self._sound(trainer):
-            super().on_validation_end(trainer, pl_module)
+        if not self._sound(trainer):
+            return
+        super().on_validation_end(trainer, pl_module)
+        # The parent writes last.ckpt only where it has just written the best one.
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if the model is sound."""

@@ -57,14 +57,15 @@ def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int)
         pixels = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(firsts), size, size, 3))
         with aside.open("r+b") as file:
             # Take the room now: a full disk under a memory map would kill the process instead of raising an error.
-            os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
         with _workers(images) as workers, progress(f"{images.verb} {len(firsts):,} images", len(firsts)) as advance:
             starts = range(0, len(firsts), CHUNK)
             work = partial(_chunk, images, size)
             futures = {workers.submit(work, firsts[at : at + CHUNK].tolist()): at for at in starts}
             try:
-                for future in as_completed(futures):
-                    block, at = future.result(), futures[future]
+                for future in as_completed(list(futures)):
+                    block, at = future.result(), futures.pop(future)
                     pixels[at : at + len(block)] = block
                     advance(len(block))
             except BaseException:

@@ -63,7 +63,7 @@ class FaceDataModule(L.LightningDataModule):
         batch_size: int = 64,
         eval_batch_size: int = 256,
         num_workers: int = 0,
-        forget_identities: list[str] | str | None = None,
+        forget_identities: list[str | int] | str | None = None,
         forget_share: float = 0.15,
         test_share: float = 0.12,
         unseen_share: float = 0.12,
@@ -74,6 +74,8 @@ class FaceDataModule(L.LightningDataModule):
         recipe: Recipe = Recipe(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
+        if num_workers < 0:
+            raise SettingError(f"data.num_workers is {num_workers}; it must not be negative.")
         for name, value in (
             ("image_size", image_size),
             ("batch_size", batch_size),
@@ -213,7 +215,13 @@ class FaceDataModule(L.LightningDataModule):
     def _wanted(self) -> list[str]:
         """The names in ``forget_identities``."""
         wanted = self.forget_identities
-        return splitting.named(read_text(Path(wanted)).splitlines()) if isinstance(wanted, str) else list(wanted or [])
+        if not isinstance(wanted, str):
+            return [str(name) for name in wanted or []]
+        if not Path(wanted).is_file():
+            raise SettingError(
+                f"forget_identities: {wanted}: no such file. It names people one a line; to name one here write '[{wanted}]'."
+            )
+        return splitting.named(read_text(Path(wanted)).splitlines())
 
     def _named_with(self, row: int) -> str:
         """The name in ``forget_identities`` by which this row is to be forgotten: its person, household, or a sharer of files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -95,6 +96,7 @@ class EpochPlan:
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self.augmentation = augmentation
         self.epoch = 0
+        self.start = 0
         for one in self.passes:
             if not self._count(one):
                 name = next(iter(one.values()))
@@ -120,7 +122,10 @@ class EpochPlan:
         return sum(self._count(one) for one in self.passes)
 
     def __iter__(self) -> Iterator[dict[str, Take]]:
-        """The batches of the epoch, this process's part of each."""
+        """The batches of the epoch from ``start`` on, this process's part of each."""
+        return itertools.islice(self._batches(), self.start, None)
+
+    def _batches(self) -> Iterator[dict[str, Take]]:
         for number, one in enumerate(self.passes):
             size, count = self._size(one), self._count(one)
             mine = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
@@ -162,6 +167,7 @@ class BatchLoader:
 
     def __init__(self, dataset: FaceDataset, plan: EpochPlan | EvaluationPlan, num_workers: int = 0) -> None:
         self.dataset, self.sampler, self.num_workers = dataset, plan, num_workers
+        self.done = 0
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -169,14 +175,29 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch | dict[str, Batch]]:
         """Load the planned batches, in their order whatever the number of workers."""
+        plan = self.sampler
+        if isinstance(plan, EpochPlan):
+            plan.start = self.done = self.done % len(plan)  # Where an interrupted epoch goes on; else its beginning.
+        for batch in self._loader():
+            self.done += 1
+            yield batch
+        self.done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch are done; the trainer puts it into checkpoints."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on in the middle of an epoch."""
+        self.done = state["done"]
+
+    def _loader(self) -> DataLoader:
         # The loader draws a base seed from torch's generator when it is started: give it one of its own, so that
         # loading does not move the generator that models are initialised and perturbed from.
-        return iter(
-            DataLoader(
-                self.dataset,
-                batch_size=None,
-                sampler=self.sampler,
-                num_workers=self.num_workers,
-                generator=torch.Generator(),
-            )
+        return DataLoader(
+            self.dataset,
+            batch_size=None,
+            sampler=self.sampler,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),
         )

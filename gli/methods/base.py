@@ -6,6 +6,7 @@ A method is one subclass with one function, :meth:`Method.unlearn`, of a retain 
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
@@ -20,6 +21,18 @@ from gli.models import build_classifier, load_weights
 from gli.recipe import Recipe
 from gli.runs import iterations_done
 from gli.tasks import Task
+
+
+def not_negative(**settings: float | None) -> None:
+    """Refuse settings below zero.
+
+    Raises:
+        SettingError: Naming the first of them.
+    """
+    for name, value in settings.items():
+        if value is not None and value < 0:
+            raise SettingError(f"model.{name} is {value:g}; it must not be negative.")
+
 
 Scalars = dict[str, Tensor | float]
 
@@ -71,10 +84,13 @@ class Method(L.LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        not_negative(lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.original, self.lr, self.momentum, self.weight_decay = original, lr, momentum, weight_decay
         self.backbone, self.pretrained, self.normalize = backbone, pretrained, normalize
         self.batch_norm = batch_norm
         self.model: nn.Module = nn.Identity()
+        #: Whether the weights come from a checkpoint of this run, so that no original is wanted.
+        self.restored = False
         #: Number of the current iteration, counted from 0.
         self.iteration = 0
         self._task: Task | None = None
@@ -116,6 +132,7 @@ class Method(L.LightningModule, ABC):
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+        torch.clear_autocast_cache()  # It still holds the weights of before the step.
         self.log("train/loss", loss.detach())
 
     def original_model(self) -> nn.Module:
@@ -134,7 +151,12 @@ class Method(L.LightningModule, ABC):
     @property
     def total_iterations(self) -> int:
         """Iterations of the whole run, as far as its limits say."""
-        return max(1, int(self.trainer.estimated_stepping_batches))
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise SettingError(
+                "The class weight warms up over the run: give --trainer.max_epochs or --trainer.max_steps."
+            )
+        return max(1, int(total))
 
     # -- Lightning's hooks -----------------------------------------------------------------------------------------
 
@@ -146,7 +168,7 @@ class Method(L.LightningModule, ABC):
         self._task = data.task
         fresh = self.pretrained and not self.needs_original
         self.model = build_classifier(self.backbone, self.task.num_outputs, pretrained=fresh, normalize=self.normalize)
-        if self.needs_original:
+        if self.needs_original and not self.restored:
             if self.original is None:
                 raise SettingError(
                     f"{self.name} needs an original model: give --model.original FILE, or call "
@@ -170,9 +192,18 @@ class Method(L.LightningModule, ABC):
         train = self.batch_norm == "train" or (self.batch_norm == "train_first" and self.iteration == 0)
         self.set_mode(train)
         scalars = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
+        if train and self.trainer.world_size > 1:
+            self._share_statistics()
         self.log("step", float(self.iteration + 1))  # The x axis; the trainer's own count is one behind.
         for name, value in (scalars or {}).items():
             self.log(f"train/{name}", value)
+
+    def _share_statistics(self) -> None:
+        """Average BatchNorm's running statistics over the processes: each has seen its own part of the batch only."""
+        for buffer in self.model.buffers():
+            if buffer.is_floating_point():
+                torch.distributed.all_reduce(buffer)
+                buffer /= self.trainer.world_size
 
     def set_mode(self, train: bool) -> None:
         """Train or eval mode for every part of the model whose parameters are being trained."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gli.data.loading import Batch
 from gli.distances import DISTANCES, DistanceName
-from gli.methods.base import Method, Scalars
+from gli.methods.base import Method, Scalars, not_negative
 from gli.perturb import perturb, statistics_kept
 from gli.schedules import ClassWeight
 
@@ -47,6 +47,7 @@ class LI(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(batch_norm=batch_norm, **kwargs)
+        not_negative(steps=steps, step_size=step_size, init_std=init_std)
         self.steps, self.step_size, self.init_std = steps, step_size, init_std
         self.distance, self.features = DISTANCES[distance], features
         #: A few images before and after their perturbation, for the figures.

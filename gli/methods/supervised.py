@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 
 from gli.data.loading import Batch
-from gli.methods.base import Method
+from gli.methods.base import Method, not_negative
 from gli.recipe import Recipe
 
 
@@ -32,6 +32,7 @@ class Original(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        not_negative(lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
 
     def unlearn(self, retain: Batch, forget: Batch) -> None:
