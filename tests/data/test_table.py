@@ -381,5 +381,5 @@ def test_everyone_forgotten_in_a_given_split_is_refused(tmp_path: Path, make_tab
 
 
 def test_a_file_of_names_that_is_not_there_is_named(tmp_path: Path, make_table: Maker) -> None:
-    with pytest.raises(DataError, match=r"requests.txt: cannot be read"):
+    with pytest.raises(SettingError, match=r"requests.txt: no such file. It names people one a line"):
         _module(make_table(tmp_path / "faces", _people()), forget_identities=str(tmp_path / "requests.txt")).setup()

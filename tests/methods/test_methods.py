@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -55,7 +56,9 @@ def run(method: Method, task, steps, monkeypatch) -> nn.Module:
     monkeypatch.setattr(type(method), "total_iterations", property(lambda self: len(steps)))
     for number, (retain, forget) in enumerate(steps):
         monkeypatch.setattr("gli.methods.base.iterations_done", lambda _, number=number: number + 1)
-        monkeypatch.setattr(type(method), "trainer", property(lambda self: None), raising=False)
+        monkeypatch.setattr(
+            type(method), "trainer", property(lambda self: SimpleNamespace(world_size=1)), raising=False
+        )
         parts = {"retain": retain, "forget": forget}
         method.training_step({part: parts[part] for part in method.passes[0]}, number)
     return method.model
