@@ -257,6 +257,28 @@ def test_a_method_of_ones_own_runs_by_its_class_path(home):
     assert rows(home / "lightning_logs/pull_synthetic/version_0")[-1]["step"] == 1
 
 
+def test_batch_norm_statistics_agree_between_processes(home, gli_run):
+    """Each process sees its own half of a batch; the model that is audited and saved must be one."""
+    original = Path(gli_run.model.original).resolve()
+    both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8", f"--model.original={original}"]
+    arguments = ["fit", "--model=FineTune", *TINY, *EVERY, *both, "--trainer.max_steps=2"]
+    script = home / "print_statistics.py"
+    script.write_text(
+        "from gli.command import run\n"
+        f"model = run({arguments}).model.model\n"
+        "print('statistics', *(float(b.double().sum()) for b in model.buffers() if b.is_floating_point()), flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=home, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = [line for line in done.stdout.splitlines() if line.startswith("statistics")]
+    assert len(printed) == 2
+    assert printed[0] == printed[1]
+    untouched = torch.load(original, weights_only=True)["state_dict"]["backbone.bn1.running_mean"].double().sum()
+    assert f" {float(untouched)} " not in printed[0]
+
+
 # -- mistakes: one message, exit status 2, no traceback ----------------------------------------------------------------
 
 
