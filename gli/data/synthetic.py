@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from gli.data import drawing
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.drawing import Person, Picture, draw_face, sample_person, sample_picture
@@ -21,7 +22,7 @@ from gli.tasks import MultiClass, MultiLabel
 
 #: Part of the content hash: raised whenever the drawing changes.
 DRAWING = 1
-AGE_STARTS = (0, 7, 13, 20, 31, 46, 56, 67)
+AGE_STARTS = tuple(first for first, _ in drawing.AGE_CLASSES)
 YOUNG_BELOW = 31
 
 
