@@ -16,13 +16,12 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gli.callbacks import ForgettingAudit
-from gli.callbacks.audit import Row
+from gli.callbacks.audit import best_audit
 from gli.cli import quiet
 from gli.command import run
 from gli.data.files import replacing
@@ -46,13 +45,6 @@ def grid(settings: Sequence[str]) -> list[Trial]:
             raise SettingError(f"--try {setting}: expected KEY=VALUE,VALUE such as model.lr=0.003,0.01")
         axes.append([dict.fromkeys(keys.split("+"), value) for value in values.split(",")])
     return [{key: value for part in parts for key, value in part.items()} for parts in itertools.product(*axes)]
-
-
-def best_audit(rows: Sequence[Row], max_utility_drop: float) -> Row | None:
-    """The audit with the best final score after iteration 0 whose utility drop is not too large; None where there is none."""
-    allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
-    scored = [row for row in allowed if not math.isnan(row["final_score"])]
-    return max(scored, key=lambda row: row["final_score"], default=None)
 
 
 def search(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -20,6 +21,13 @@ from gli.progress import console
 from gli.runs import iterations_done
 
 Row = dict[str, float]
+
+
+def best_audit(rows: Sequence[Row], max_utility_drop: float = math.inf) -> Row | None:
+    """The audit with the best final score after iteration 0 whose utility drop is not too large; None where there is none."""
+    allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
+    scored = [row for row in allowed if not math.isnan(row["final_score"])]
+    return max(scored, key=lambda row: row["final_score"], default=None)
 
 
 class ForgettingAudit(L.Callback):
@@ -167,5 +175,4 @@ class ForgettingAudit(L.Callback):
     @property
     def best(self) -> Row | None:
         """The audit with the best final score after iteration 0; None where nothing was trained or all broke down."""
-        trained = [row for row in self.rows if row["iteration"] > 0 and not math.isnan(row["final_score"])]
-        return max(trained, key=lambda row: row["final_score"], default=None)
+        return best_audit(self.rows)

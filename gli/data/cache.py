@@ -46,7 +46,7 @@ def _chunk(images: Images, size: int, rows: list[int]) -> npt.NDArray[np.uint8]:
 def _workers(images: Images) -> Executor:
     """Threads where decoding leaves Python's lock (Pillow does), processes where it is Python itself that draws."""
     count = os.cpu_count() or 1
-    if images.verb == "Decoding":
+    if images.releases_lock:
         return ThreadPoolExecutor(count)
     return ProcessPoolExecutor(count, mp_context=get_context("fork" if os.name == "posix" else "spawn"))
 

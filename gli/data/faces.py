@@ -34,6 +34,8 @@ class Images(ABC):
 
     #: What the progress bar says while these are being turned into pixels.
     verb = "Decoding"
+    #: Whether making pixels leaves Python's lock, so that threads can share the work.
+    releases_lock = True
 
     @abstractmethod
     def __len__(self) -> int:

@@ -71,10 +71,10 @@ class MUCAC(FaceDataModule):
         identities = self._identities()
         names, attributes = self._attributes()
         folder = self._image_folder(next(iter(attributes)))
-        table = self._find(IDENTITY_FILE)
+        table, listed = self._find(IDENTITY_FILE), self._find(ATTRIBUTE_FILE)
         for number, name in enumerate(attributes):
             # Lines are counted without blank ones, which the published file has none of.
-            inside(self.root / folder, name, f"{self._find(ATTRIBUTE_FILE)}, line {number + 3}")
+            inside(self.root / folder, name, f"{listed}, line {number + 3}")
             if name not in identities:
                 raise DataError(
                     f"{table}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'."
