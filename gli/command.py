@@ -192,6 +192,8 @@ class CLI(LightningCLI):
                 console.print(f"kept        {path}", soft_wrap=True)
         else:
             columns = [("Original", audit.rows[0])]
+            at = {row["iteration"]: row for row in audit.rows}
+            columns += [(f"{stage}, iteration {number:.0f}", at[number]) for stage, number in audit.stages.items()]
             if audit.best is not None:
                 columns.append((f"{self.model.name}, iteration {audit.best['iteration']:.0f}", audit.best))
         table = runs.comparison(columns)
@@ -210,7 +212,7 @@ class CLI(LightningCLI):
         trainer = self.trainer
         whole = trainer.current_epoch == trainer.max_epochs and trainer.max_steps == -1
         everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1
-        return whole and everything and self.model.batch_norm == "train"
+        return whole and everything and self.model.batch_norm == "train" and self.model.optimizer == "sgd"
 
 
 def run(args: Sequence[str] | None = None) -> CLI:

@@ -23,6 +23,13 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
+@torch.no_grad()
+def features(model: nn.Module, images: Tensor) -> Tensor:
+    """F(x): the logits of images, without a gradient; BatchNorm's statistics are left as they were found."""
+    with statistics_kept(model):
+        return model(images)
+
+
 def perturb(
     model: nn.Module,
     images: Tensor,

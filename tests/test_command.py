@@ -62,7 +62,7 @@ def test_every_shipped_configuration_is_understood(config, capsys):
     printed = capsys.readouterr().out
     method, _, data = config.stem.rpartition("_")
     classes = {snake_case(name): name for name in subclasses(Method)}
-    assert f"class_path: gli.methods.{classes[method.removesuffix('_paper')]}\n" in printed
+    assert f"class_path: gli.methods.{classes[method.removesuffix('_paper').removesuffix('_plus')]}\n" in printed
     assert re.search(rf"class_path: gli\.data\.\w*{data}\w*\n", printed, re.IGNORECASE)
 
 

@@ -11,23 +11,28 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
 from gli import metrics
 from gli.data.loading import EVALUATION_SETS
+from gli.methods.base import Method
 from gli.progress import console
 from gli.runs import iterations_done
 
 Row = dict[str, float]
 
 
-def best_audit(rows: Sequence[Row], max_utility_drop: float = math.inf) -> Row | None:
-    """The audit with the best final score after iteration 0 whose utility drop is not too large; None where there is none."""
+def best_audit(
+    rows: Sequence[Row], max_utility_drop: float = math.inf, *, score: str = "final_score", mode: str = "max"
+) -> Row | None:
+    """The audit with the best score after iteration 0 whose utility drop is not too large; None where there is none."""
     allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
-    scored = [row for row in allowed if not math.isnan(row["final_score"])]
-    return max(scored, key=lambda row: row["final_score"], default=None)
+    scored = [row for row in allowed if not math.isnan(row["final_score"]) and score in row]
+    sign = {"max": 1, "min": -1}[mode]
+    return max(scored, key=lambda row: sign * row[score], default=None)
 
 
 class ForgettingAudit(L.Callback):
@@ -39,6 +44,7 @@ class ForgettingAudit(L.Callback):
     Attributes:
         rows: Every audit so far: ``iteration`` and the logged scores, the original's at iteration 0 first.
         losses: The last audit's losses of each evaluation set, in the order of the table.
+        stages: For methods that have stages: the iteration of the last audit of each.
         seconds: Time spent in training steps, audits not counted.
         finite: Whether the last audit's losses were finite.
     """
@@ -46,8 +52,10 @@ class ForgettingAudit(L.Callback):
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.losses: dict[str, npt.NDArray[np.float64]] = {}
+        self.stages: dict[str, float] = {}
         self.seconds = 0.0
         self.finite = True
+        self.score, self.mode = "final_score", "max"
         self._started = 0.0
         self._restored = 0
         self._iteration = 0
@@ -81,6 +89,9 @@ class ForgettingAudit(L.Callback):
         row: Row = {name: test[place] for place, name in enumerate(self._names) if name != "loss"}
         row |= metrics.summary(row["accuracy"], self.losses["forget"], self.losses["unseen"])
         row |= {f"loss_{name}": float(losses.mean()) for name, losses in self.losses.items()}
+        hits = self._names.index("accuracy")
+        row |= {f"{name}_accuracy": float(values[name][:, hits].double().mean()) for name in ("forget", "unseen")}
+        row["rewind_gap"] = abs(row["forget_accuracy"] - row["unseen_accuracy"])
         # A checkpoint that is validated or tested brings its iteration along; the loop's own count is then zero.
         iteration = iterations_done(trainer) if trainer.state.fn == TrainerFn.FITTING else self._restored
         baseline = row if iteration == 0 else self.original
@@ -89,6 +100,8 @@ class ForgettingAudit(L.Callback):
         method.log_dict({"step": float(iteration)} | {f"{prefix}/{name}": value for name, value in row.items()})
         if prefix == "val":
             self.rows = [*(old for old in self.rows if old["iteration"] != iteration), {"iteration": iteration, **row}]
+            stage = method.stage(trainer.current_epoch) if isinstance(method, Method) and iteration else ""
+            self.stages |= {stage: iteration} if stage else {}
         if not self.finite:
             trainer.should_stop = True
             self._say_why(iteration, method)
@@ -102,6 +115,12 @@ class ForgettingAudit(L.Callback):
         )
 
     # -- Lightning's hooks -----------------------------------------------------------------------------------------
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """What makes a checkpoint the best one makes its audit the best one."""
+        checkpoint = trainer.checkpoint_callback
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor is not None:
+            self.score, self.mode = checkpoint.monitor.removeprefix("val/"), checkpoint.mode
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin gathering."""
@@ -149,8 +168,18 @@ class ForgettingAudit(L.Callback):
         self.seconds += time.perf_counter() - self._started
         self._iteration = iterations_done(trainer)
 
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Audit the end of a stage too, when it lies between two audits."""
+        epoch = trainer.current_epoch
+        if isinstance(pl_module, Method) and pl_module.stage(epoch) != pl_module.stage(epoch + 1):
+            self._catch_up(trainer)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Audit the last state too, when the run ended between two audits."""
+        self._catch_up(trainer)
+
+    def _catch_up(self, trainer: L.Trainer) -> None:
+        """Audit now, unless the last audit is of this very iteration."""
         if self.rows and self.rows[-1]["iteration"] < self._iteration and not trainer.interrupted and self.finite:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()
@@ -158,12 +187,12 @@ class ForgettingAudit(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far travel with the checkpoint, so that a resumed run still knows its original."""
-        return {"rows": self.rows, "seconds": self.seconds, "iteration": self._iteration}
+        return {"rows": self.rows, "stages": self.stages, "seconds": self.seconds, "iteration": self._iteration}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where the checkpoint left off."""
         self.rows, self.seconds = list(state_dict["rows"]), float(state_dict["seconds"])
-        self._restored = int(state_dict["iteration"])
+        self.stages, self._restored = dict(state_dict.get("stages", {})), int(state_dict["iteration"])
 
     # -- what came out ---------------------------------------------------------------------------------------------
 
@@ -174,5 +203,5 @@ class ForgettingAudit(L.Callback):
 
     @property
     def best(self) -> Row | None:
-        """The audit with the best final score after iteration 0; None where nothing was trained or all broke down."""
-        return best_audit(self.rows)
+        """The best audit after iteration 0, by the score that checkpoints go by; None where nothing sound was trained."""
+        return best_audit(self.rows, score=self.score, mode=self.mode)

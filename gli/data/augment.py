@@ -47,6 +47,8 @@ class Augmentation:
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Augment images in [0, 1] of shape ``(batch, 3, height, width)`` by what was drawn for each."""
+        if not len(images):  # A part of a mixed batch may have none.
+            return images
         flip, shear, scale, brightness, contrast, saturation, order = draws.to(images).unbind(dim=1)
         if self.flip or self.shear or self.scale != (1, 1):
             low, high = self.scale

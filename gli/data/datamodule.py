@@ -25,7 +25,7 @@ from gli.recipe import Recipe
 from gli.tasks import Task
 
 Split = Literal["published", "identity", "given"]
-RETAIN_AND_FORGET: tuple[Pass, ...] = ({"retain": "retain", "forget": "forget"},)
+RETAIN_AND_FORGET = (Pass("retain", "forget"),)
 
 
 class FaceDataModule(L.LightningDataModule):
@@ -266,15 +266,17 @@ class FaceDataModule(L.LightningDataModule):
         return {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
 
     def train_dataloader(self) -> BatchLoader:
-        """Batches for the sets that the method wants; retain and forget together where nothing is said."""
+        """Batches of this epoch for the sets that the method wants; retain and forget together where nothing is said."""
         method: Any = self.trainer and self.trainer.lightning_module
-        passes: Sequence[Pass] = getattr(method, "passes", RETAIN_AND_FORGET)
-        sets = {name: self.rows(name) for one in passes for name in one.values()}
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else RETAIN_AND_FORGET
+        sets = {name: self.rows(name) for one in passes for name in one.names}
         plan = EpochPlan(
             sets,
             passes,
             self.batch_size,
             seed=torch.initial_seed() % 2**32,
+            epoch=epoch,
             augmentation=self.augmentation,
             **self._processes(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +19,58 @@ from gli.data.cache import PixelCache
 from gli.data.faces import Rows
 from gli.errors import SettingError
 
-#: One pass of an epoch: which set plays which part. The epoch is one pass over the set of the first part; the sets of
-#: the other parts are cycled alongside.
-Pass = Mapping[str, str]
 EVALUATION_SETS = ("test", "forget", "unseen")
+
+
+@dataclass(frozen=True, init=False)
+class Pass:
+    """One pass of an epoch: what its batches are made of, and how many there are.
+
+    ``Pass("retain", "forget")`` has both sets in every batch and is one pass over the first; the other is cycled
+    alongside. ``Pass("forget", over="retain")`` has forget alone, as often as one pass over retain takes.
+    ``Pass(retain="train")`` has another set play the part.
+
+    Attributes:
+        sets: Which set plays which part of a batch.
+        over: The set that the pass is one pass over; by default that of the first part.
+        batch_size: Images of each part in a batch, on each process; None for the data module's.
+        mixed: Shuffle the sets into one. A batch then has ``batch_size`` images in all, and each comes in the part of its
+            set; the pass is one over all of them.
+        shares: Shares of the sets that are used, drawn once for all epochs; a set that is not named is used whole.
+
+    Raises:
+        SettingError: If a batch size or a share is out of range.
+    """
+
+    sets: Mapping[str, str]
+    over: str
+    batch_size: int | None = None
+    mixed: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        *parts: str,
+        over: str | None = None,
+        batch_size: int | None = None,
+        mixed: bool = False,
+        shares: Mapping[str, float] | None = None,
+        **sets: str,
+    ) -> None:
+        sets = {part: part for part in parts} | sets
+        if batch_size is not None and batch_size < 1:
+            raise SettingError(f"A batch size is {batch_size}; it must be at least 1.")
+        for name, share in (shares or {}).items():
+            if not 0 < share <= 1:
+                raise SettingError(f"The share of {name} that is used is {share:g}; it must lie in (0, 1].")
+        values = {"sets": sets, "over": over or next(iter(sets.values())), "batch_size": batch_size, "mixed": mixed}
+        for name, value in (values | {"shares": dict(shares or {})}).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def names(self) -> set[str]:
+        """The sets that it needs."""
+        return {*self.sets.values(), self.over}
 
 
 class Batch(NamedTuple):
@@ -76,8 +125,8 @@ def shuffled_batches(rows: Rows, size: int, count: int, seed: Sequence[int]) -> 
 class EpochPlan:
     """Which rows every batch of an epoch holds, for one process of several.
 
-    Every batch of a set is of one size; a smaller last one is dropped. A set that is cycled is shuffled anew each time
-    round. With ``world`` processes a global batch of ``batch_size * world`` rows is planned and each takes its slice, so
+    Every batch of a pass is of one size; a smaller last one is dropped. A set that is cycled is shuffled anew each time
+    round. With ``world`` processes a global batch of ``world`` times the size is planned and each takes its slice, so
     that the plan does not depend on how the work is divided.
     """
 
@@ -88,6 +137,7 @@ class EpochPlan:
         batch_size: int,
         *,
         seed: int = 0,
+        epoch: int = 0,
         rank: int = 0,
         world: int = 1,
         augmentation: Augmentation = NO_AUGMENTATION,
@@ -95,13 +145,12 @@ class EpochPlan:
         self.sets, self.passes, self.seed = dict(sets), list(passes), seed
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self.augmentation = augmentation
-        self.epoch = 0
+        self.epoch = epoch
         self.start = 0
         for one in self.passes:
             if not self._count(one):
-                name = next(iter(one.values()))
                 raise SettingError(
-                    f"The {name} set has {len(self.sets[name])} images, too few for {world} processes. Use fewer "
+                    f"The {one.over} set has {self._length(one)} images, too few for {world} processes. Use fewer "
                     "(--trainer.devices), or more images."
                 )
 
@@ -109,13 +158,24 @@ class EpochPlan:
         """Called by the trainer before each epoch."""
         self.epoch = epoch
 
+    def _rows(self, one: Pass, name: str) -> Rows:
+        """The rows of a set that a pass uses."""
+        rows, share = self.sets[name], one.shares.get(name, 1.0)
+        if share == 1.0:
+            return rows
+        generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        return np.sort(generator.permutation(rows)[: max(1, round(share * len(rows)))])
+
+    def _length(self, one: Pass) -> int:
+        """Images that a pass is one pass over."""
+        return sum(len(self._rows(one, name)) for name in (one.sets.values() if one.mixed else (one.over,)))
+
     def _size(self, one: Pass) -> int:
-        """Rows of a global batch: as asked, or the whole leading set where that is smaller."""
-        leading = len(self.sets[next(iter(one.values()))])
-        return max(1, min(self.batch_size, leading // self.world)) * self.world
+        """Rows of a global batch: as asked, or as many as there are where that is fewer."""
+        return max(1, min(one.batch_size or self.batch_size, self._length(one) // self.world)) * self.world
 
     def _count(self, one: Pass) -> int:
-        return len(self.sets[next(iter(one.values()))]) // self._size(one)
+        return self._length(one) // self._size(one)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -127,17 +187,32 @@ class EpochPlan:
 
     def _batches(self) -> Iterator[dict[str, Take]]:
         for number, one in enumerate(self.passes):
-            size, count = self._size(one), self._count(one)
-            mine = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
-            seeds = {part: (self.seed, self.epoch, number, zlib.crc32(part.encode())) for part in one}
-            streams = {part: shuffled_batches(self.sets[name], size, count, seeds[part]) for part, name in one.items()}
-            draws = {part: np.random.default_rng([*seed, 1]) for part, seed in seeds.items()}
-            for _ in range(count):
-                batch = {}
-                for part, stream in streams.items():
-                    drawn = self.augmentation.draw(draws[part], size)[mine] if self.augmentation.enabled else None
-                    batch[part] = Take(next(stream)[mine], drawn)
-                yield batch
+            yield from self._mixed(number, one) if one.mixed else self._side_by_side(number, one)
+
+    def _stream(self, number: int, part: str, rows: Rows, one: Pass) -> Iterator[Take]:
+        """This process's slices of the batches of one part."""
+        size, count = self._size(one), self._count(one)
+        mine = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+        seed = (self.seed, self.epoch, number, zlib.crc32(part.encode()))
+        draws = np.random.default_rng([*seed, 1])
+        for batch in shuffled_batches(rows, size, count, seed):
+            drawn = self.augmentation.draw(draws, size)[mine] if self.augmentation.enabled else None
+            yield Take(batch[mine], drawn)
+
+    def _side_by_side(self, number: int, one: Pass) -> Iterator[dict[str, Take]]:
+        streams = [self._stream(number, part, self._rows(one, name), one) for part, name in one.sets.items()]
+        for takes in zip(*streams, strict=True):
+            yield dict(zip(one.sets, takes, strict=True))
+
+    def _mixed(self, number: int, one: Pass) -> Iterator[dict[str, Take]]:
+        sets = [self._rows(one, name) for name in one.sets.values()]
+        rows, owner = np.concatenate(sets), np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
+        for take in self._stream(number, "+".join(one.sets), np.arange(len(rows)), one):
+            batch = {}
+            for place, part in enumerate(one.sets):
+                theirs = owner[take.rows] == place
+                batch[part] = Take(rows[take.rows[theirs]], None if take.draws is None else take.draws[theirs])
+            yield batch
 
 
 class EvaluationPlan:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from gli.data.loading import Batch, Pass
 from gli.errors import SettingError
-from gli.models import build_classifier, load_weights
+from gli.models import Classifier, build_classifier, load_weights
+from gli.parts import frozen_modules
 from gli.recipe import Recipe
 from gli.runs import iterations_done
 from gli.tasks import Task
@@ -34,7 +35,29 @@ def not_negative(**settings: float | None) -> None:
             raise SettingError(f"model.{name} is {value:g}; it must not be negative.")
 
 
+def positive(**settings: float) -> None:
+    """Refuse settings that are zero or below.
+
+    Raises:
+        SettingError: Naming the first of them.
+    """
+    for name, value in settings.items():
+        if value <= 0:
+            raise SettingError(f"model.{name} is {value:g}; it must be above zero.")
+
+
 Scalars = dict[str, Tensor | float]
+OptimizerName = Literal["sgd", "adam"]
+
+
+def make_optimizer(
+    name: OptimizerName, model: nn.Module, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """An optimiser of the parameters that are to be trained, and of no others."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 class Method(L.LightningModule, ABC):
@@ -43,17 +66,21 @@ class Method(L.LightningModule, ABC):
     A new method is a subclass that implements :meth:`unlearn`::
 
         class NegGrad(Method):
-            passes = ({"forget": "forget"},)
+            passes = (Pass("forget"),)
 
             def unlearn(self, retain, forget):
                 self.descend(-self.loss(forget))
 
+    Methods whose epochs differ override :meth:`passes_in`; those that freeze parts, or compare with the original, prepare
+    themselves in :meth:`prepare`.
+
     Args:
         original: Checkpoint of the original model: one of ours, or a plain torchvision state dict. None for the one
             trained from the same data, backbone, recipe and seed, which the command finds or trains.
-        lr: Learning rate of SGD.
+        lr: Learning rate.
+        optimizer: ``sgd`` or ``adam``.
         momentum: Momentum of SGD.
-        weight_decay: Weight decay of SGD.
+        weight_decay: Weight decay.
         backbone: Name of the network, see :func:`~gli.models.build_classifier`.
         pretrained: Whether the original (and the retrained) model start from ImageNet weights.
         normalize: Normalise images by ImageNet's statistics inside the network.
@@ -63,9 +90,9 @@ class Method(L.LightningModule, ABC):
 
     automatic_optimization = False
 
-    #: The passes of an epoch: which set plays which part of a batch. By default one pass over retain, with forget
-    #: cycled alongside. A part that no pass names is None in :meth:`unlearn`.
-    passes: Sequence[Pass] = ({"retain": "retain", "forget": "forget"},)
+    #: The passes of every epoch. By default one over retain, with forget cycled alongside. A part that a pass does not
+    #: name is None in :meth:`unlearn`.
+    passes: Sequence[Pass] = (Pass("retain", "forget"),)
     #: Epochs where the trainer is not told otherwise.
     epochs: int = 1
     #: Whether the method starts from the original model (all but the original and the retrained model do).
@@ -75,6 +102,7 @@ class Method(L.LightningModule, ABC):
         self,
         original: str | None = None,
         lr: float = 0.001,
+        optimizer: OptimizerName = "sgd",
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         backbone: str = "resnet18",
@@ -85,7 +113,12 @@ class Method(L.LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters()
         not_negative(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if optimizer == "adam" and momentum:
+            raise SettingError(
+                f"model.momentum is {momentum:g}, but Adam has none: set it to 0, or --model.optimizer sgd."
+            )
         self.original, self.lr, self.momentum, self.weight_decay = original, lr, momentum, weight_decay
+        self.optimizer = optimizer
         self.backbone, self.pretrained, self.normalize = backbone, pretrained, normalize
         self.batch_norm = batch_norm
         self.model: nn.Module = nn.Identity()
@@ -94,8 +127,8 @@ class Method(L.LightningModule, ABC):
         #: Number of the current iteration, counted from 0.
         self.iteration = 0
         self._task: Task | None = None
-        # In a tuple, so that the frozen copy is no submodule: not saved, not trained, not synchronised.
-        self._frozen: tuple[nn.Module, ...] = ()
+        # In a dict, so that a teacher is no submodule: not saved, not trained, not synchronised.
+        self._teachers: dict[str, nn.Module] = {}
 
     @property
     def name(self) -> str:
@@ -135,15 +168,44 @@ class Method(L.LightningModule, ABC):
         torch.clear_autocast_cache()  # It still holds the weights of before the step.
         self.log("train/loss", loss.detach())
 
-    def original_model(self) -> nn.Module:
-        """A frozen copy of the original model in eval mode, on this device; made by :meth:`keep_original`."""
-        if not self._frozen:
-            raise RuntimeError("call keep_original() in prepare() to have the original model at hand")
-        return self._frozen[0].to(self.device)
+    def keep_teacher(self, name: str, model: nn.Module) -> None:
+        """Keep a model to compare with, frozen and in eval mode; call in :meth:`prepare`."""
+        self._teachers[name] = model.eval().requires_grad_(False)
 
     def keep_original(self) -> None:
         """Keep a frozen copy of the original model; call in :meth:`prepare`."""
-        self._frozen = (copy.deepcopy(self.model).eval().requires_grad_(False),)
+        self.keep_teacher("original", copy.deepcopy(self.model))
+
+    def teacher(self, name: str) -> nn.Module:
+        """A model kept by :meth:`keep_teacher`, on this device."""
+        if name not in self._teachers:
+            raise RuntimeError(f"keep the {name} model in prepare() to have it at hand")
+        return self._teachers[name].to(self.device)
+
+    def original_model(self) -> nn.Module:
+        """The original model, kept by :meth:`keep_original`."""
+        return self.teacher("original")
+
+    @torch.no_grad()
+    def taught(self, name: str, images: Tensor) -> Tensor:
+        """A teacher's logits of images, to be learnt from or kept away from."""
+        return self.teacher(name)(images)
+
+    def fresh(self, *, pretrained: bool = False) -> Classifier:
+        """A newly initialised network, the same for the same seed on every process and after resuming."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed((torch.initial_seed() + 1) % 2**63)
+            return build_classifier(
+                self.backbone, self.task.num_outputs, pretrained=pretrained, normalize=self.normalize
+            )
+
+    def passes_in(self, epoch: int) -> Sequence[Pass]:
+        """The passes of an epoch, counted from 0, where not all are alike."""
+        return self.passes
+
+    def stage(self, epoch: int) -> str:
+        """Name of the stage that an epoch belongs to, for methods that are reported stage by stage; else empty."""
+        return ""
 
     def prepare(self) -> None:
         """Called once the model holds the original's weights, before the optimiser is made; changes it if need be."""
@@ -164,8 +226,9 @@ class Method(L.LightningModule, ABC):
         """Build the network for the data's task and load the original model's weights into it."""
         if self._task is not None:
             return
-        data = cast(Any, self.trainer).datamodule
-        self._task = data.task
+        trainer = cast(Any, self.trainer)
+        trainer.reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
+        self._task = trainer.datamodule.task
         fresh = self.pretrained and not self.needs_original
         self.model = build_classifier(self.backbone, self.task.num_outputs, pretrained=fresh, normalize=self.normalize)
         if self.needs_original and not self.restored:
@@ -182,9 +245,8 @@ class Method(L.LightningModule, ABC):
         return self.epochs
 
     def configure_optimizers(self) -> Any:
-        """SGD over the parameters of the model that are to be trained."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        """The optimiser of the parameters that are to be trained."""
+        return make_optimizer(self.optimizer, self.model, self.lr, self.momentum, self.weight_decay)
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         """Set BatchNorm's mode, hand the batch to the method, log what it returns."""
@@ -200,14 +262,17 @@ class Method(L.LightningModule, ABC):
 
     def _share_statistics(self) -> None:
         """Average BatchNorm's running statistics over the processes: each has seen its own part of the batch only."""
-        for buffer in self.model.buffers():
+        moving = (module for module in self.model.modules() if module.training)
+        for buffer in (buffer for module in moving for buffer in module.buffers(recurse=False)):
             if buffer.is_floating_point():
                 torch.distributed.all_reduce(buffer)
                 buffer /= self.trainer.world_size
 
     def set_mode(self, train: bool) -> None:
-        """Train or eval mode for every part of the model whose parameters are being trained."""
+        """Train or eval mode for what is being trained; frozen parts stay in eval mode, so that nothing in them moves."""
         self.model.train(train)
+        for part in frozen_modules(self.model):
+            part.eval()
 
     def on_train_epoch_end(self) -> None:
         """Step the learning-rate schedule where there is one."""

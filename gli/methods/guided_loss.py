@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from gli.data.loading import Batch
 from gli.distances import DISTANCES, DistanceName
 from gli.methods.base import Method, Scalars, not_negative
-from gli.perturb import perturb, statistics_kept
+from gli.perturb import features, perturb
 from gli.schedules import ClassWeight
 
 
@@ -66,8 +65,7 @@ class LI(Method):
         """The perturbed retain images, shape and range as before."""
         model = self.model if self.features == "current" else self.original_model()
         # The features to move away from do not depend on the perturbation: one forward pass for all steps.
-        with torch.no_grad(), statistics_kept(model):
-            forget_features = model(forget.images).detach()
+        forget_features = features(model, forget.images)
         step = iter(range(self.steps))
         return perturb(
             model,

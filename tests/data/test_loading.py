@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from gli.data.augment import DRAWS, NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache
 from gli.data.faces import Rows
-from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Take, shuffled_batches
+from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, Take, shuffled_batches
+from gli.errors import SettingError
 
 RETAIN = np.arange(100, 123)  # 23 rows
 FORGET = np.arange(7)
 SETS = {"retain": RETAIN, "forget": FORGET, "test": np.arange(50, 60)}
-TOGETHER = {"retain": "retain", "forget": "forget"}
+TOGETHER = Pass("retain", "forget")
 
 
 def rows(plan: EpochPlan, part: str) -> list[list[int]]:
@@ -54,7 +55,7 @@ def test_epoch_is_one_pass_over_the_leading_set(leading: int, other: int, size: 
     batches = list(plan)
     expected = min(size, leading)  # a set smaller than the batch is one batch
     assert len(batches) == len(plan) == leading // expected
-    for part, name in TOGETHER.items():
+    for part, name in TOGETHER.sets.items():
         assert {len(batch[part].rows) for batch in batches} == {expected}
         assert set(chain(*rows(plan, part))) <= set(sets[name].tolist())
     assert max(Counter(chain(*rows(plan, "retain"))).values()) == 1
@@ -82,7 +83,7 @@ def test_other_set_is_cycled_and_shuffled_anew_each_time_round(size: int) -> Non
 
 
 def test_order_differs_between_epochs_seeds_and_parts() -> None:
-    plan = EpochPlan(SETS, [{"one": "retain", "two": "retain"}], 23)
+    plan = EpochPlan(SETS, [Pass(one="retain", two="retain")], 23)
     orders = [batch[part].rows.tolist() for number in range(3) for batch in epoch(plan, number) for part in batch]
     orders += [batch[part].rows.tolist() for batch in EpochPlan(SETS, plan.passes, 23, seed=1) for part in batch]
     assert len({tuple(order) for order in orders}) == len(orders) == 8
@@ -102,7 +103,7 @@ def test_same_seed_and_epoch_are_the_same_plan_whenever_it_is_followed() -> None
 
 
 def test_leading_set_smaller_than_the_batch_is_one_batch() -> None:
-    plan = EpochPlan(SETS, [{"forget": "forget", "retain": "retain"}], 64)
+    plan = EpochPlan(SETS, [Pass("forget", "retain")], 64)
     (batch,) = plan
     assert sorted(batch["forget"].rows) == FORGET.tolist()
     assert len(batch["retain"].rows) == 7
@@ -110,7 +111,7 @@ def test_leading_set_smaller_than_the_batch_is_one_batch() -> None:
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_leading_set_smaller_than_the_batch_still_gives_every_process_its_part(world: int) -> None:
-    plans = [EpochPlan(SETS, [{"forget": "forget"}], 64, rank=rank, world=world) for rank in range(world)]
+    plans = [EpochPlan(SETS, [Pass("forget")], 64, rank=rank, world=world) for rank in range(world)]
     assert [len(plan) for plan in plans] == [1] * world
     parts = [plan_rows for plan in plans for plan_rows in rows(plan, "forget")]
     assert {len(part) for part in parts} == {7 // world}
@@ -119,7 +120,7 @@ def test_leading_set_smaller_than_the_batch_still_gives_every_process_its_part(w
 
 
 def test_passes_follow_one_another_each_over_its_own_leading_set() -> None:
-    passes = [{"forget": "forget"}, {"retain": "retain", "test": "test"}, {"forget": "forget"}]
+    passes = [Pass("forget"), Pass("retain", "test"), Pass("forget")]
     plan = EpochPlan(SETS, passes, 3)
     batches = list(plan)
     # 7 // 3, 23 // 3 and 7 // 3 batches
@@ -131,15 +132,89 @@ def test_passes_follow_one_another_each_over_its_own_leading_set() -> None:
 
 
 def test_size_of_each_pass_is_its_own() -> None:
-    plan = EpochPlan(SETS, [{"forget": "forget"}, {"retain": "retain"}], 10)
+    plan = EpochPlan(SETS, [Pass("forget"), Pass("retain")], 10)
     assert [len(take.rows) for batch in plan for take in batch.values()] == [7, 10, 10]
 
 
 def test_a_part_may_play_a_set_of_another_name() -> None:
-    plan = EpochPlan(SETS, [{"impair": "retain", "noise": "retain"}], 23)
+    plan = EpochPlan(SETS, [Pass(impair="retain", noise="retain")], 23)
     (batch,) = plan
     assert sorted(batch["impair"].rows) == sorted(batch["noise"].rows) == RETAIN.tolist()
     assert batch["impair"].rows.tolist() != batch["noise"].rows.tolist()
+
+
+def test_a_pass_may_be_counted_by_a_set_that_it_does_not_load() -> None:
+    plan = EpochPlan(SETS, [Pass("forget", over="retain")], 5)
+    batches = list(plan)
+    assert len(batches) == len(plan) == 23 // 5
+    assert [list(batch) for batch in batches] == [["forget"]] * 4
+    stream = list(chain(*rows(plan, "forget")))
+    assert Counter(stream[:7]) == Counter(FORGET.tolist())
+
+
+def test_a_pass_may_have_a_batch_size_of_its_own() -> None:
+    plan = EpochPlan(SETS, [Pass("forget", batch_size=2), Pass("retain", batch_size=10), Pass("test")], 4)
+    assert [len(take.rows) for batch in plan for take in batch.values()] == [2] * 3 + [10] * 2 + [4] * 2
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_a_mixed_pass_is_one_over_all_its_sets_and_each_row_comes_as_its_own_part(world: int) -> None:
+    mixed = Pass("retain", "forget", mixed=True)
+    plans = [EpochPlan(SETS, [mixed], 3, rank=rank, world=world, augmentation=Augmentation()) for rank in range(world)]
+    batches = [list(plan) for plan in plans]
+    assert {len(part) for part in batches} == {len(plans[0])} == {30 // (3 * world)}
+    seen: list[int] = []
+    for batch in chain(*batches):
+        assert list(batch) == ["retain", "forget"]
+        assert sum(len(take.rows) for take in batch.values()) == 3
+        assert set(batch["retain"].rows) <= set(RETAIN)
+        assert set(batch["forget"].rows) <= set(FORGET)
+        assert all(take.draws is not None and take.draws.shape == (len(take.rows), DRAWS) for take in batch.values())
+        seen += [int(row) for take in batch.values() for row in take.rows]
+    assert len(seen) == len(set(seen)) == 30 // (3 * world) * 3 * world
+
+
+def test_mixed_processes_together_hold_the_batches_of_one() -> None:
+    mixed = Pass("retain", "forget", mixed=True)
+    single = EpochPlan(SETS, [mixed], 6, augmentation=Augmentation())
+    both = [EpochPlan(SETS, [mixed], 3, rank=rank, world=2, augmentation=Augmentation()) for rank in range(2)]
+    for whole, left, right in zip(single, *both, strict=True):
+        for part in ("retain", "forget"):
+            assert [*left[part].rows, *right[part].rows] == whole[part].rows.tolist()
+            np.testing.assert_array_equal(np.concatenate([left[part].draws, right[part].draws]), whole[part].draws)
+
+
+def test_a_share_of_a_set_is_the_same_rows_in_every_epoch_and_others_for_another_seed() -> None:
+    one = Pass("retain", "forget", over="retain", shares={"retain": 0.3})
+    plan = EpochPlan(SETS, [one], 7)  # 30 % of 23 is 7.
+    drawn = []
+    for number in range(3):
+        plan.set_epoch(number)
+        (batch,) = plan
+        drawn.append(sorted(batch["retain"].rows))
+        assert sorted(batch["forget"].rows) == FORGET.tolist()
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert set(drawn[0]) < set(RETAIN)
+    (other,) = EpochPlan(SETS, [one], 7, seed=1)
+    assert sorted(other["retain"].rows) != drawn[0]
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1])
+def test_a_share_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(SettingError, match="share of retain"):
+        Pass("retain", shares={"retain": share})
+
+
+def test_a_batch_size_below_one_is_refused() -> None:
+    with pytest.raises(SettingError, match="batch size is 0"):
+        Pass("retain", batch_size=0)
+
+
+def test_loading_a_part_without_images() -> None:
+    batch = dataset()[Take(np.arange(0), np.zeros((0, DRAWS), dtype=np.float32))]
+    assert isinstance(batch, Batch)
+    assert batch.images.shape == (0, 3, SIZE, SIZE)
+    assert Augmentation()(batch.images.float() / 255, batch.draws).shape == (0, 3, SIZE, SIZE)
 
 
 def test_sets_are_left_as_they_were() -> None:
@@ -151,9 +226,9 @@ def test_sets_are_left_as_they_were() -> None:
 
 @pytest.mark.parametrize("world", [2, 3])
 @pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, Augmentation()], ids=["plain", "augmented"])
-@pytest.mark.parametrize("passes", [[TOGETHER], [{"forget": "forget"}, TOGETHER]], ids=["one", "two"])
+@pytest.mark.parametrize("passes", [[TOGETHER], [Pass("forget"), TOGETHER]], ids=["one", "two"])
 def test_processes_together_follow_the_plan_of_one_with_a_larger_batch(
-    world: int, augmentation: Augmentation, passes: list[dict[str, str]]
+    world: int, augmentation: Augmentation, passes: list[Pass]
 ) -> None:
     single = EpochPlan(SETS, passes, 2 * world, seed=5, augmentation=augmentation)
     parts = [
@@ -184,7 +259,7 @@ def test_augmentation_does_not_change_which_rows_come() -> None:
     plain, augmented = (
         EpochPlan(SETS, [TOGETHER], 4, augmentation=kind) for kind in (Augmentation(enabled=False), Augmentation())
     )
-    for part in TOGETHER:
+    for part in TOGETHER.sets:
         assert rows(plain, part) == rows(augmented, part)
     assert all(take.draws is None for batch in plain for take in batch.values())
 
@@ -266,7 +341,7 @@ def test_a_batch_may_be_written_to_without_harm_to_the_data() -> None:
 
 
 def test_batches_do_not_depend_on_the_number_of_workers() -> None:
-    plan = EpochPlan(SETS, [TOGETHER, {"test": "test"}], 4, augmentation=Augmentation())
+    plan = EpochPlan(SETS, [TOGETHER, Pass("test")], 4, augmentation=Augmentation())
     plan.set_epoch(2)
     loaded = [flat(list(BatchLoader(dataset(), plan, workers))) for workers in (0, 2)]
     expected = [(part, take) for batch in plan for part, take in batch.items()]

@@ -11,7 +11,23 @@ from torch import nn
 from torch.nn import functional
 
 from gli.data.loading import Batch
-from gli.methods import GLI, LI, FineTune, Method, NegGrad, Original, Retrained
+from gli.methods import (
+    GLI,
+    LI,
+    SCRUB,
+    UNSIR,
+    AdvancedNegGrad,
+    BadTeaching,
+    CFk,
+    EUk,
+    FineTune,
+    Method,
+    NegGrad,
+    Original,
+    Pass,
+    Retrained,
+)
+from gli.recipe import Recipe
 from gli.schedules import ClassWeight
 from gli.tasks import MultiClass, MultiLabel
 
@@ -21,6 +37,12 @@ TASKS = {"multi_class": MultiClass(("a", "b", "c")), "multi_label": MultiLabel((
 
 def tiny_model() -> nn.Module:
     torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 3))
+
+
+def other_model() -> nn.Module:
+    """As fresh as can be: another network of the same kind."""
+    torch.manual_seed(9)
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 3))
 
 
@@ -45,22 +67,39 @@ def criterion(task, logits, labels):
     return functional.binary_cross_entropy_with_logits(logits, labels.float())
 
 
-def run(method: Method, task, steps, monkeypatch) -> nn.Module:
-    """The model after the method's own training steps, without a trainer."""
+def attach(method: Method, task, total=2, world=1) -> None:
+    """Give a method its model, task and what it asks of a trainer, without a trainer."""
     method.model, method._task = tiny_model(), task
+    method.fresh = lambda pretrained=False: other_model()
+    recipe = Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,))
+    trainer = SimpleNamespace(
+        world_size=world, global_rank=0, datamodule=SimpleNamespace(recipe=recipe), estimated_stepping_batches=total
+    )
+    method._trainer_stub = trainer
     method.prepare()
-    optimizer = torch.optim.SGD(method.model.parameters(), lr=LR)
+
+
+@pytest.fixture(autouse=True)
+def _no_trainer(monkeypatch):
+    monkeypatch.setattr(Method, "trainer", property(lambda self: self._trainer_stub), raising=False)
+    monkeypatch.setattr(Method, "manual_backward", lambda self, loss: loss.backward())
+    monkeypatch.setattr(Method, "log", lambda *_, **__: None)
+
+
+def run(method: Method, task, steps, monkeypatch, parts=None) -> nn.Module:
+    """The model after the method's own training steps with its own optimiser.
+
+    ``parts`` says which parts each step has, where a method's batches are not all alike.
+    """
+    attach(method, task, len(steps))
+    made = method.configure_optimizers()
+    optimizer = made[0][0] if isinstance(made, tuple) else made
     monkeypatch.setattr(method, "optimizers", lambda: optimizer)
-    monkeypatch.setattr(method, "manual_backward", lambda loss: loss.backward())
-    monkeypatch.setattr(method, "log", lambda *_, **__: None)
-    monkeypatch.setattr(type(method), "total_iterations", property(lambda self: len(steps)))
     for number, (retain, forget) in enumerate(steps):
         monkeypatch.setattr("gli.methods.base.iterations_done", lambda _, number=number: number + 1)
-        monkeypatch.setattr(
-            type(method), "trainer", property(lambda self: SimpleNamespace(world_size=1)), raising=False
-        )
-        parts = {"retain": retain, "forget": forget}
-        method.training_step({part: parts[part] for part in method.passes[0]}, number)
+        both = {"retain": retain, "forget": forget}
+        named = parts[number] if parts else method.passes_in(0)[0].sets
+        method.training_step({part: both[part] for part in named}, number)
     return method.model
 
 
@@ -146,7 +185,6 @@ def test_gli_of_the_paper_uses_the_original_models_features_and_warms_up_over_st
         sgd(expected, criterion(task, expected(images), retain.labels))
     same(model, expected)
     same(method.original_model(), tiny_model())
-    assert not any(parameter.requires_grad for parameter in method.original_model().parameters())
 
 
 def test_li_is_gli_without_a_class_weight(monkeypatch):
@@ -157,7 +195,7 @@ def test_li_is_gli_without_a_class_weight(monkeypatch):
 
 def test_start_noise_has_the_given_spread():
     method = LI(steps=0, init_std=0.01)
-    method.model, method._task = tiny_model(), TASKS["multi_class"]
+    attach(method, TASKS["multi_class"])
     images = torch.full((8, 3, 6, 6), 0.5)
     batch = Batch(images, torch.zeros(8, dtype=torch.long), torch.arange(8))
     torch.manual_seed(0)
@@ -165,25 +203,280 @@ def test_start_noise_has_the_given_spread():
     assert math.isclose(spread, 0.01, rel_tol=0.1)
 
 
-def test_perturbing_in_train_mode_leaves_batch_norm_statistics_to_the_training_step(monkeypatch):
+def test_perturbing_in_train_mode_leaves_batch_norm_statistics_to_the_training_step():
     method = GLI(steps=2, batch_norm="train")
-    method.model, method._task = tiny_model().train(), TASKS["multi_class"]
-    monkeypatch.setattr(type(method), "total_iterations", property(lambda self: 1))
+    attach(method, TASKS["multi_class"])
+    method.model.train()
     before = copy.deepcopy(method.model.state_dict())
     method.perturbed(*batches(method.task)[0])
     assert all(torch.equal(before[name], value) for name, value in method.model.state_dict().items())
 
 
-def test_the_optimiser_holds_the_model_only():
-    method = GLI(features="original")
-    method.model, method._task = tiny_model(), TASKS["multi_class"]
-    method.prepare()
-    held = {id(parameter) for group in method.configure_optimizers().param_groups for parameter in group["params"]}
-    assert held == {id(parameter) for parameter in method.model.parameters()}
-    assert not any(name.startswith("_frozen") for name in method.state_dict())
+def divergence(task, logits, teacher, temperature):
+    """KL(teacher || student) in plain torch: summed over classes or labels, averaged over the batch, times T squared."""
+    student, teacher = logits / temperature, teacher / temperature
+    if isinstance(task, MultiClass):
+        p, q = teacher.softmax(dim=1), student.softmax(dim=1)
+        each = (p * (p / q).log()).sum(dim=1)
+    else:
+        p, q = teacher.sigmoid(), student.sigmoid()
+        each = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(dim=1)
+    return temperature**2 * each.mean()
+
+
+in_both_tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+
+
+def only_last(model: nn.Module, loss: torch.Tensor) -> None:
+    """A step of SGD on the last layer alone."""
+    parameters = list(model[4].parameters())
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter -= LR * gradient
+
+
+@in_both_tasks
+def test_cf_k_trains_the_last_part_and_leaves_the_rest_as_it_was_to_the_bit(task, monkeypatch):
+    steps, expected = batches(task), tiny_model()
+    model = run(CFk(k=1, lr=LR), task, steps, monkeypatch)
+    expected[:4].eval()
+    for retain, _ in steps:
+        only_last(expected, criterion(task, expected(retain.images), retain.labels))
+    same(model, expected)
+    frozen = model[:4].state_dict()
+    assert all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+
+
+@in_both_tasks
+def test_eu_k_starts_the_last_part_anew_and_trains_it_by_the_recipe(task, monkeypatch):
+    steps, expected = batches(task), tiny_model()
+    expected[4].load_state_dict(other_model()[4].state_dict())
+    model = run(EUk(k=1), task, steps, monkeypatch)
+    expected[:4].eval()
+    for retain, _ in steps:
+        only_last(expected, criterion(task, expected(retain.images), retain.labels))
+    same(model, expected)
+    frozen = model[:4].state_dict()
+    assert all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+
+
+def test_eu_k_follows_the_recipes_schedule_and_epochs():
+    method = EUk(k=1)
+    attach(method, TASKS["multi_class"])
+    (optimizer,), (schedule,) = method.configure_optimizers()
+    assert optimizer.param_groups[0]["lr"] == LR
+    optimizer.step()
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(LR / 10)
+    assert method.default_epochs(Recipe(epochs=7)) == 7
+
+
+@in_both_tasks
+@pytest.mark.parametrize(("alpha", "weights"), [(None, (1, 1)), (0.95, (0.95, 0.05))])
+def test_advanced_neg_grad_descends_on_retain_and_ascends_on_forget_in_one_step(alpha, weights, task, monkeypatch):
+    steps, expected = batches(task), tiny_model()
+    model = run(AdvancedNegGrad(alpha=alpha, lr=LR), task, steps, monkeypatch)
+    for retain, forget in steps:
+        down = criterion(task, expected(retain.images), retain.labels)
+        up = criterion(task, expected(forget.images), forget.labels)
+        sgd(expected, weights[0] * down - weights[1] * up)
+    same(model, expected)
+
+
+@in_both_tasks
+def test_unsir_impairs_with_noise_far_from_forget_and_then_repairs(task, monkeypatch):
+    """Noise from a standard normal, steps of Adam written out, clipped at the end; then a step of fine-tuning."""
+    steps, expected = batches(task), tiny_model().eval()
+    method = UNSIR(lr=LR, noise_steps=3, noise_lr=0.05)
+    torch.manual_seed(4)
+    noise = torch.randn_like(steps[0][1].images)
+    original_normal = UNSIR.normal_like
+
+    def seeded(self, images):
+        torch.manual_seed(4)
+        return original_normal(self, images)
+
+    monkeypatch.setattr(UNSIR, "normal_like", seeded)
+    model = run(method, task, steps, monkeypatch, parts=[("retain", "forget"), ("retain",)])
+
+    (retain, forget), (later, _) = steps
+    goal = expected(forget.images).detach()
+    mean, square = torch.zeros_like(noise), torch.zeros_like(noise)
+    for step in (1, 2, 3):
+        noise.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(-((expected(noise) - goal) ** 2).mean(), noise)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        move = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+        noise = (noise - 0.05 * move).detach()
+    impaired = criterion(task, expected(noise.clamp(0, 1)), retain.labels)
+    sgd(expected, impaired + criterion(task, expected(retain.images), retain.labels))
+    sgd(expected, criterion(task, expected(later.images), later.labels))
+    same(model, expected)
+
+
+def test_unsir_is_two_stages_one_pass_over_forget_each_epoch_and_then_over_retain():
+    method = UNSIR(impair_epochs=2, repair_epochs=1)
+    assert method.default_epochs(Recipe()) == 3
+    assert [list(one.sets) for epoch in range(3) for one in method.passes_in(epoch)] == [
+        ["retain", "forget"],
+        ["retain", "forget"],
+        ["retain"],
+    ]
+    assert [method.passes_in(epoch)[0].over for epoch in range(3)] == ["forget", "forget", "retain"]
+    assert [method.stage(epoch)[:7] for epoch in range(4)] == ["stage 1", "stage 1", "stage 2", "stage 2"]
+
+
+def test_noise_of_several_processes_is_the_noise_of_one():
+    images = torch.zeros(6, 3, 4, 4)
+    alone, parts = UNSIR(), []
+    attach(alone, TASKS["multi_class"])
+    torch.manual_seed(3)
+    whole = alone.normal_like(images)
+    for rank in range(3):
+        method = UNSIR()
+        attach(method, TASKS["multi_class"], world=3)
+        method._trainer_stub.global_rank = rank
+        torch.manual_seed(3)
+        parts.append(method.normal_like(images[:2]))
+    assert torch.equal(torch.cat(parts), whole)
+    assert whole.std().item() == pytest.approx(1, abs=0.2)
+
+
+@in_both_tasks
+@pytest.mark.parametrize(
+    ("alpha", "gamma", "temperature", "momentum", "decay"), [(1, 1, 4, 0, 0), (0.3, 0.99, 2, 0.9, 0.01)]
+)
+def test_scrub_disobeys_on_forget_and_obeys_on_retain(alpha, gamma, temperature, momentum, decay, task, monkeypatch):
+    steps, expected, teacher = batches(task, 3), tiny_model(), tiny_model().eval()
+    settings = {"alpha": alpha, "gamma": gamma, "temperature": temperature}
+    method = SCRUB(lr=LR, momentum=momentum, weight_decay=decay, **settings)
+    # A min step first: at the very start the student is its teacher (but for BatchNorm) and has nothing to disobey.
+    model = run(method, task, steps, monkeypatch, parts=[("retain",), ("forget",), ("retain",)])
+    velocity = [torch.zeros_like(parameter) for parameter in expected.parameters()]
+    for number, (retain, forget) in enumerate(steps):
+        batch = forget if number == 1 else retain
+        logits = expected(batch.images)
+        kl = divergence(task, logits, teacher(batch.images).detach(), temperature)
+        loss = -kl if number == 1 else alpha * kl + gamma * criterion(task, logits, batch.labels)
+        gradients = torch.autograd.grad(loss, list(expected.parameters()))
+        with torch.no_grad():
+            for parameter, gradient, speed in zip(expected.parameters(), gradients, velocity, strict=True):
+                step = gradient + decay * parameter
+                speed.copy_(step if number == 0 else momentum * speed + step)
+                parameter -= LR * speed
+    same(model, expected)
+    same(method.original_model(), tiny_model())
+
+
+def test_scrub_schedules():
+    """The benchmark: min then max in both of two epochs; the paper: max then min in the first msteps of three."""
+    benchmark, paper = SCRUB(), SCRUB(first="max", msteps=2, forget_batch_size=32, retain_batch_size=128)
+    assert [[next(iter(one.sets)) for one in benchmark.passes_in(epoch)] for epoch in (0, 1)] == [
+        ["retain", "forget"]
+    ] * 2
+    assert [[next(iter(one.sets)) for one in paper.passes_in(epoch)] for epoch in (0, 1, 2)] == [
+        ["forget", "retain"],
+        ["forget", "retain"],
+        ["retain"],
+    ]
+    assert [one.batch_size for one in paper.passes_in(0)] == [32, 128]
+
+
+@in_both_tasks
+def test_bad_teaching_has_each_image_taught_by_the_teacher_of_its_set(task, monkeypatch):
+    steps, expected = batches(task), tiny_model()
+    steps[1] = (Batch(*(value[:2] for value in steps[1][0][:3])), steps[1][1])  # A batch is mixed as it comes.
+    good, bad = tiny_model().eval(), other_model().eval()
+    method = BadTeaching(lr=LR, optimizer="sgd", temperature=2)
+    model = run(method, task, steps, monkeypatch)
+    for retain, forget in steps:
+        logits = expected(torch.cat([retain.images, forget.images]))
+        lessons = torch.cat([good(retain.images), bad(forget.images)]).detach()
+        sgd(expected, divergence(task, logits, lessons, 2) / 2**2)
+    same(model, expected)
+    same(method.original_model(), tiny_model())
+    same(method.teacher("incompetent"), other_model())
+
+
+def test_bad_teaching_takes_its_first_step_with_adam(monkeypatch):
+    task = TASKS["multi_class"]
+    steps = batches(task, 1)
+    model = run(BadTeaching(lr=0.01), task, steps, monkeypatch)
+    moved = [
+        (after - before).abs().max()
+        for after, before in zip(model.parameters(), tiny_model().parameters(), strict=True)
+    ]
+    assert max(moved).item() == pytest.approx(
+        0.01, rel=1e-3
+    )  # Adam's first step is the learning rate, whatever the scale.
+
+
+def test_bad_teaching_survives_a_batch_without_an_image_of_one_set(monkeypatch):
+    task = TASKS["multi_class"]
+    (retain, forget), _ = batches(task)
+    nobody = Batch(*(value[:0] for value in retain[:3]))
+    for step in ((nobody, forget), (retain, nobody)):
+        model = run(BadTeaching(), task, [step], monkeypatch)
+        assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+METHODS = [Original, Retrained, FineTune, CFk, EUk, NegGrad, AdvancedNegGrad, UNSIR, SCRUB, BadTeaching, LI, GLI]
+
+
+@pytest.mark.parametrize("method", [*METHODS, lambda: GLI(features="original")])
+def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(method):
+    method = method()
+    if isinstance(method, CFk | EUk):
+        method.k = 1
+    attach(method, TASKS["multi_class"])
+    made = method.configure_optimizers()
+    optimizer = made[0][0] if isinstance(made, tuple) else made
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    trained = method.model[4] if isinstance(method, CFk | EUk) else method.model
+    assert held == {id(parameter) for parameter in trained.parameters()}
+    for teacher in method._teachers.values():
+        assert not any(id(parameter) in held or parameter.requires_grad for parameter in teacher.parameters())
+        assert not any(module.training for module in teacher.modules())
+        storage = {value.data_ptr() for value in teacher.state_dict().values()}
+        assert not storage & {value.data_ptr() for value in method.model.state_dict().values()}
+    assert all(name.startswith("model.") for name in method.state_dict())
+
+
+def test_fresh_networks_are_the_same_for_the_same_seed_and_leave_the_generator_alone():
+    methods = []
+    for seed in (1, 1, 2):
+        method = BadTeaching(backbone="resnet18_slim")
+        method._task = TASKS["multi_class"]
+        torch.manual_seed(seed)
+        torch.rand(len(methods))  # Whatever was drawn before.
+        before, start = torch.get_rng_state(), torch.initial_seed()
+        methods.append(method.fresh().state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.initial_seed() == start
+    assert all(torch.equal(methods[0][name], methods[1][name]) for name in methods[0])
+    assert not torch.equal(methods[0]["backbone.fc.weight"], methods[2]["backbone.fc.weight"])
+
+
+def test_parts_frozen_in_prepare_keep_their_statistics_whatever_froze_them(monkeypatch):
+    """A method of one's own may freeze as it likes."""
+
+    class Head(FineTune):
+        def prepare(self):
+            self.model[:4].requires_grad_(False)
+
+    model = run(Head(lr=LR, weight_decay=0.1), TASKS["multi_class"], batches(TASKS["multi_class"]), monkeypatch)
+    frozen = model[:4].state_dict()
+    assert all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+    assert model[4].training
+    assert not model[1].training
 
 
 def test_every_method_is_a_lightning_module_with_manual_optimisation():
-    for method in (Original, Retrained, FineTune, NegGrad, LI, GLI):
+    for method in METHODS:
         assert issubclass(method, L.LightningModule)
         assert method().automatic_optimization is False
+
+
+def test_neg_grad_loads_no_retain_images_but_counts_its_epoch_by_them():
+    (one,) = NegGrad().passes_in(0)
+    assert one == Pass("forget", over="retain")

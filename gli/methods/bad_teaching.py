@@ -1,0 +1,71 @@
+"""Bad Teaching: two teachers, a competent one for what is to be remembered, an incompetent one for what is to be forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gli.data.loading import Batch, Pass
+from gli.methods.base import Method, OptimizerName, positive
+
+
+class BadTeaching(Method):
+    """Bad Teaching: the student learns retain from the original model and forget from a network that knows nothing.
+
+    Batches mix forget with a fixed random share of retain; each image is taught by the teacher of its set.
+
+    Equation:
+        min over theta of KL(original || student) on retain and KL(fresh network || student) on forget, softened by the
+        temperature T, the mean over all images of a batch. With several labels KL is the sum over the labels of the KL
+        between two Bernoullis.
+
+    Cost:
+        One forward and backward pass of the student and one forward pass of a teacher per image: forget and a share of
+        retain, once. Three models in memory.
+
+    Fails:
+        What the incompetent teacher says is close to a guess at random, so that forget's losses can end above those of
+        unseen people, which an attacker sees just as well; longer training makes it worse.
+
+    Defaults:
+        Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of retain,
+        batches of 256.
+
+    Source:
+        Chundawat et al., "Can Bad Teaching Induce Forgetting?", AAAI 2023.
+
+    Args:
+        temperature: T, which softens all outputs.
+        retain_share: Share of retain that is used, in (0, 1].
+        batch_size: Images in a batch, of both sets together, on each process; None for the data's.
+        lr: Learning rate.
+        optimizer: ``sgd`` or ``adam``.
+        **kwargs: See :class:`~gli.methods.base.Method`.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        retain_share: float = 0.3,
+        batch_size: int | None = 256,
+        lr: float = 0.0001,
+        optimizer: OptimizerName = "adam",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(lr=lr, optimizer=optimizer, **kwargs)
+        positive(temperature=temperature)
+        self.temperature = temperature
+        shares = {"retain": retain_share}
+        self.passes = (Pass("retain", "forget", mixed=True, shares=shares, batch_size=batch_size),)
+
+    def prepare(self) -> None:
+        """The competent teacher is the original model, the incompetent one a fresh network."""
+        self.keep_original()
+        self.keep_teacher("incompetent", self.fresh())
+
+    def unlearn(self, retain: Batch, forget: Batch) -> None:
+        """Descend on the divergence from each image's teacher."""
+        lessons = torch.cat([self.taught("original", retain.images), self.taught("incompetent", forget.images)])
+        logits = self.model(torch.cat([retain.images, forget.images]))
+        self.descend(self.task.divergence(logits, lessons, self.temperature).mean())

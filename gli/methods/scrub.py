@@ -1,0 +1,97 @@
+"""SCRUB: a student that obeys its teacher on what is to be remembered and disobeys it on what is to be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from gli.data.loading import Batch, Pass
+from gli.methods.base import Method, Scalars, not_negative, positive
+
+
+class SCRUB(Method):
+    """SCRUB: the original model is the frozen teacher of a student that starts as its copy.
+
+    Max passes over forget drive the student away from the teacher, min passes over retain keep it close and its class
+    loss low.
+
+    Equation:
+        Max step: min over theta of -T^2 KL(teacher || student) on forget. Min step: min over theta of
+        alpha T^2 KL(teacher || student) + gamma CE on retain; both softened by the temperature T, means over the batch.
+        With several labels KL is the sum over the labels of the KL between two Bernoullis.
+
+    Cost:
+        Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in memory.
+
+    Fails:
+        The max step has no bound: too many of them, or too large a learning rate, and the min passes cannot mend the
+        model. Too few, and forget's error is still below that of unseen people. *Rewinding* (SCRUB+R) keeps the model of
+        the audit at which both errors are closest: ``--checkpoint.monitor val/rewind_gap --checkpoint.mode min``.
+
+    Defaults:
+        The MUFAC/MUCAC benchmark's: min pass, then max pass, in both of two epochs; alpha = gamma = 1, T = 4, SGD at
+        0.001, batches of 64. SCRUB's own paper: ``msteps=2``, max pass first, three epochs, alpha = 0.001, gamma = 0.99,
+        T = 4 (2 for small data), SGD at 0.0005 with momentum 0.9 and weight decay 0.0005, batches of 32 (forget) and 128
+        (retain): ``configs/scrub_paper_<data set>.yaml``.
+
+    Source:
+        Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023.
+
+    Args:
+        alpha: Weight of the divergence from the teacher on retain.
+        gamma: Weight of the class loss on retain.
+        temperature: T, which softens both models' outputs.
+        msteps: Epochs that have a max pass; later ones have a min pass only.
+        first: Which pass comes first in those epochs.
+        forget_batch_size: Images in a batch of a max pass, on each process; None for the data's.
+        retain_batch_size: The same for a min pass.
+        **kwargs: See :class:`~gli.methods.base.Method`.
+    """
+
+    epochs = 2
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        gamma: float = 1.0,
+        temperature: float = 4.0,
+        msteps: int = 2,
+        first: Literal["min", "max"] = "min",
+        forget_batch_size: int | None = None,
+        retain_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        not_negative(alpha=alpha, gamma=gamma, msteps=msteps)
+        positive(temperature=temperature)
+        self.alpha, self.gamma, self.temperature, self.msteps, self.first = alpha, gamma, temperature, msteps, first
+        self.max_pass = Pass("forget", batch_size=forget_batch_size)
+        self.min_pass = Pass("retain", batch_size=retain_batch_size)
+
+    def passes_in(self, epoch: int) -> Sequence[Pass]:
+        """A max and a min pass in the first ``msteps`` epochs, then min passes."""
+        if epoch >= self.msteps:
+            return (self.min_pass,)
+        return (self.max_pass, self.min_pass) if self.first == "max" else (self.min_pass, self.max_pass)
+
+    def prepare(self) -> None:
+        """The teacher is the original model."""
+        self.keep_original()
+
+    def divergence(self, logits: Tensor, images: Tensor) -> Tensor:
+        """T^2 KL(teacher || student), the mean over the batch."""
+        per_image = self.task.divergence(logits, self.taught("original", images), self.temperature)
+        return self.temperature**2 * per_image.mean()
+
+    def unlearn(self, retain: Batch | None, forget: Batch) -> Scalars:
+        """A min step where there is a retain batch, else a max step."""
+        if retain is None:
+            divergence = self.divergence(self.model(forget.images), forget.images)
+            self.descend(-divergence)
+            return {"divergence_forget": divergence.detach()}
+        logits = self.model(retain.images)
+        divergence = self.divergence(logits, retain.images)
+        self.descend(self.alpha * divergence + self.gamma * self.task.loss(logits, retain.labels))
+        return {"divergence_retain": divergence.detach()}

@@ -1,0 +1,76 @@
+"""The parts of a network, from its input to its head: what CF-k and EU-k count, freeze and initialise anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from gli.errors import SettingError
+from gli.models import Classifier
+
+#: Children that are no part themselves but a row of parts (torchvision's EfficientNet; timm's transformers and others).
+ROWS_OF_PARTS = ("features", "blocks", "stages", "layers")
+Part = list[nn.Module]
+
+
+def _children(network: nn.Module) -> Iterator[nn.Module]:
+    for name, child in network.named_children():
+        if name in ROWS_OF_PARTS and isinstance(child, nn.Sequential):
+            yield from child.children()
+        else:
+            yield child
+
+
+def parts(model: nn.Module) -> list[Part]:
+    """The parts of a network in its own order: for a ResNet the stem, layer1 to layer4, and the head.
+
+    A normalisation goes with the layer before it; children without parameters, such as pooling, are no part.
+    """
+    found: list[Part] = []
+    for child in _children(model.backbone if isinstance(model, Classifier) else model):
+        weights = list(child.parameters())
+        if any(weight.ndim > 1 for weight in weights) or (weights and not found):
+            found.append([child])
+        elif weights:
+            found[-1].append(child)
+    return found
+
+
+def last_parts(model: nn.Module, k: int) -> list[Part]:
+    """The last k parts of a network.
+
+    Raises:
+        SettingError: If it has not so many, or k is less than one.
+    """
+    found = parts(model)
+    if not 1 <= k <= len(found):
+        raise SettingError(
+            f"model.k is {k}; this network has {len(found)} parts, so that k lies between 1 and {len(found)}."
+        )
+    return found[-k:]
+
+
+def train_only(model: nn.Module, trained: list[Part]) -> None:
+    """Freeze everything but these parts: no gradients for the rest (for its modes see :func:`frozen_modules`)."""
+    model.requires_grad_(False)
+    for part in trained:
+        for module in part:
+            module.requires_grad_(True)
+
+
+def initialise_anew(trained: list[Part], fresh: list[Part]) -> None:
+    """Give parts the weights and statistics of the same parts of a fresh network."""
+    for part, new in zip(trained, fresh, strict=True):
+        for module, source in zip(part, new, strict=True):
+            module.load_state_dict(source.state_dict())
+
+
+def frozen_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules none of whose parameters is trained; what they hold besides (BatchNorm's statistics) is frozen too."""
+    weights = list(module.parameters())
+    if weights and not any(weight.requires_grad for weight in weights):
+        yield module
+    elif weights:
+        for child in module.children():
+            yield from frozen_modules(child)
