@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from gli.data.loading import Batch, Pass
 from gli.errors import SettingError
-from gli.methods.base import Method
+from gli.methods.base import Method, Scalars
 
 
 class NegGrad(Method):
@@ -79,7 +77,7 @@ class AdvancedNegGrad(Method):
             )
         self.weights = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
 
-    def unlearn(self, retain: Batch, forget: Batch) -> dict[str, Tensor]:
+    def unlearn(self, retain: Batch, forget: Batch) -> Scalars:
         """Descend on retain's loss less forget's."""
         remembered, forgotten = self.loss(retain), self.loss(forget)
         self.descend(self.weights[0] * remembered - self.weights[1] * forgotten)
