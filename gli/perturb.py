@@ -38,6 +38,7 @@ def perturb(
     steps: int,
     step_size: float,
     init_std: float = 0.0,
+    start: Tensor | None = None,
     clip: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
     """Perturb images so that ``loss`` of the model's output falls, by sign-gradient steps.
@@ -57,6 +58,7 @@ def perturb(
         steps: Number of steps, T in the paper; 0 only adds the start noise.
         step_size: Step in pixel values, alpha in the paper.
         init_std: Standard deviation of the start noise: 0.01 in Algorithm 1, 0 in the released code.
+        start: The perturbation to start from, of the shape of ``images``, in place of noise drawn here.
         clip: Lowest and highest pixel value.
 
     Returns:
@@ -70,7 +72,9 @@ def perturb(
     if steps < 0 or step_size < 0:
         raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")
     images = images.detach()
-    perturbation = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
+    if start is None:
+        start = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
+    perturbation = start.detach()
     with statistics_kept(model), torch.enable_grad():
         for _ in range(steps):
             perturbation.requires_grad_(True)

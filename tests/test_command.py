@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gli import runs
 from gli.callbacks import ForgettingAudit
 from gli.cli import main
 from gli.command import run, subclasses
@@ -66,8 +67,12 @@ def test_every_shipped_configuration_is_understood(config, capsys):
     assert re.search(rf"class_path: gli\.data\.\w*{data}\w*\n", printed, re.IGNORECASE)
 
 
+#: Not those that tests define.
+SHIPPED = sorted(name for name, method in subclasses(Method).items() if method.__module__.startswith("gli."))
+
+
 def test_every_method_has_a_configuration_for_every_data_set():
-    wanted = {f"{snake_case(name)}_{data}" for name in subclasses(Method) for data in ("mufac", "mucac", "synthetic")}
+    wanted = {f"{snake_case(name)}_{data}" for name in SHIPPED for data in ("mufac", "mucac", "synthetic")}
     assert wanted <= {path.stem for path in CONFIGS.glob("*.yaml")}
 
 
@@ -81,7 +86,7 @@ def test_defaults_of_the_command_are_the_defaults_of_the_classes(capsys):
 
 
 @pytest.mark.parametrize("task", ["age", "attributes"])
-@pytest.mark.parametrize("method", sorted(subclasses(Method)))
+@pytest.mark.parametrize("method", SHIPPED)
 def test_every_method_fits_one_short_run(method, task, home):
     command = run(["fit", f"--model={method}", *TINY, *EVERY, f"--data.task={task}", "--trainer.max_steps=2"])
     audit = ForgettingAudit.of(command.trainer)
@@ -192,9 +197,11 @@ def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoin
     assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_two_processes_audit_like_one(home):
-    """Odd set sizes, so that the last image of a set is on one process only."""
-    arguments = ["--model=LI", *TINY, *EVERY, "--model.batch_norm=eval", "--trainer.max_steps=2"]
+@pytest.mark.parametrize("method", ["LI", "UNSIR", "SCRUB", "BadTeaching"])
+def test_two_processes_audit_like_one(method, home):
+    """Odd set sizes, so that the last image of a set is on one process only; epochs that differ in their passes."""
+    arguments = [f"--model={method}", *TINY, *EVERY, "--model.batch_norm=eval", "--trainer.max_steps=3"]
+    arguments += {"SCRUB": ["--model.first=max"], "BadTeaching": ["--model.batch_size=null"]}.get(method, [])
     one = run(["fit", *arguments])
     both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8"]
     original = f"--model.original={Path(one.model.original).resolve()}"
@@ -202,27 +209,35 @@ def test_two_processes_audit_like_one(home):
     command = [sys.executable, "-m", "gli", "fit", *arguments, *both, original, root]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    alone, together = rows(Path(one.trainer.log_dir)), rows(home / "two/lightning_logs/li_synthetic/version_0")
-    assert [row["step"] for row in together] == [0, 1, 2]
+    alone, together = (
+        rows(Path(one.trainer.log_dir)),
+        rows(home / f"two/lightning_logs/{snake_case(method)}_synthetic/version_0"),
+    )
+    assert [row["step"] for row in together] == [0, 1, 2, 3]
     for row, other in zip(alone, together, strict=True):
         for name in ("accuracy", "mia_accuracy", "jsd", "loss_forget", "loss_unseen", "loss_test"):
             assert other[f"val/{name}"] == pytest.approx(row[f"val/{name}"], abs=1e-4), (row["step"], name)
 
 
-@pytest.mark.parametrize("method", ["GLI", "FineTune"])
-def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method):
-    """Stopped in the middle of an epoch of four batches."""
+#: Where a run is stopped, in the middle of an epoch, at the end of one, and between passes.
+STOPS = [("GLI", 2, 3), ("FineTune", 2, 3), ("UNSIR", 1, 2), ("UNSIR", 2, 4), ("SCRUB", 4, 6), ("SCRUB", 5, 7)]
+STOPS += [("BadTeaching", 1, 3), ("EUk", 2, 3), ("AdvancedNegGrad", 3, 5)]
+
+
+@pytest.mark.parametrize(("method", "stop", "end"), STOPS)
+def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method, stop, end):
     arguments = [f"--model={method}", *TINY, *EVERY]
     if method == "GLI":  # Fixed, since a warm-up runs over the length of the run.
         arguments += ["--model.class_weight.initial=50", "--model.class_weight.final=50"]
-    whole = run(["fit", *arguments, "--trainer.max_steps=3"])
-    half = run(["fit", *arguments, "--trainer.max_steps=2"])
+    whole = run(["fit", *arguments, f"--trainer.max_steps={end}"])
+    half = run(["fit", *arguments, f"--trainer.max_steps={stop}"])
     last = Path(half.trainer.log_dir) / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=True)["classifier"]["iteration"] == 2
-    resumed = run(["fit", *arguments, "--trainer.max_steps=3", f"--ckpt_path={last}"])
+    assert torch.load(last, weights_only=True)["classifier"]["iteration"] == stop
+    resumed = run(["fit", *arguments, f"--trainer.max_steps={end}", f"--ckpt_path={last}"])
     for name, value in whole.model.model.state_dict().items():
         assert torch.equal(value, resumed.model.model.state_dict()[name]), name
     assert ForgettingAudit.of(resumed.trainer).rows == ForgettingAudit.of(whole.trainer).rows
+    assert ForgettingAudit.of(resumed.trainer).stages == ForgettingAudit.of(whole.trainer).stages
 
 
 def test_a_run_that_ends_between_two_audits_is_audited_and_saved_at_its_end():
@@ -240,6 +255,82 @@ def test_a_sanity_check_is_no_audit():
     whole = run(["validate", "--model=FineTune", *TINY])
     first = ForgettingAudit.of(command.trainer).original
     assert first["accuracy"] == pytest.approx(float(whole.trainer.callback_metrics["val/accuracy"]))
+
+
+@pytest.fixture
+def headings(monkeypatch):
+    """The headings of the closing tables, as they are printed."""
+    seen = []
+    comparison = runs.comparison
+    monkeypatch.setattr(
+        runs, "comparison", lambda columns: seen.extend(name for name, _ in columns) or comparison(columns)
+    )
+    return seen
+
+
+def test_both_stages_of_unsir_are_audited_and_reported(headings):
+    """Two epochs of one batch over forget, then one over retain: the first stage ends between two audits."""
+    every = ["--trainer.val_check_interval=3", *EVERY[1:]]
+    command = run(["fit", "--model=UNSIR", *TINY, *every, "--trainer.log_every_n_steps=1"])
+    folder = Path(command.trainer.log_dir)
+    steps = [row["step"] for row in rows(folder)]
+    end = command.trainer.fit_loop.total_batch_idx + 1
+    assert end > 4
+    assert steps == sorted({0, 2, *range(3, end, 3), end})
+    assert ForgettingAudit.of(command.trainer).stages == {"stage 1 (impair)": 2, "stage 2 (repair)": end}
+    assert headings[:3] == ["Original", "stage 1 (impair), iteration 2", f"stage 2 (repair), iteration {end}"]
+    with (folder / "metrics.csv").open() as file:
+        trained = [float(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert trained == list(range(1, end + 1))
+
+
+def test_scrub_rewinds_to_where_forget_and_unseen_are_told_apart_least(headings):
+    arguments = ["--checkpoint.monitor=val/rewind_gap", "--checkpoint.mode=min", "--trainer.max_steps=6"]
+    command = run(["fit", "--model=SCRUB", "--model.lr=0.05", *TINY, *EVERY, *arguments])
+    audit = ForgettingAudit.of(command.trainer)
+    for row in audit.rows:
+        assert row["rewind_gap"] == pytest.approx(abs(row["forget_accuracy"] - row["unseen_accuracy"]))
+    least = min(audit.rows[1:], key=lambda row: row["rewind_gap"])
+    assert audit.best == least
+    saved = torch.load(command.trainer.checkpoint_callback.best_model_path, weights_only=True)
+    kept = next(row for row in audit.rows if row["iteration"] == saved["classifier"]["iteration"])
+    assert kept["rewind_gap"] <= least["rewind_gap"]
+    assert headings == ["Original", f"SCRUB, iteration {least['iteration']:.0f}"]
+
+
+class Thirteenth(Method):
+    """A method that gli does not know: one function, and a setting of its own."""
+
+    def __init__(self, weight: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def unlearn(self, retain, forget):
+        """Remember retain and, more weakly, unlearn forget."""
+        self.descend(self.loss(retain) - self.weight * self.loss(forget))
+        return {"weight": self.weight}
+
+
+def test_a_thirteenth_method_named_in_a_yaml_trains_and_is_logged_like_any_other(home):
+    assert "Thirteenth" not in SHIPPED
+    config = home / "thirteenth.yaml"
+    config.write_text(f"model:\n  class_path: {__name__}.Thirteenth\n  init_args: {{weight: 0.3, lr: 0.02}}\n")
+    command = run(
+        ["fit", f"--config={config}", *TINY, *EVERY, "--trainer.max_steps=2", "--trainer.log_every_n_steps=1"]
+    )
+    folder = Path(command.trainer.log_dir)
+    assert folder.parent.name == "thirteenth_synthetic"
+    logged = rows(folder)
+    assert [row["step"] for row in logged] == [0, 1, 2]
+    assert logged[0]["val/utility_drop"] == 0
+    assert set(logged[2]) == set(
+        rows(Path(run(["fit", "--model=LI", *TINY, *EVERY, "--trainer.max_steps=1"]).trainer.log_dir))[0]
+    )
+    with (folder / "metrics.csv").open() as file:
+        weights = [float(row["train/weight"]) for row in csv.DictReader(file) if row["train/weight"]]
+    assert weights == pytest.approx([0.3, 0.3])
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert (folder / "utility_drop.png").exists()
 
 
 def test_a_method_of_ones_own_runs_by_its_class_path(home):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -198,6 +199,17 @@ class Method(L.LightningModule, ABC):
             return build_classifier(
                 self.backbone, self.task.num_outputs, pretrained=pretrained, normalize=self.normalize
             )
+
+    def normal_like(self, images: Tensor) -> Tensor:
+        """Standard normal noise of a batch's shape: the same for the same seed and iteration, also after resuming.
+
+        Each process has its part of what one process would draw for the whole batch.
+        """
+        count, world = len(images), self.trainer.world_size
+        seed = np.random.SeedSequence([torch.initial_seed(), self.iteration]).generate_state(1, np.uint64)
+        generator = torch.Generator(images.device).manual_seed(int(seed[0]))
+        drawn = torch.randn(count * world, *images.shape[1:], generator=generator, device=images.device)
+        return drawn[self.trainer.global_rank * count :][:count].contiguous(memory_format=torch.channels_last)
 
     def passes_in(self, epoch: int) -> Sequence[Pass]:
         """The passes of an epoch, counted from 0, where not all are alike."""

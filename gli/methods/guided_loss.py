@@ -16,12 +16,28 @@ from gli.schedules import ClassWeight
 class LI(Method):
     """Loss-Increasing: perturb retained faces away from the features of those to be forgotten, and train on the result.
 
-    With features F (the logits) and a perturbation eta of the retain batch, ``steps`` sign-gradient steps of
-    ``step_size`` raise d(F(x_retain + eta), F(x_forget)); then the model takes one step on the class loss of
-    (clip(x_retain + eta), y_retain). Without guidance the accuracy falls with the iterations: the paper's catastrophic
-    utility drop (section 4.2, Table 3).
+    GLI's ablation: nothing guides the perturbation.
 
-    The defaults are those of GLI's released code on MUFAC.
+    Equation:
+        With features F (the logits) and a perturbation eta of the retain batch, ``steps`` sign-gradient steps of
+        ``step_size`` raise d(F(x_retain + eta), F(x_forget)); then one step of min over theta of
+        CE(f(clip(x_retain + eta); theta), y_retain).
+
+    Cost:
+        For each retain batch ``steps`` forward passes with a backward pass to the pixels, one forward pass of a forget
+        batch, and one forward and backward pass of the model. One model in memory; two with ``features: original``.
+
+    Fails:
+        Without guidance the perturbed faces lose what their labels were about, and the accuracy falls with the iterations:
+        the paper's catastrophic utility drop (section 4.2, Figure 3, Table 3).
+
+    Defaults:
+        GLI's released code on MUFAC: T = 2, alpha = 0.01, mean squared error over the logits of the current model, no
+        start noise, one epoch of SGD at 0.001, BatchNorm in train mode for the first batch only. On MUCAC T = 5. Algorithm 1
+        to the letter: ``configs/gli_paper_mufac.yaml``.
+
+    Source:
+        Paper, section 4.3, Algorithm 1, Eq. 5.
 
     Args:
         steps: Inner steps, T in the paper.
@@ -31,8 +47,6 @@ class LI(Method):
         features: F of the ``current`` model (released code) or of the ``original`` one (Algorithm 1).
         batch_norm: See :class:`~gli.methods.base.Method`.
         **kwargs: See :class:`~gli.methods.base.Method`.
-
-    Source: paper, section 4.3, Algorithm 1, Eq. 5.
     """
 
     def __init__(
@@ -73,7 +87,7 @@ class LI(Method):
             lambda logits: self.perturbation_loss(logits, retain.labels, forget_features, next(step)),
             steps=self.steps,
             step_size=self.step_size,
-            init_std=self.init_std,
+            start=self.init_std * self.normal_like(retain.images) if self.init_std else None,
         )
 
     def unlearn(self, retain: Batch, forget: Batch) -> Scalars | None:
@@ -87,18 +101,30 @@ class LI(Method):
 class GLI(LI):
     """Guided Loss-Increasing: LI whose perturbation also keeps the class loss of the perturbed images low.
 
-    The perturbation minimises w * CE(F(x_retain + eta), y_retain) - (1 - w) * d(F(x_retain + eta), F(x_forget)), or c * CE -
-    d, which is the same for w = c / (1 + c); the weight grows linearly (class-loss warm-up, Eq. 6).
+    Equation:
+        The perturbation minimises w CE(F(x_retain + eta), y_retain) - (1 - w) d(F(x_retain + eta), F(x_forget)), or c CE - d,
+        which is the same for w = c / (1 + c). The weight grows linearly from w_init to w_final (class-loss warm-up, Eq. 6).
+        The model's step is LI's.
 
-    The class weight is not free of scale: where the class loss on retain is not small, or the logits are, a large weight
-    freezes GLI; where the original has memorised, the distance wins at the same weight. It belongs to a data set and an
-    original, and is found by a search on held-out people (``python -m gli.search``).
+    Cost:
+        As LI: the class loss needs no further pass.
+
+    Fails:
+        The class weight is not free of scale: where the class loss on retain is not small, or the logits are, a large
+        weight freezes the perturbation and GLI becomes fine-tuning; where the original has memorised, the distance wins
+        at the same weight. It belongs to a data set and an original, and is found by a search on held-out people
+        (``python -m gli.search``).
+
+    Defaults:
+        GLI's released code on MUFAC: as LI, with c from 200 to 1000 over the batches of the run (binary tasks of MUCAC: 800 to
+        12000).
+
+    Source:
+        Paper, section 4.3, Algorithm 1, Eq. 5 and 6.
 
     Args:
         class_weight: Weight of the class loss and its warm-up; the released code's 200 to 1000 by default.
         **kwargs: See :class:`LI` and :class:`~gli.methods.base.Method`.
-
-    Source: paper, section 4.3, Algorithm 1, Eq. 5 and 6.
     """
 
     def __init__(self, class_weight: ClassWeight = ClassWeight(), **kwargs: Any) -> None:  # noqa: B008 - frozen

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
@@ -95,9 +94,3 @@ class UNSIR(Method):
             steps=self.noise_steps,
             lr=self.noise_lr,
         )
-
-    def normal_like(self, images: Tensor) -> Tensor:
-        """Standard normal noise of a batch's shape; each process has its part of what one would draw for all."""
-        count, world = len(images), self.trainer.world_size
-        drawn = torch.randn(count * world, *images.shape[1:], device=images.device)
-        return drawn[self.trainer.global_rank * count :][:count].contiguous(memory_format=torch.channels_last)

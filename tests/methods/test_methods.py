@@ -288,15 +288,8 @@ def test_unsir_impairs_with_noise_far_from_forget_and_then_repairs(task, monkeyp
     """Noise from a standard normal, steps of Adam written out, clipped at the end; then a step of fine-tuning."""
     steps, expected = batches(task), tiny_model().eval()
     method = UNSIR(lr=LR, noise_steps=3, noise_lr=0.05)
-    torch.manual_seed(4)
-    noise = torch.randn_like(steps[0][1].images)
-    original_normal = UNSIR.normal_like
-
-    def seeded(self, images):
-        torch.manual_seed(4)
-        return original_normal(self, images)
-
-    monkeypatch.setattr(UNSIR, "normal_like", seeded)
+    noise = torch.randn(5, 3, 6, 6, generator=torch.Generator().manual_seed(4))
+    monkeypatch.setattr(method, "normal_like", lambda images: noise.clone())
     model = run(method, task, steps, monkeypatch, parts=[("retain", "forget"), ("retain",)])
 
     (retain, forget), (later, _) = steps
@@ -332,6 +325,10 @@ def test_noise_of_several_processes_is_the_noise_of_one():
     attach(alone, TASKS["multi_class"])
     torch.manual_seed(3)
     whole = alone.normal_like(images)
+    torch.rand(5)  # Whatever is drawn in between.
+    assert torch.equal(alone.normal_like(images), whole)
+    alone.iteration = 1
+    assert not torch.equal(alone.normal_like(images), whole)
     for rank in range(3):
         method = UNSIR()
         attach(method, TASKS["multi_class"], world=3)
