@@ -257,6 +257,21 @@ def test_a_sanity_check_is_no_audit():
     assert first["accuracy"] == pytest.approx(float(whole.trainer.callback_metrics["val/accuracy"]))
 
 
+@pytest.mark.parametrize("method", ["CFk", "EUk"])
+def test_frozen_parts_of_a_real_network_stay_as_they_were_to_the_bit(method):
+    """Weight decay and momentum move whatever an optimiser holds; train mode moves statistics."""
+    settings = ["--model.k=2", "--model.weight_decay=0.1", "--model.momentum=0.9", "--model.lr=0.05"]
+    command = run(["fit", f"--model={method}", *TINY, *EVERY, *settings, "--trainer.max_steps=3"])
+    before = torch.load(command.model.original, weights_only=True)["state_dict"]
+    after = {name: value for name, value in command.model.model.state_dict().items() if "num_batches" not in name}
+    for name, value in after.items():
+        trained = name.startswith(("backbone.layer4", "backbone.fc"))
+        assert torch.equal(value, before[name]) is not trained, name
+    if method == "EUk":  # A fresh start lies far from the original, further than three steps.
+        kept, begun = before["backbone.fc.weight"].flatten(), after["backbone.fc.weight"].flatten()
+        assert torch.corrcoef(torch.stack([kept, begun]))[0, 1].abs() < 0.5
+
+
 @pytest.fixture
 def headings(monkeypatch):
     """The headings of the closing tables, as they are printed."""

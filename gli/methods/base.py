@@ -183,10 +183,6 @@ class Method(L.LightningModule, ABC):
             raise RuntimeError(f"keep the {name} model in prepare() to have it at hand")
         return self._teachers[name].to(self.device)
 
-    def original_model(self) -> nn.Module:
-        """The original model, kept by :meth:`keep_original`."""
-        return self.teacher("original")
-
     @torch.no_grad()
     def taught(self, name: str, images: Tensor) -> Tensor:
         """A teacher's logits of images, to be learnt from or kept away from."""

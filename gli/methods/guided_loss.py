@@ -77,7 +77,7 @@ class LI(Method):
 
     def perturbed(self, retain: Batch, forget: Batch) -> Tensor:
         """The perturbed retain images, shape and range as before."""
-        model = self.model if self.features == "current" else self.original_model()
+        model = self.model if self.features == "current" else self.teacher("original")
         # The features to move away from do not depend on the perturbation: one forward pass for all steps.
         forget_features = features(model, forget.images)
         step = iter(range(self.steps))

@@ -20,7 +20,8 @@ class SCRUB(Method):
     Equation:
         Max step: min over theta of -T^2 KL(teacher || student) on forget. Min step: min over theta of
         alpha T^2 KL(teacher || student) + gamma CE on retain; both softened by the temperature T, means over the batch.
-        With several labels KL is the sum over the labels of the KL between two Bernoullis.
+        With several labels KL is the sum over the labels of the KL between two Bernoullis (the benchmark's MUCAC
+        notebook takes a softmax over the labels, as if they excluded one another).
 
     Cost:
         Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in memory.

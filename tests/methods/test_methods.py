@@ -184,7 +184,7 @@ def test_gli_of_the_paper_uses_the_original_models_features_and_warms_up_over_st
         )
         sgd(expected, criterion(task, expected(images), retain.labels))
     same(model, expected)
-    same(method.original_model(), tiny_model())
+    same(method.teacher("original"), tiny_model())
 
 
 def test_li_is_gli_without_a_class_weight(monkeypatch):
@@ -362,7 +362,7 @@ def test_scrub_disobeys_on_forget_and_obeys_on_retain(alpha, gamma, temperature,
                 speed.copy_(step if number == 0 else momentum * speed + step)
                 parameter -= LR * speed
     same(model, expected)
-    same(method.original_model(), tiny_model())
+    same(method.teacher("original"), tiny_model())
 
 
 def test_scrub_schedules():
@@ -391,7 +391,7 @@ def test_bad_teaching_has_each_image_taught_by_the_teacher_of_its_set(task, monk
         lessons = torch.cat([good(retain.images), bad(forget.images)]).detach()
         sgd(expected, divergence(task, logits, lessons, 2) / 2**2)
     same(model, expected)
-    same(method.original_model(), tiny_model())
+    same(method.teacher("original"), tiny_model())
     same(method.teacher("incompetent"), other_model())
 
 
