@@ -99,6 +99,10 @@ class CLI(LightningCLI):
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
             version = runs.new_folder(self.logs / name) if first else 0
             kwargs["logger"] = runs.loggers(self.logs, name, version)
+        if isinstance(settings.val_check_interval, int) and settings.check_val_every_n_epoch == 1:
+            kwargs["check_val_every_n_epoch"] = (
+                None  # Iterations of the run: epochs are short, and not all of a length.
+            )
         if settings.max_epochs is None and settings.max_steps == -1:
             kwargs["max_epochs"] = self.model.default_epochs(self.datamodule.recipe)
         return super().instantiate_trainer(**kwargs)
@@ -131,6 +135,10 @@ class CLI(LightningCLI):
         """Fit; when interrupted, still say what came out."""
         try:
             self.trainer.fit(**kwargs)
+        except ValueError as error:
+            if "val_check_interval" not in str(error):
+                raise
+            raise SettingError(f"{str(error).strip()} With gli: --trainer.check_val_every_n_epoch null.") from error
         except SystemExit:
             if self.trainer.interrupted:
                 self.after_fit()
@@ -171,7 +179,16 @@ class CLI(LightningCLI):
                     f"{path}: is a checkpoint of {theirs}, but the run is one of {ours}. Use --model {theirs}, or give the "
                     "checkpoint's weights with --model.original."
                 )
+        model = self.config[self.config.subcommand].model
+        asked = dict(model.get("init_args", {}))
         super()._parse_ckpt_path()
+        model = self.config[self.config.subcommand].model
+        kept = {**model.get("init_args", {}), **(model.get("dict_kwargs") or {})}
+        changed = [
+            f"{name} {kept[name]} (not {value})" for name, value in asked.items() if kept.get(name, value) != value
+        ]
+        if changed:
+            console.print(f"[bold]The checkpoint's own settings are used:[/bold] {', '.join(changed)}.", soft_wrap=True)
 
     def after_fit(self) -> None:
         """Say what came out and where it lies."""

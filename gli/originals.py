@@ -97,6 +97,7 @@ def find_or_train(
     Returns:
         Path of the original's checkpoint; empty where the method needs none.
     """
+    method.check()
     if not method.needs_original:
         return ""
     if method.original is None:

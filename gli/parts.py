@@ -10,13 +10,13 @@ from gli.errors import SettingError
 from gli.models import Classifier
 
 #: Children that are no part themselves but a row of parts (torchvision's EfficientNet; timm's transformers and others).
-ROWS_OF_PARTS = ("features", "blocks", "stages", "layers")
+ROWS_OF_PARTS = ("features", "blocks", "stages", "layers", "levels")
 Part = list[nn.Module]
 
 
 def _children(network: nn.Module) -> Iterator[nn.Module]:
     for name, child in network.named_children():
-        if name in ROWS_OF_PARTS and isinstance(child, nn.Sequential):
+        if name in ROWS_OF_PARTS and isinstance(child, nn.Sequential | nn.ModuleList):
             yield from child.children()
         else:
             yield child
@@ -67,10 +67,17 @@ def initialise_anew(trained: list[Part], fresh: list[Part]) -> None:
 
 
 def frozen_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules none of whose parameters is trained; what they hold besides (BatchNorm's statistics) is frozen too."""
+    """The largest modules none of whose parameters is trained; what they hold besides (BatchNorm's statistics) is frozen too.
+
+    In a network that is trained in part, statistics that belong to no parameters (BatchNorm without weights) are frozen
+    where they are not inside a part that is trained.
+    """
     weights = list(module.parameters())
-    if weights and not any(weight.requires_grad for weight in weights):
-        yield module
-    elif weights:
-        for child in module.children():
-            yield from frozen_modules(child)
+    if weights and all(weight.requires_grad for weight in weights):
+        return
+    if not any(weight.requires_grad for weight in weights):
+        if weights or any(True for _ in module.buffers()):
+            yield module
+        return
+    for child in module.children():
+        yield from frozen_modules(child)

@@ -201,9 +201,14 @@ def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoin
 def test_two_processes_audit_like_one(method, home):
     """Odd set sizes, so that the last image of a set is on one process only; epochs that differ in their passes."""
     arguments = [f"--model={method}", *TINY, *EVERY, "--model.batch_norm=eval", "--trainer.max_steps=3"]
-    arguments += {"SCRUB": ["--model.first=max"], "BadTeaching": ["--model.batch_size=null"]}.get(method, [])
+    arguments += ["--data.batch_size=12"]  # No more than there is to forget, so that two halves are the whole.
+    both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=6"]
+    if method == "SCRUB":  # One min step, one max step, one min step.
+        arguments += ["--model.retain_batch_size=40", "--model.forget_batch_size=12"]
+        both += ["--model.retain_batch_size=20", "--model.forget_batch_size=6"]
+    elif method == "BadTeaching":
+        arguments += ["--model.batch_size=null"]
     one = run(["fit", *arguments])
-    both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8"]
     original = f"--model.original={Path(one.model.original).resolve()}"
     root = "--trainer.default_root_dir=two"
     command = [sys.executable, "-m", "gli", "fit", *arguments, *both, original, root]
@@ -238,6 +243,61 @@ def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method, 
         assert torch.equal(value, resumed.model.model.state_dict()[name]), name
     assert ForgettingAudit.of(resumed.trainer).rows == ForgettingAudit.of(whole.trainer).rows
     assert ForgettingAudit.of(resumed.trainer).stages == ForgettingAudit.of(whole.trainer).stages
+
+
+@pytest.mark.parametrize(
+    ("method", "interval", "stop", "end"),
+    [("SCRUB", 100, 7, 14), ("SCRUB", 3, 5, 9), ("EUk", 100, 6, 11), ("UNSIR", 3, 2, 4), ("UNSIR", 3, 4, 7)],
+)
+def test_a_run_stopped_between_two_audits_or_at_the_end_of_a_stage_resumes_too(method, interval, stop, end):
+    """The stop is audited, and its checkpoint written, inside the epoch."""
+    arguments = [f"--model={method}", *TINY, "--early_stopping.patience=null", "--trainer.max_epochs=9"]
+    arguments += [f"--trainer.val_check_interval={interval}"]
+    whole = run(["fit", *arguments, f"--trainer.max_steps={end}"])
+    half = run(["fit", *arguments, f"--trainer.max_steps={stop}"])
+    last = Path(half.trainer.log_dir) / "checkpoints" / "last.ckpt"
+    resumed = run(["fit", *arguments, f"--trainer.max_steps={end}", f"--ckpt_path={last}"])
+    for name, value in whole.model.model.state_dict().items():
+        assert torch.equal(value, resumed.model.model.state_dict()[name]), name
+    both = [ForgettingAudit.of(command.trainer) for command in (whole, resumed)]
+    assert both[0].rows[-1] == both[1].rows[-1]
+    assert both[0].stages == both[1].stages
+
+
+def test_the_best_checkpoint_before_a_resume_is_still_the_best_after_it():
+    arguments = ["--model=NegGrad", *TINY, *EVERY, "--model.lr=0.05", "--checkpoint.monitor=val/loss_forget"]
+    arguments += ["--checkpoint.mode=min"]
+    half = run(["fit", *arguments, "--trainer.max_steps=2"])
+    last = Path(half.trainer.log_dir) / "checkpoints" / "last.ckpt"
+    resumed = run(["fit", *arguments, "--trainer.max_steps=4", f"--ckpt_path={last}"])
+    best = Path(resumed.trainer.checkpoint_callback.best_model_path)
+    assert best == Path(resumed.trainer.log_dir) / "checkpoints" / "best.ckpt"
+    saved = torch.load(best, weights_only=True)["classifier"]
+    assert ForgettingAudit.of(resumed.trainer).best["iteration"] == saved["iteration"] == 1
+    assert (last.parent / "best.ckpt").exists()
+
+
+def test_settings_that_a_checkpoint_overrules_are_named(gli_run, capsys):
+    last = Path(gli_run.trainer.log_dir) / "checkpoints" / "last.ckpt"
+    run(["fit", "--model=GLI", *TINY, *EVERY, "--model.lr=0.7", "--trainer.max_steps=4", f"--ckpt_path={last}"])
+    assert "lr 0.001 (not 0.7)" in capsys.readouterr().err
+
+
+def test_row_zero_is_the_original_also_where_the_method_begins_by_changing_it():
+    first = {}
+    for method in ("FineTune", "EUk", "CFk"):
+        command = run(["fit", f"--model={method}", *TINY, *EVERY, "--trainer.max_steps=1"])
+        first[method] = ForgettingAudit.of(command.trainer).original
+    assert first["EUk"] == first["CFk"] == first["FineTune"]
+    validated = run(["validate", "--model=EUk", *TINY]).trainer.callback_metrics
+    assert float(validated["val/accuracy"]) == pytest.approx(first["FineTune"]["accuracy"])
+    assert float(validated["val/mia_accuracy"]) == pytest.approx(first["FineTune"]["mia_accuracy"])
+
+
+def test_an_audit_interval_counts_iterations_of_the_run_and_may_be_longer_than_an_epoch():
+    arguments = ["--model=UNSIR", *TINY, "--early_stopping.patience=null", "--trainer.val_check_interval=4"]
+    command = run(["fit", *arguments, "--trainer.max_steps=6"])
+    assert [row["iteration"] for row in ForgettingAudit.of(command.trainer).rows] == [0, 2, 4, 6]
 
 
 def test_a_run_that_ends_between_two_audits_is_audited_and_saved_at_its_end():
@@ -300,7 +360,7 @@ def test_both_stages_of_unsir_are_audited_and_reported(headings):
 
 
 def test_scrub_rewinds_to_where_forget_and_unseen_are_told_apart_least(headings):
-    arguments = ["--checkpoint.monitor=val/rewind_gap", "--checkpoint.mode=min", "--trainer.max_steps=6"]
+    arguments = ["--checkpoint.monitor=val/rewind_gap", "--trainer.max_steps=6"]
     command = run(["fit", "--model=SCRUB", "--model.lr=0.05", *TINY, *EVERY, *arguments])
     audit = ForgettingAudit.of(command.trainer)
     for row in audit.rows:
@@ -479,6 +539,29 @@ def test_a_split_without_anyone_to_forget_or_keep_is_refused(setting, said, caps
 def test_other_plausible_mistakes_end_in_a_message(arguments, said, capsys):
     Path("taken").touch()
     assert said in re.sub(r"\s+", " ", refused(capsys, "--model=GLI", *TINY, "--trainer.max_steps=1", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model=CFk", "--model.k=9"], "k is 9; this network has 6 parts"),
+        (["--model=EUk", "--model.k=0"], "k lies between 1 and 6"),
+        (["--model=EUk", "--model.optimizer=adam", "--model.momentum=0.9"], "Adam has none"),
+        (["--model=SCRUB", "--model.temperature=0"], "model.temperature is 0; it must be above zero"),
+        (["--model=SCRUB", "--model.forget_batch_size=0"], "batch size is 0"),
+        (["--model=BadTeaching", "--model.retain_share=0"], "share of retain that is used is 0"),
+        (["--model=UNSIR", "--model.impair_epochs=0", "--model.repair_epochs=0"], "nothing to do"),
+        (["--model=AdvancedNegGrad", "--model.alpha=2"], "model.alpha is 2"),
+        (["--model=LI", "--checkpoint.monitor=train/loss", "--checkpoint.mode=min"], "no score of the audit"),
+        (["--model=LI", "--checkpoint.monitor=rewind_gap"], "Did you mean 'val/rewind_gap'?"),
+        (["--model=LI", "--checkpoint.monitor=val/loss_forget"], "checkpoint.mode is None; give max"),
+        (["--model=LI", "--early_stopping.monitor=val/jds"], "Did you mean 'val/jsd'?"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_an_original_is_trained(arguments, said, capsys):
+    message = re.sub(r"\s+", " ", refused(capsys, *arguments, *TINY, "--seed_everything=77"))
+    assert said in message
+    assert "No original model" not in message
 
 
 def test_a_checkpoint_of_another_method_or_of_no_run_is_refused(gli_run, capsys):

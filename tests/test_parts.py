@@ -30,10 +30,13 @@ def test_a_resnets_last_three_parts_are_the_benchmarks_cf_3(name):
         ("vit_tiny_patch16_224", 14, ["head"]),
         ("mobilenetv3_small_050", 9, ["classifier"]),
         ("convnext_atto", 6, ["head"]),
+        ("swin_tiny_patch4_window7_224", 6, ["head"]),
+        ("beit_base_patch16_224", 14, ["head"]),
     ],
 )
 def test_other_backbones_are_taken_apart_block_by_block(name, count, last):
-    model = build_classifier(name, 8)
+    with torch.device("meta"):  # Their shape is enough.
+        model = build_classifier(name, 8)
     assert len(parts(model)) == count
     assert names(model, parts(model))[-1] == last
 
@@ -60,6 +63,15 @@ def test_a_norm_without_weights_is_frozen_with_its_part():
     model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)), nn.Linear(4, 2))
     model[0].requires_grad_(False)
     assert list(frozen_modules(model)) == [model[0]]
+
+
+def test_statistics_without_weights_are_frozen_unless_inside_what_is_trained():
+    loose, inside = nn.BatchNorm2d(4, affine=False), nn.BatchNorm1d(2, affine=False)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), loose, nn.ReLU(), nn.Flatten(), nn.Sequential(nn.LazyLinear(2), inside))
+    model(torch.rand(2, 3, 4, 4))
+    assert list(frozen_modules(model)) == []
+    model[0].requires_grad_(False)
+    assert list(frozen_modules(model)) == [model[0], loose]
 
 
 def test_a_fresh_start_gives_weights_and_statistics_and_leaves_the_rest():

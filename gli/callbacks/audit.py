@@ -59,6 +59,7 @@ class ForgettingAudit(L.Callback):
         self._started = 0.0
         self._restored = 0
         self._iteration = 0
+        self._usual: tuple[Any, Any] | None = None
         self._names: list[str] = []
         self._gathered: dict[str, metrics.PerImage] = {}
 
@@ -100,7 +101,8 @@ class ForgettingAudit(L.Callback):
         method.log_dict({"step": float(iteration)} | {f"{prefix}/{name}": value for name, value in row.items()})
         if prefix == "val":
             self.rows = [*(old for old in self.rows if old["iteration"] != iteration), {"iteration": iteration, **row}]
-            stage = method.stage(trainer.current_epoch) if isinstance(method, Method) and iteration else ""
+            epoch = trainer.fit_loop.epoch_progress.current.processed
+            stage = method.stage(epoch) if isinstance(method, Method) and iteration else ""
             self.stages |= {stage: iteration} if stage else {}
         if not self.finite:
             trainer.should_stop = True
@@ -167,23 +169,24 @@ class ForgettingAudit(L.Callback):
             torch.cuda.synchronize(pl_module.device)
         self.seconds += time.perf_counter() - self._started
         self._iteration = iterations_done(trainer)
+        if self._is_last_of_its_kind(trainer, pl_module):
+            self._usual = trainer.val_check_batch, trainer.check_val_every_n_epoch
+            trainer.val_check_batch, trainer.check_val_every_n_epoch = 1, None
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Audit the end of a stage too, when it lies between two audits."""
-        epoch = trainer.current_epoch
-        if isinstance(pl_module, Method) and pl_module.stage(epoch) != pl_module.stage(epoch + 1):
-            self._catch_up(trainer)
+    @staticmethod
+    def _is_last_of_its_kind(trainer: L.Trainer, method: L.LightningModule) -> bool:
+        """Whether the run or a stage of it ends with this batch, which is then audited wherever it lies between two audits."""
+        if 0 <= trainer.max_steps <= trainer.global_step:
+            return True
+        epoch = trainer.fit_loop.epoch_progress.current.processed
+        ends_stage = isinstance(method, Method) and method.stage(epoch) != method.stage(epoch + 1)
+        return trainer.is_last_batch and (ends_stage or epoch + 1 == trainer.max_epochs)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Audit the last state too, when the run ended between two audits."""
-        self._catch_up(trainer)
-
-    def _catch_up(self, trainer: L.Trainer) -> None:
-        """Audit now, unless the last audit is of this very iteration."""
-        if self.rows and self.rows[-1]["iteration"] < self._iteration and not trainer.interrupted and self.finite:
-            trainer.validating = True
-            trainer.fit_loop.epoch_loop.val_loop.run()
-            trainer.training = True
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """After an audit out of turn the next ones come as usual."""
+        if self._usual is not None:
+            trainer.val_check_batch, trainer.check_val_every_n_epoch = self._usual
+            self._usual = None
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far travel with the checkpoint, so that a resumed run still knows its original."""

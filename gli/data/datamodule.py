@@ -268,7 +268,8 @@ class FaceDataModule(L.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Batches of this epoch for the sets that the method wants; retain and forget together where nothing is said."""
         method: Any = self.trainer and self.trainer.lightning_module
-        epoch = self.trainer.current_epoch if self.trainer else 0
+        # Not current_epoch, which lags behind after resuming at an epoch's end.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
         passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else RETAIN_AND_FORGET
         sets = {name: self.rows(name) for one in passes for name in one.names}
         plan = EpochPlan(

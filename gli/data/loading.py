@@ -243,6 +243,7 @@ class BatchLoader:
     def __init__(self, dataset: FaceDataset, plan: EpochPlan | EvaluationPlan, num_workers: int = 0) -> None:
         self.dataset, self.sampler, self.num_workers = dataset, plan, num_workers
         self.done = 0
+        self._epoch: int | None = None
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -252,19 +253,21 @@ class BatchLoader:
         """Load the planned batches, in their order whatever the number of workers."""
         plan = self.sampler
         if isinstance(plan, EpochPlan):
-            plan.start = self.done = self.done % len(plan)  # Where an interrupted epoch goes on; else its beginning.
+            # An interrupted epoch goes on where it was left, be it after its last batch; others begin at their beginning.
+            plan.start = self.done = self.done if self._epoch == plan.epoch else 0
+            self._epoch = None
         for batch in self._loader():
             self.done += 1
             yield batch
         self.done = 0
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch are done; the trainer puts it into checkpoints."""
-        return {"done": self.done}
+        """How many batches of which epoch are done; the trainer puts it into checkpoints."""
+        return {"done": self.done, "epoch": getattr(self.sampler, "epoch", 0)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on in the middle of an epoch."""
-        self.done = state["done"]
+        self.done, self._epoch = state["done"], state.get("epoch")
 
     def _loader(self) -> DataLoader:
         # The loader draws a base seed from torch's generator when it is started: give it one of its own, so that

@@ -25,8 +25,9 @@ class BadTeaching(Method):
         retain, once. Three models in memory.
 
     Fails:
-        What the incompetent teacher says is close to a guess at random, so that forget's losses can end above those of
-        unseen people, which an attacker sees just as well; longer training makes it worse.
+        The incompetent teacher says nearly the same of every image: close to a guess at random for ResNet-18, but one class
+        with much confidence for a fresh ResNet-50. Forget's losses then end all alike, or above those of unseen people: an
+        attacker that looks at more than one threshold tells them apart (JSD) though the MIA accuracy is near 0.5.
 
     Defaults:
         Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of retain,

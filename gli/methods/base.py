@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from gli.data.loading import Batch, Pass
@@ -45,6 +46,16 @@ def positive(**settings: float) -> None:
     for name, value in settings.items():
         if value <= 0:
             raise SettingError(f"model.{name} is {value:g}; it must be above zero.")
+
+
+def no_momentum_in_adam(optimizer: str, momentum: float | None) -> None:
+    """Refuse a momentum that would not be used.
+
+    Raises:
+        SettingError: If there is one.
+    """
+    if optimizer == "adam" and momentum:
+        raise SettingError(f"model.momentum is {momentum:g}, but Adam has none: set it to 0, or --model.optimizer sgd.")
 
 
 Scalars = dict[str, Tensor | float]
@@ -114,10 +125,7 @@ class Method(L.LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters()
         not_negative(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        if optimizer == "adam" and momentum:
-            raise SettingError(
-                f"model.momentum is {momentum:g}, but Adam has none: set it to 0, or --model.optimizer sgd."
-            )
+        no_momentum_in_adam(optimizer, momentum)
         self.original, self.lr, self.momentum, self.weight_decay = original, lr, momentum, weight_decay
         self.optimizer = optimizer
         self.backbone, self.pretrained, self.normalize = backbone, pretrained, normalize
@@ -128,6 +136,7 @@ class Method(L.LightningModule, ABC):
         #: Number of the current iteration, counted from 0.
         self.iteration = 0
         self._task: Task | None = None
+        self._prepared = False
         # In a dict, so that a teacher is no submodule: not saved, not trained, not synchronised.
         self._teachers: dict[str, nn.Module] = {}
 
@@ -190,7 +199,7 @@ class Method(L.LightningModule, ABC):
 
     def fresh(self, *, pretrained: bool = False) -> Classifier:
         """A newly initialised network, the same for the same seed on every process and after resuming."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed((torch.initial_seed() + 1) % 2**63)
             return build_classifier(
                 self.backbone, self.task.num_outputs, pretrained=pretrained, normalize=self.normalize
@@ -216,7 +225,14 @@ class Method(L.LightningModule, ABC):
         return ""
 
     def prepare(self) -> None:
-        """Called once the model holds the original's weights, before the optimiser is made; changes it if need be."""
+        """Called before training, once the model holds the original's weights and was audited; changes it if need be."""
+
+    def check(self) -> None:
+        """Refuse settings that do not go together; called before anything is done, an original trained, say.
+
+        Raises:
+            SettingError: If there are any.
+        """
 
     @property
     def total_iterations(self) -> int:
@@ -231,12 +247,16 @@ class Method(L.LightningModule, ABC):
     # -- Lightning's hooks -----------------------------------------------------------------------------------------
 
     def configure_model(self) -> None:
-        """Build the network for the data's task and load the original model's weights into it."""
-        if self._task is not None:
-            return
-        trainer = cast(Any, self.trainer)
-        trainer.reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
-        self._task = trainer.datamodule.task
+        """Build the network for the data's task and load the original model's weights into it; prepare it for training."""
+        if self._task is None:
+            self._build()
+        if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
+            self._prepared = True
+            self.prepare()
+            self.trainer.reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
+
+    def _build(self) -> None:
+        self._task = cast(Any, self.trainer).datamodule.task
         fresh = self.pretrained and not self.needs_original
         self.model = build_classifier(self.backbone, self.task.num_outputs, pretrained=fresh, normalize=self.normalize)
         if self.needs_original and not self.restored:
@@ -246,7 +266,6 @@ class Method(L.LightningModule, ABC):
                     "gli.originals.find_or_train(method, data) before trainer.fit."
                 )
             load_weights(cast(Any, self.model), self.original, self.backbone)
-        self.prepare()
 
     def default_epochs(self, recipe: Recipe) -> int:
         """Epochs of a run that sets none."""

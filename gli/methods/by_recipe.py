@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from gli.methods.base import Method, make_optimizer, not_negative
+from gli.methods.base import Method, make_optimizer, no_momentum_in_adam, not_negative
 from gli.recipe import Recipe
 
 
@@ -29,6 +29,7 @@ class ByRecipe(Method):
     ) -> None:
         super().__init__(**kwargs)
         not_negative(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        no_momentum_in_adam(self.optimizer, momentum)
         self.settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
 
     @property

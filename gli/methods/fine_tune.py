@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from gli.data.loading import Batch, Pass
 from gli.methods.base import Method
 from gli.methods.by_recipe import ByRecipe
+from gli.models import build_classifier
 from gli.parts import initialise_anew, last_parts, train_only
 
 
@@ -23,7 +26,8 @@ class FineTune(Method):
         Forgets next to nothing in a few epochs: nothing pushes the model away from what it has memorised.
 
     Defaults:
-        The MUFAC/MUCAC benchmark's: two epochs of SGD at 0.001.
+        The MUFAC/MUCAC benchmark's: two epochs of SGD at 0.001. Its notebook for MUFAC measures the model before it trains it,
+        which leaves BatchNorm in eval mode: ``--model.batch_norm eval``.
 
     Source:
         Paper, section 4.1.1, Eq. 1; Golatkar et al., "Forgetting Outside the Box", ECCV 2020.
@@ -68,6 +72,11 @@ class CFk(FineTune):
     def __init__(self, k: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.k = k
+
+    def check(self) -> None:
+        """Refuse a k that the network has not so many parts for."""
+        with torch.device("meta"):
+            last_parts(build_classifier(self.backbone, 1), self.k)
 
     def prepare(self) -> None:
         """Freeze all but the last k parts."""

@@ -27,9 +27,10 @@ class SCRUB(Method):
         Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in memory.
 
     Fails:
-        The max step has no bound: too many of them, or too large a learning rate, and the min passes cannot mend the
-        model. Too few, and forget's error is still below that of unseen people. *Rewinding* (SCRUB+R) keeps the model of
-        the audit at which both errors are closest: ``--checkpoint.monitor val/rewind_gap --checkpoint.mode min``.
+        A student that still is its teacher has nothing to disobey: with BatchNorm in eval mode a max pass that comes first
+        does nothing. The max step has no bound: too many of them, or too large a learning rate, and the min passes cannot
+        mend the model. Too few, and forget's error is still below that of unseen people. *Rewinding* (SCRUB+R) keeps the
+        model of the audit at which both errors are closest: ``--checkpoint.monitor val/rewind_gap``.
 
     Defaults:
         The MUFAC/MUCAC benchmark's: min pass, then max pass, in both of two epochs; alpha = gamma = 1, T = 4, SGD at

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gli.data.loading import Batch, Pass
 from gli.distances import DISTANCES, DistanceName
+from gli.errors import SettingError
 from gli.methods.base import Method, not_negative
 from gli.noise import synthesise
 from gli.perturb import features
@@ -65,6 +66,8 @@ class UNSIR(Method):
         not_negative(
             impair_epochs=impair_epochs, repair_epochs=repair_epochs, noise_steps=noise_steps, noise_lr=noise_lr
         )
+        if impair_epochs + repair_epochs == 0:
+            raise SettingError("model.impair_epochs and model.repair_epochs are both 0: there is nothing to do.")
         self.impair_epochs, self.epochs = impair_epochs, impair_epochs + repair_epochs
         self.noise_steps, self.noise_lr, self.distance = noise_steps, noise_lr, DISTANCES[distance]
 
@@ -87,10 +90,12 @@ class UNSIR(Method):
     def noise(self, forget: Batch) -> Tensor:
         """Noise images whose features are far from those of the forget batch, of its shape, in [0, 1]."""
         far_from = features(self.model, forget.images)
+        # Adam's epsilon makes the gradient's scale matter: that of the mean over the batch of all processes.
+        world = self.trainer.world_size
         return synthesise(
             self.model,
             self.normal_like(forget.images),
-            lambda logits: -self.distance(logits, far_from),
+            lambda logits: -self.distance(logits, far_from) / world,
             steps=self.noise_steps,
             lr=self.noise_lr,
         )

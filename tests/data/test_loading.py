@@ -197,6 +197,10 @@ def test_a_share_of_a_set_is_the_same_rows_in_every_epoch_and_others_for_another
     assert set(drawn[0]) < set(RETAIN)
     (other,) = EpochPlan(SETS, [one], 7, seed=1)
     assert sorted(other["retain"].rows) != drawn[0]
+    twins = {"retain": RETAIN, "forget": FORGET, "test": RETAIN}
+    both = Pass("retain", "test", shares={"retain": 0.3, "test": 0.3})
+    (batch,) = EpochPlan(twins, [both], 7)
+    assert sorted(batch["retain"].rows) != sorted(batch["test"].rows)
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])

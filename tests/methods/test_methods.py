@@ -27,6 +27,7 @@ from gli.methods import (
     Pass,
     Retrained,
 )
+from gli.models import build_classifier
 from gli.recipe import Recipe
 from gli.schedules import ClassWeight
 from gli.tasks import MultiClass, MultiLabel
@@ -437,6 +438,67 @@ def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(met
         storage = {value.data_ptr() for value in teacher.state_dict().values()}
         assert not storage & {value.data_ptr() for value in method.model.state_dict().values()}
     assert all(name.startswith("model.") for name in method.state_dict())
+
+
+def test_bad_teaching_mixes_forget_with_a_share_of_retain():
+    (one,) = BadTeaching(retain_share=0.4, batch_size=32).passes_in(0)
+    assert one == Pass("retain", "forget", mixed=True, shares={"retain": 0.4}, batch_size=32)
+    (one,) = BadTeaching().passes_in(0)
+    assert (one.shares, one.batch_size) == ({"retain": 0.3}, 256)
+
+
+def test_epochs_and_passes_are_those_of_the_benchmark():
+    epochs = {method.__name__: method().default_epochs(Recipe(epochs=9, retrained_epochs=7)) for method in METHODS}
+    assert epochs == {
+        **{"Original": 9, "Retrained": 7, "EUk": 9, "FineTune": 2, "CFk": 2, "NegGrad": 2, "AdvancedNegGrad": 2},
+        **{"UNSIR": 3, "SCRUB": 2, "BadTeaching": 1, "LI": 1, "GLI": 1},
+    }
+    assert Original().passes_in(0) == (Pass(retain="train"),)
+    for method in (Retrained, FineTune, CFk, EUk):
+        assert method().passes_in(0) == (Pass("retain"),)
+    for method in (AdvancedNegGrad, LI, GLI):
+        assert method().passes_in(0) == (Pass("retain", "forget"),)
+        assert method().passes_in(0)[0].over == "retain"
+
+
+@pytest.mark.parametrize("distance", ["l1", "cosine"])
+def test_unsir_goes_by_the_distance_that_it_is_given(distance, monkeypatch):
+    """One step of Adam moves every pixel against the sign of the gradient of minus that distance."""
+    method = UNSIR(distance=distance, noise_steps=1, noise_lr=0.01)
+    attach(method, TASKS["multi_class"])
+    method.model.eval()
+    start, forget = torch.full((5, 3, 6, 6), 0.5), batches(method.task)[0][1]
+    start += torch.linspace(0, 0.1, start.numel()).reshape(start.shape)
+    monkeypatch.setattr(method, "normal_like", lambda images: start.clone())
+    goal, pixels = method.model(forget.images).detach(), start.clone().requires_grad_(True)
+    logits = method.model(pixels)
+    far = {
+        "l1": (logits - goal).abs().sum(),
+        "cosine": -((logits * goal).sum(dim=1) / (logits.norm(dim=1) * goal.norm(dim=1))).sum(),
+    }[distance]
+    (gradient,) = torch.autograd.grad(-far, pixels)
+    sure = gradient.abs() > 1e-4  # Where Adam's epsilon does not matter.
+    torch.testing.assert_close(method.noise(forget)[sure], (start - 0.01 * gradient.sign())[sure], rtol=0, atol=1e-4)
+
+
+def test_parts_begin_anew_from_where_the_original_began_and_an_incompetent_teacher_knows_nothing(monkeypatch):
+    """ImageNet weights for EU-k's parts where the original had them, for Bad Teaching's teacher never."""
+    wanted = []
+    for method in (EUk(k=1, pretrained=True), EUk(k=1), BadTeaching(pretrained=True)):
+        method.model, method._task = tiny_model(), TASKS["multi_class"]
+        monkeypatch.setattr(method, "fresh", lambda pretrained=False: wanted.append(pretrained) or other_model())
+        method.prepare()
+    assert wanted == [True, False, False]
+
+
+def test_a_fresh_network_is_not_the_one_that_the_original_began_as():
+    method = BadTeaching(backbone="resnet18_slim")
+    method._task = TASKS["multi_class"]
+    torch.manual_seed(5)
+    fresh = method.fresh().state_dict()["backbone.fc.weight"]
+    torch.manual_seed(5)
+    begun = build_classifier("resnet18_slim", 3).state_dict()["backbone.fc.weight"]
+    assert not torch.equal(fresh, begun)
 
 
 def test_fresh_networks_are_the_same_for_the_same_seed_and_leave_the_generator_alone():
