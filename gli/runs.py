@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -32,6 +33,11 @@ def snake_case(name: str) -> str:
 def iterations_done(trainer: L.Trainer) -> int:
     """Training batches that this run, and the run it resumes, have been through: the x axis of all logs."""
     return trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
+
+def epoch_now(trainer: L.Trainer) -> int:
+    """The epoch that is under way; the trainer's ``current_epoch`` lags behind after resuming at an epoch's end."""
+    return cast(Any, trainer.fit_loop.epoch_progress.current).processed
 
 
 def new_folder(parent: Path) -> int:

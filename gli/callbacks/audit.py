@@ -20,7 +20,7 @@ from gli import metrics
 from gli.data.loading import EVALUATION_SETS
 from gli.methods.base import Method
 from gli.progress import console
-from gli.runs import iterations_done
+from gli.runs import epoch_now, iterations_done
 
 Row = dict[str, float]
 
@@ -101,8 +101,7 @@ class ForgettingAudit(L.Callback):
         method.log_dict({"step": float(iteration)} | {f"{prefix}/{name}": value for name, value in row.items()})
         if prefix == "val":
             self.rows = [*(old for old in self.rows if old["iteration"] != iteration), {"iteration": iteration, **row}]
-            epoch = trainer.fit_loop.epoch_progress.current.processed
-            stage = method.stage(epoch) if isinstance(method, Method) and iteration else ""
+            stage = method.stage(epoch_now(trainer)) if isinstance(method, Method) and iteration else ""
             self.stages |= {stage: iteration} if stage else {}
         if not self.finite:
             trainer.should_stop = True
@@ -178,7 +177,7 @@ class ForgettingAudit(L.Callback):
         """Whether the run or a stage of it ends with this batch, which is then audited wherever it lies between two audits."""
         if 0 <= trainer.max_steps <= trainer.global_step:
             return True
-        epoch = trainer.fit_loop.epoch_progress.current.processed
+        epoch = epoch_now(trainer)
         ends_stage = isinstance(method, Method) and method.stage(epoch) != method.stage(epoch + 1)
         return trainer.is_last_batch and (ends_stage or epoch + 1 == trainer.max_epochs)
 

@@ -22,6 +22,7 @@ from gli.data.files import read_text
 from gli.data.loading import EVALUATION_SETS, Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass
 from gli.errors import SettingError
 from gli.recipe import Recipe
+from gli.runs import epoch_now
 from gli.tasks import Task
 
 Split = Literal["published", "identity", "given"]
@@ -268,8 +269,7 @@ class FaceDataModule(L.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Batches of this epoch for the sets that the method wants; retain and forget together where nothing is said."""
         method: Any = self.trainer and self.trainer.lightning_module
-        # Not current_epoch, which lags behind after resuming at an epoch's end.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0
+        epoch = epoch_now(self.trainer) if self.trainer else 0
         passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else RETAIN_AND_FORGET
         sets = {name: self.rows(name) for one in passes for name in one.names}
         plan = EpochPlan(

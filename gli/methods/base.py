@@ -253,7 +253,7 @@ class Method(L.LightningModule, ABC):
         if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
             self._prepared = True
             self.prepare()
-            self.trainer.reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
+            cast(Any, self.trainer).reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
 
     def _build(self) -> None:
         self._task = cast(Any, self.trainer).datamodule.task
