@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gli import runs
+from gli import audits, runs
 from gli.callbacks import ForgettingAudit
 from gli.cli import main
 from gli.command import run, subclasses
@@ -122,9 +122,27 @@ def test_a_run_leaves_its_settings_logs_checkpoints_and_figures(gli_run):
     folder = Path(gli_run.trainer.log_dir)
     names = {path.name for path in folder.iterdir()}
     figures = {"utility_drop.png", "losses_before.png", "losses_after.png", "perturbations.png"}
-    assert {"config.yaml", "metrics.csv", "checkpoints", *figures} <= names
+    assert {"config.yaml", "metrics.csv", "checkpoints", "audits", *figures} <= names
     assert any(name.startswith("events.out") for name in names)
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_scores_can_be_made_anew_from_what_a_run_keeps_of_its_audits(gli_run):
+    folder, rows_seen = Path(gli_run.trainer.log_dir), ForgettingAudit.of(gli_run.trainer).rows
+    kept, people = audits.read(folder), audits.read_people(folder)
+    assert [audit.iteration for audit in kept] == [row["iteration"] for row in rows_seen] == [0, 1, 2, 3]
+    for audit, row in zip(kept, rows_seen, strict=True):
+        for name, value in audit.scores().items():
+            assert value == pytest.approx(row[name], abs=1e-12), name
+    data = gli_run.datamodule
+    for name in ("test", "forget", "unseen"):
+        assert people[name].tolist() == data.identities[data.rows(name)].tolist()
+        assert {len(audit.values[name]["loss"]) for audit in kept} == {len(people[name])}
+
+
+def test_nothing_is_kept_where_that_is_not_wanted():
+    command = run(["fit", "--model=LI", *TINY, *EVERY, "--trainer.max_steps=1", "--audit.keep_losses=false"])
+    assert not (Path(command.trainer.log_dir) / "audits").exists()
 
 
 def test_figures_and_scalars_reach_tensorboard(gli_run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -16,7 +17,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
-from gli import metrics
+from gli import audits, metrics
+from gli.data.datamodule import FaceDataModule
 from gli.data.loading import EVALUATION_SETS
 from gli.methods.base import Method
 from gli.progress import console
@@ -41,6 +43,10 @@ class ForgettingAudit(L.Callback):
     How often is the trainer's ``val_check_interval``. Losses are gathered from all processes, each image once. When the
     losses are no longer finite (unbounded ascent gets there) the run is stopped, and the last good checkpoint stays.
 
+    Args:
+        keep_losses: Keep every image's loss and scores of every audit in the run's folder (``audits/``), so that scores can be
+            computed anew: on other people, resampled, compared between runs.
+
     Attributes:
         rows: Every audit so far: ``iteration`` and the logged scores, the original's at iteration 0 first.
         losses: The last audit's losses of each evaluation set, in the order of the table.
@@ -49,7 +55,8 @@ class ForgettingAudit(L.Callback):
         finite: Whether the last audit's losses were finite.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_losses: bool = True) -> None:
+        self.keep_losses = keep_losses
         self.rows: list[Row] = []
         self.losses: dict[str, npt.NDArray[np.float64]] = {}
         self.stages: dict[str, float] = {}
@@ -103,9 +110,22 @@ class ForgettingAudit(L.Callback):
             self.rows = [*(old for old in self.rows if old["iteration"] != iteration), {"iteration": iteration, **row}]
             stage = method.stage(epoch_now(trainer)) if isinstance(method, Method) and iteration else ""
             self.stages |= {stage: iteration} if stage else {}
+            self._keep(trainer, iteration, values)
         if not self.finite:
             trainer.should_stop = True
             self._say_why(iteration, method)
+
+    def _keep(self, trainer: L.Trainer, iteration: int, values: dict[str, Tensor]) -> None:
+        folder = trainer.log_dir  # A broadcast: every process takes part.
+        if not self.keep_losses or folder is None or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        if not (Path(folder) / audits.FOLDER).exists():
+            data: FaceDataModule = trainer.datamodule  # type: ignore[attr-defined]
+            people = {name: data.identities[np.sort(data.rows(name))] for name in EVALUATION_SETS}
+            audits.write_people(Path(folder), people)
+        arrays = {name: value.double().cpu().numpy().T for name, value in values.items()}
+        parts = {name: dict(zip(self._names, array, strict=True)) for name, array in arrays.items()}
+        audits.write(Path(folder), audits.Audit(int(iteration), parts))
 
     @rank_zero_only
     def _say_why(self, iteration: int, method: L.LightningModule) -> None:
