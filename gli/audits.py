@@ -159,4 +159,4 @@ def bootstrap(
         }
         for key, value in audit.scores(chosen).items():
             samples.setdefault(key, []).append(value)
-    return {key: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for key, values in samples.items()}  # type: ignore[misc]
+    return {key: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for key, values in samples.items()}

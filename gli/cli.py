@@ -42,6 +42,11 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 after a mistake that the user can mend.
     """
     quiet()
+    args = sys.argv[1:] if args is None else list(args)
+    if args[:1] == ["report"]:
+        from gli.report import main as report
+
+        return report(args[1:])
     if "" not in sys.path:
         sys.path.insert(0, "")  # A method of one's own, named by its class path, lies in the current folder.
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,18 @@ from gli.metrics import Losses, loss_densities
 
 #: Okabe and Ito's colours, told apart by colour-blind readers; forget blue and unseen red as in the paper's Figure 6.
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+MORE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+MARKERS = "osD^v<>Pp*Xh"
+Rows = Sequence[Mapping[str, float]]
+
+
+def style(number: int) -> dict[str, Any]:
+    """Colour and dashes of the n-th of many lines: no two of the first 28 alike, neighbours alike in neither."""
+    return {
+        "color": MORE[number % len(MORE)],
+        "linestyle": DASHES[(number % len(MORE) + number // len(MORE)) % len(DASHES)],
+    }
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -87,3 +100,83 @@ def perturbations(before: npt.NDArray, after: npt.NDArray, title: str = "") -> F
         grid[row][0].set_ylabel(label, fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
+
+
+def curves(runs: Mapping[str, Rows], score: str, ylabel: str, title: str = "") -> Figure:
+    """One score of several runs over their iterations (after the paper's Figures 3 and 8).
+
+    Args:
+        runs: The audits of each run, by its name.
+        score: Which score.
+        ylabel: What it is, with its unit.
+        title: Heading.
+    """
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, rows) in enumerate(runs.items()):
+        shown = [row for row in rows if score in row]
+        iterations, values = [row["iteration"] for row in shown], [row[score] for row in shown]
+        axes.plot(iterations, values, label=name, marker=".", markersize=3, linewidth=1.4, **style(number))
+    axes.set(xlabel="unlearning iteration", ylabel=ylabel, title=title)
+    axes.set_xlim(left=0)
+    if runs:
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def density_grid(losses: Mapping[str, tuple[Losses, Losses]], columns: int = 3) -> Figure:
+    """Loss densities of forget and unseen for several models side by side (after the paper's Figure 6).
+
+    Args:
+        losses: Losses of forget and of unseen of each model, by its name.
+        columns: How many side by side.
+    """
+    count = max(1, -(-len(losses) // columns))
+    figure = Figure(figsize=(3 * columns, 2.2 * count), layout="constrained")
+    grid = figure.subplots(count, columns, squeeze=False).flat
+    for axes in grid[len(losses) :]:
+        axes.set_axis_off()
+    for axes, (name, (forget_losses, unseen_losses)) in zip(grid, losses.items(), strict=False):
+        axes.set(xlabel="loss per image (nats)", ylabel="density", title=name)
+        axes.title.set_fontsize(8)
+        try:
+            points, forget, unseen = loss_densities(forget_losses, unseen_losses)
+        except ValueError:
+            axes.text(0.5, 0.5, "not finite", ha="center", va="center", transform=axes.transAxes)
+            continue
+        for density, label, colour, dashes in ((forget, "forget", BLUE, "-"), (unseen, "unseen", RED, "--")):
+            axes.plot(points, density, color=colour, linestyle=dashes, label=label, linewidth=1.3)
+            axes.fill_between(points, density, color=colour, alpha=0.12)
+    if losses:
+        grid[0].legend(fontsize=7)
+    return figure
+
+
+def scatter(points: Mapping[str, tuple[float, float]], xlabel: str, ylabel: str) -> Figure:
+    """Two scores of several models against each other, with Pearson's r (after the paper's Figure 7).
+
+    Args:
+        points: Both scores of each model, by its name.
+        xlabel: The first score.
+        ylabel: The second one.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, (x, y)) in enumerate(points.items()):
+        colour, marker = MORE[number % len(MORE)], MARKERS[number % len(MARKERS)]
+        axes.scatter([x], [y], color=colour, marker=marker, label=name, s=36)
+    correlation = pearson(list(points.values()))
+    said = "" if correlation is None else f"Pearson's r = {correlation:.2f} over {len(points)} models"
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=said)
+    if points:
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def pearson(points: Sequence[tuple[float, float]]) -> float | None:
+    """Pearson's correlation of pairs; None where it is not defined (fewer than three, or no spread)."""
+    values = np.array(points, dtype=float).reshape(-1, 2)
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) < 3 or (values.std(axis=0) == 0).any():
+        return None
+    return float(np.corrcoef(values.T)[0, 1])
