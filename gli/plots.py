@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gli.data.files import replacing
@@ -16,17 +16,8 @@ from gli.metrics import Losses, loss_densities
 #: Okabe and Ito's colours, told apart by colour-blind readers; forget blue and unseen red as in the paper's Figure 6.
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 MORE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^v<>Pp*Xh"
 Rows = Sequence[Mapping[str, float]]
-
-
-def style(number: int) -> dict[str, Any]:
-    """Colour and dashes of the n-th of many lines: no two of the first 28 alike, neighbours alike in neither."""
-    return {
-        "color": MORE[number % len(MORE)],
-        "linestyle": DASHES[(number % len(MORE) + number // len(MORE)) % len(DASHES)],
-    }
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -45,20 +36,26 @@ def utility_drop(rows: Sequence[Mapping[str, float]], title: str = "") -> Figure
     """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    iterations = [row["iteration"] for row in rows]
-    lines = (
-        ("accuracy", "test accuracy", BLUE),
-        ("mia_accuracy", "MIA accuracy", RED),
-        ("final_score", "final score", GREEN),
-    )
-    for key, label, colour in lines:
-        axes.plot(iterations, [row[key] for row in rows], color=colour, label=label, marker=".", markersize=4)
-    if rows:
-        axes.axhline(rows[0]["accuracy"], color=BLUE, linestyle=":", linewidth=1, label="the original's accuracy")
-    axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1, label="MIA of a coin toss")
+    _scores(axes, rows)
     axes.set(xlabel="unlearning iteration", ylabel="share of images", ylim=(0, 1), title=title)
     axes.legend(fontsize=8, loc="lower left", ncols=2)
     return figure
+
+
+def _scores(axes: Axes, rows: Rows) -> None:
+    """Accuracy, MIA accuracy and final score over the iterations, with what they are measured against."""
+    iterations = [row["iteration"] for row in rows]
+    lines = (
+        ("accuracy", "test accuracy", BLUE, "-"),
+        ("mia_accuracy", "MIA accuracy", RED, "--"),
+        ("final_score", "final score", GREEN, "-."),
+    )
+    for key, label, colour, dashes in lines:
+        values = [row.get(key, np.nan) for row in rows]
+        axes.plot(iterations, values, color=colour, linestyle=dashes, label=label, marker=".", markersize=4)
+    if rows:
+        axes.axhline(rows[0]["accuracy"], color=BLUE, linestyle=":", linewidth=1, label="the original's accuracy")
+    axes.axhline(0.5, color=GREY, linestyle=(0, (1, 3)), linewidth=1, label="MIA of a coin toss")
 
 
 def densities(forget_losses: Losses, unseen_losses: Losses, title: str = "") -> Figure:
@@ -102,25 +99,35 @@ def perturbations(before: npt.NDArray, after: npt.NDArray, title: str = "") -> F
     return figure
 
 
-def curves(runs: Mapping[str, Rows], score: str, ylabel: str, title: str = "") -> Figure:
-    """One score of several runs over their iterations (after the paper's Figures 3 and 8).
+def _panels(count: int, columns: int, legend: float = 0.3) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels side by side, with room for a legend below."""
+    rows = max(1, -(-count // columns))
+    figure = Figure(figsize=(3 * columns, 2.2 * rows + legend), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for empty in axes[count:]:
+        empty.set_axis_off()
+    return figure, axes[:count]
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    if axes:
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
+
+
+def utility_grid(runs: Mapping[str, Rows], columns: int = 3) -> Figure:
+    """Accuracy, MIA accuracy and final score of several runs over their iterations (after the paper's Figures 3 and 8).
 
     Args:
         runs: The audits of each run, by its name.
-        score: Which score.
-        ylabel: What it is, with its unit.
-        title: Heading.
+        columns: How many side by side.
     """
-    figure = Figure(figsize=(7, 3.8), layout="constrained")
-    axes = figure.subplots()
-    for number, (name, rows) in enumerate(runs.items()):
-        shown = [row for row in rows if score in row]
-        iterations, values = [row["iteration"] for row in shown], [row[score] for row in shown]
-        axes.plot(iterations, values, label=name, marker=".", markersize=3, linewidth=1.4, **style(number))
-    axes.set(xlabel="unlearning iteration", ylabel=ylabel, title=title)
-    axes.set_xlim(left=0)
-    if runs:
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure, panels = _panels(len(runs), columns)
+    for axes, (name, rows) in zip(panels, runs.items(), strict=True):
+        _scores(axes, rows)
+        axes.set(xlabel="unlearning iteration", ylabel="share of images", ylim=(0, 1), title=name)
+        axes.title.set_fontsize(9)
+    _legend_below(figure, panels)
     return figure
 
 
@@ -131,14 +138,10 @@ def density_grid(losses: Mapping[str, tuple[Losses, Losses]], columns: int = 3) 
         losses: Losses of forget and of unseen of each model, by its name.
         columns: How many side by side.
     """
-    count = max(1, -(-len(losses) // columns))
-    figure = Figure(figsize=(3 * columns, 2.2 * count), layout="constrained")
-    grid = figure.subplots(count, columns, squeeze=False).flat
-    for axes in grid[len(losses) :]:
-        axes.set_axis_off()
-    for axes, (name, (forget_losses, unseen_losses)) in zip(grid, losses.items(), strict=False):
+    figure, panels = _panels(len(losses), columns)
+    for axes, (name, (forget_losses, unseen_losses)) in zip(panels, losses.items(), strict=True):
         axes.set(xlabel="loss per image (nats)", ylabel="density", title=name)
-        axes.title.set_fontsize(8)
+        axes.title.set_fontsize(9)
         try:
             points, forget, unseen = loss_densities(forget_losses, unseen_losses)
         except ValueError:
@@ -147,8 +150,7 @@ def density_grid(losses: Mapping[str, tuple[Losses, Losses]], columns: int = 3) 
         for density, label, colour, dashes in ((forget, "forget", BLUE, "-"), (unseen, "unseen", RED, "--")):
             axes.plot(points, density, color=colour, linestyle=dashes, label=label, linewidth=1.3)
             axes.fill_between(points, density, color=colour, alpha=0.12)
-    if losses:
-        grid[0].legend(fontsize=7)
+    _legend_below(figure, panels)
     return figure
 
 

@@ -29,7 +29,7 @@ from gli.data.files import replacing
 from gli.errors import DataError, GLIError
 from gli.progress import console
 from gli.published import PUBLISHED
-from gli.results import Line, Result, Run, labels, lines, ranks, read_run, results
+from gli.results import UNCHOSEN, Line, Result, Run, labels, lines, ranks, read_run, results
 
 HEADINGS = {
     "accuracy": "test accuracy ↑",
@@ -81,9 +81,8 @@ def table_of(found: Sequence[Result], data: str) -> tuple[list[str], list[list[s
     if any(line.gap for line in table):
         headings.append("final score, gap to retrained")
         columns.append([f"{line.gap['final_score']:+.3f}" if line.gap else "" for line in table])
-    headings += ["iteration", "runs"]
+    headings.append("iteration of each run")
     columns.append([", ".join(str(result.iteration) for result in line.results) for line in table])
-    columns.append([str(len(line.results)) for line in table])
     return headings, [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -109,16 +108,11 @@ def figures(runs: Sequence[Run], found: Sequence[Result]) -> dict[str, Figure]:
     """The figures, each under what it shows; one run (the first seed) of each kind."""
     named = labels(runs)
     first: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
-        if run.method not in ("Original", "Retrained"):
+    for run in sorted(runs, key=lambda run: (named[run.folder], run.seed)):
+        if run.method not in UNCHOSEN:
             first.setdefault(named[run.folder], run)
     drawn = {
-        "Test accuracy over the iterations: the utility drop": plots.curves(
-            {name: run.rows for name, run in first.items()}, "accuracy", "test accuracy"
-        ),
-        "Final score over the iterations": plots.curves(
-            {name: run.rows for name, run in first.items()}, "final_score", "final score"
-        ),
+        "Utility drop: scores over the iterations": plots.utility_grid({name: run.rows for name, run in first.items()})
     }
     losses, points = {}, {}
     for line in lines(found):
