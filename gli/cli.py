@@ -43,10 +43,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     quiet()
     args = sys.argv[1:] if args is None else list(args)
-    if args[:1] == ["report"]:
-        from gli.report import main as report
+    if args[:1] in (["report"], ["benchmark"]):
+        from importlib import import_module
 
-        return report(args[1:])
+        return int(import_module(f"gli.{args[0]}").main(args[1:]))
     if "" not in sys.path:
         sys.path.insert(0, "")  # A method of one's own, named by its class path, lies in the current folder.
     try:

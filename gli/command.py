@@ -75,7 +75,13 @@ class CLI(LightningCLI):
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The callbacks that every run has, each with its settings."""
+        """The callbacks that every run has, each with its settings; where the originals lie."""
+        parser.add_argument(
+            "--originals",
+            type=str | None,
+            default=None,
+            help="Folder where original models are kept and found; lightning_logs/originals by default.",
+        )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
 
@@ -113,6 +119,11 @@ class CLI(LightningCLI):
         return Path(self._get(self.config_init, "trainer").default_root_dir or ".") / originals.LOGS
 
     @property
+    def originals(self) -> Path:
+        """Folder of the original models."""
+        return Path(self._get(self.config, "originals") or self.logs / originals.FOLDER)
+
+    @property
     def seed(self) -> int:
         """Seed of this run."""
         return int(self._get(self.config, "seed_everything"))
@@ -120,7 +131,14 @@ class CLI(LightningCLI):
     def _find_original(self) -> None:
         settings = self._get(self.config_init, "trainer")
         shared = {name: settings[name] for name in SHARED if settings.get(name) is not None}
-        originals.find_or_train(self.model, self.datamodule, seed=self.seed, logs=self.logs, trainer_settings=shared)
+        originals.find_or_train(
+            self.model,
+            self.datamodule,
+            seed=self.seed,
+            logs=self.logs,
+            folder=self.originals,
+            trainer_settings=shared,
+        )
         # The same run, whether the original was there or had to be trained.
         L.seed_everything(self.seed, workers=True, verbose=False)
 
@@ -194,6 +212,9 @@ class CLI(LightningCLI):
         """Say what came out and where it lies."""
         folder = self.trainer.log_dir  # A broadcast: every process takes part.
         if self.trainer.is_global_zero:
+            audit = ForgettingAudit.of(self.trainer)
+            if folder and audit:
+                runs.write_cost(Path(folder), audit.seconds)
             self._report(Path(os.path.relpath(folder)) if folder else None)
 
     def _report(self, folder: Path | None) -> None:
@@ -205,7 +226,7 @@ class CLI(LightningCLI):
         if isinstance(self.model, Original):
             columns = [(self.model.name, audit.rows[-1])]
             if audit.finite and self._is_by_the_recipe():
-                path = originals.keep(self.trainer, self.model, self.datamodule, self.logs, self.seed)
+                path = originals.keep(self.trainer, self.model, self.datamodule, self.originals, self.seed)
                 console.print(f"kept        {path}", soft_wrap=True)
         else:
             columns = [("Original", audit.rows[0])]

@@ -23,13 +23,14 @@ from gli.recipe import Recipe
 from gli.runs import loggers
 
 LOGS = "lightning_logs"
+FOLDER = "originals"
 #: Part of the key: raised whenever training from the same settings gives another model.
 VERSION = 1
 AUDITS = 4
 
 
 def stored(
-    logs: Path,
+    folder: Path,
     data: FaceDataModule,
     method: Method,
     recipe: Recipe,
@@ -47,7 +48,7 @@ def stored(
     if precision not in (None, "32", "32-true"):
         backbone += f" {precision}"
     key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
-    return logs / "originals" / f"{role}_{data.label}-{key}.ckpt"
+    return folder / f"{role}_{data.label}-{key}.ckpt"
 
 
 def used_recipe(method: Original, data: FaceDataModule, epochs: int) -> Recipe:
@@ -56,13 +57,13 @@ def used_recipe(method: Original, data: FaceDataModule, epochs: int) -> Recipe:
     return replace(data.recipe, epochs=epochs, retrained_epochs=None, **changed)
 
 
-def keep(trainer: L.Trainer, method: Original, data: FaceDataModule, logs: Path, seed: int) -> Path:
+def keep(trainer: L.Trainer, method: Original, data: FaceDataModule, folder: Path, seed: int) -> Path:
     """Put a model that was trained to its end where later runs find it; returns the path.
 
     The file holds weights and plain values only. Call on one process.
     """
     recipe = used_recipe(method, data, trainer.current_epoch)
-    path = stored(logs, data, method, recipe, seed, type(method).__name__.lower(), str(trainer.precision))
+    path = stored(folder, data, method, recipe, seed, type(method).__name__.lower(), str(trainer.precision))
     audit = ForgettingAudit.of(trainer)
     contents: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
@@ -81,6 +82,7 @@ def find_or_train(
     *,
     seed: int = 0,
     logs: str | Path = LOGS,
+    folder: Path | None = None,
     trainer_settings: Mapping[str, Any] | None = None,
 ) -> str:
     """Set ``method.original`` to the original model of this data, backbone, recipe and seed; train it if need be.
@@ -92,6 +94,7 @@ def find_or_train(
         data: The data module.
         seed: Seed of the original's training.
         logs: Folder of all runs.
+        folder: Folder of the originals; ``originals`` in that of all runs by default.
         trainer_settings: Settings of the trainer that the original's training shares (accelerator, precision, ...).
 
     Returns:
@@ -104,7 +107,8 @@ def find_or_train(
         # Only one epoch count is the original's; the retrained model's must not change its name.
         recipe = replace(data.recipe, retrained_epochs=None)
         precision = str((trainer_settings or {}).get("precision") or "32-true")
-        path = stored(Path(logs), data, method, recipe, seed, precision=precision)
+        folder = folder or Path(logs) / FOLDER
+        path = stored(folder, data, method, recipe, seed, precision=precision)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
@@ -144,4 +148,4 @@ def _train(
             f"The original's training ended after {trainer.current_epoch} of {data.recipe.epochs} epochs, so nothing was "
             "unlearned. If its losses were no longer finite, lower --data.recipe.lr."
         )
-    keep(trainer, original, data, logs, seed)
+    keep(trainer, original, data, path.parent, seed)

@@ -81,9 +81,22 @@ def table_of(found: Sequence[Result], data: str) -> tuple[list[str], list[list[s
     if any(line.gap for line in table):
         headings.append("final score, gap to retrained")
         columns.append([f"{line.gap['final_score']:+.3f}" if line.gap else "" for line in table])
+    costs = {line.label: [result.cost for result in line.results] for line in table}
+    if any(cost for each in costs.values() for cost in each):
+        for name, unit, divisor in (
+            ("training_seconds", "training, s", 1),
+            ("peak_memory_bytes", "peak memory, MB", 2**20),
+        ):
+            headings.append(unit)
+            columns.append([_mean_cost(costs[line.label], name, divisor) for line in table])
     headings.append("iteration of each run")
     columns.append([", ".join(str(result.iteration) for result in line.results) for line in table])
     return headings, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _mean_cost(costs: Sequence[Mapping[str, float]], name: str, divisor: float) -> str:
+    known = [cost[name] / divisor for cost in costs if name in cost]
+    return f"{sum(known) / len(known):,.0f}" if known else ""
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -101,7 +114,7 @@ def flat_row(result: Result, select: str) -> dict[str, Any]:
         for end, value in zip(("low", "high"), pair, strict=True)
     }
     where = {"data": result.run.data, "method": result.label, "seed": result.run.seed, "select": select}
-    return {**where, "iteration": result.iteration, **scores, **limits, "run": str(result.run.folder)}
+    return {**where, "iteration": result.iteration, **scores, **limits, **result.cost, "run": str(result.run.folder)}
 
 
 def figures(runs: Sequence[Run], found: Sequence[Result]) -> dict[str, Figure]:
@@ -183,7 +196,13 @@ def run_table(found: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     return ["method", "seed", "iteration", *map(heading, scores), "run"], rows
 
 
-def write(runs: Sequence[Run], output: Path, select: str = "final_score", draws: int = 0) -> list[str]:
+def write(
+    runs: Sequence[Run],
+    output: Path,
+    select: str = "final_score",
+    draws: int = 0,
+    missing: Sequence[str] = (),
+) -> list[str]:
     """Write the report of runs on one data set.
 
     Args:
@@ -191,6 +210,7 @@ def write(runs: Sequence[Run], output: Path, select: str = "final_score", draws:
         output: Folder of the report.
         select: Which audit of a run is reported, see :func:`gli.results.choose`.
         draws: Resamples of the people for the limits of every run; 0 for none.
+        missing: Messages for runs that should be there and are not.
 
     Returns:
         A message for every run that gave no result.
@@ -217,8 +237,8 @@ def write(runs: Sequence[Run], output: Path, select: str = "final_score", draws:
         notes.append("In brackets the paper's figures (ResNet-18 at 128x128).")
     if draws:
         notes.append(f"In square brackets the central 95 % over {draws} resamples of the people.")
-    if failed:
-        notes.append("Without a result: " + " ".join(failed))
+    if failed or missing:
+        notes.append("Without a result: " + " ".join([*missing, *failed]))
     rows = [flat_row(result, select) for result in found]
     names = list(dict.fromkeys(name for row in rows for name in row if name != "run"))
     with replacing(output / "results.csv") as aside, aside.open("w", newline="") as file:
@@ -231,7 +251,7 @@ def write(runs: Sequence[Run], output: Path, select: str = "final_score", draws:
              "runs": [str(result.run.folder) for result in line.results]}
             for line in lines(found)
         ]  # fmt: skip
-        contents = {"data": kinds[0], "select": select, "lines": table, "results": rows, "failed": failed}
+        contents = {"data": kinds[0], "select": select, "lines": table, "results": rows, "failed": [*missing, *failed]}
         aside.write_text(json.dumps(_plain(contents), indent=1), encoding="utf-8")
     texts = [f"# {kinds[0]}", "\n".join(f"- {note}" for note in notes), markdown(*main), "## Runs", markdown(*each)]
     with replacing(output / "results.md") as aside:

@@ -17,6 +17,7 @@ import yaml
 from gli import audits
 from gli.audits import Audit
 from gli.errors import DataError
+from gli.runs import read_cost
 
 Select = Literal["final_score", "held_out"]
 #: Settings that repeat a run on another draw, on another machine or for another time; all others make it another kind.
@@ -135,6 +136,11 @@ class Result:
     iteration: int
     scores: Mapping[str, float]
     limits: Mapping[str, tuple[float, float]]
+
+    @property
+    def cost(self) -> Mapping[str, float]:
+        """What the run cost; empty for an original that the run found trained."""
+        return read_cost(self.run.folder) if self.label != "Original" or self.run.method == "Original" else {}
 
 
 def _best(rows: Iterable[Mapping[str, float]]) -> Mapping[str, float] | None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.table import Table
 
+from gli.data.files import replacing
 from gli.errors import DataError
 
+#: What a run cost, in its folder.
+COST = "cost.json"
 #: Rows of the closing table: log name, heading.
 SCORES = (
     ("accuracy", "test accuracy"),
@@ -66,6 +72,24 @@ def loggers(root: Path, name: str, version: int | str) -> list[Logger]:
         TensorBoardLogger(root, name, version, default_hp_metric=False),
         CSVLogger(root, name, version, flush_logs_every_n_steps=1),
     ]
+
+
+def write_cost(folder: Path, training_seconds: float) -> None:
+    """Note in a run's folder what it cost: time spent in training steps, and the most memory the process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    cost = {"training_seconds": training_seconds, "peak_memory_bytes": peak, "device": "cpu"}
+    if torch.cuda.is_available():
+        cost |= {"peak_memory_bytes": torch.cuda.max_memory_allocated(), "device": torch.cuda.get_device_name()}
+    with replacing(folder / COST) as aside:
+        aside.write_text(json.dumps(cost))
+
+
+def read_cost(folder: Path) -> dict[str, float]:
+    """What a run cost; empty where it did not get to its end."""
+    try:
+        return json.loads((folder / COST).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
