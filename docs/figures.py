@@ -1,12 +1,13 @@
 """The pictures of the README: a contact sheet of drawn faces, and curves of runs.
 
-Run ``python docs/figures.py RUN...``, each run a folder below lightning_logs.
+Run ``python docs/figures.py RUN...``, each run a folder below lightning_logs: the first picture shows GLI, LI and NegGrad among
+them, the other one all.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from PIL import Image
 
 from gli.data import SyntheticFaces
 from gli.data.drawing import contact_sheet
-from gli.plots import save
+from gli.plots import save, utility_grid
+from gli.results import Run, read_run
 
 IMAGES = Path(__file__).parent / "images"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -34,19 +36,14 @@ def faces(people: int = 5, pictures: int = 6) -> None:
     Image.fromarray(contact_sheet(drawn, 2 * pictures)).save(IMAGES / "faces.jpg", quality=88)
 
 
-def curves(runs: list[Path]) -> None:
+def curves(runs: Sequence[Run]) -> None:
     """Test accuracy and MIA accuracy of each run over its iterations."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
     for run, colour in zip(runs, COLOURS, strict=False):
-        with (run / "metrics.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
-        iterations = [float(row["step"]) for row in rows]
-        label = {"gli": "GLI", "li": "LI", "neg_grad": "NegGrad"}.get(
-            run.parent.name.rpartition("_")[0], run.parent.name
-        )
-        for axes, key in ((left, "val/accuracy"), (right, "val/mia_accuracy")):
-            axes.plot(iterations, [float(row[key] or "nan") for row in rows], color=colour, label=label)
+        for axes, key in ((left, "accuracy"), (right, "mia_accuracy")):
+            values = [row.get(key, float("nan")) for row in run.rows]
+            axes.plot([row["iteration"] for row in run.rows], values, color=colour, label=run.method)
     left.set(xlabel="unlearning iteration", ylabel="test accuracy", ylim=(0, None), title="utility (higher is better)")
     right.set(xlabel="unlearning iteration", ylabel="MIA accuracy", title="membership inference (0.5 is best)")
     right.axhline(0.5, color="#777777", linestyle="--", linewidth=1)
@@ -56,4 +53,6 @@ def curves(runs: list[Path]) -> None:
 
 if __name__ == "__main__":
     faces()
-    curves([Path(run) for run in sys.argv[1:]])
+    found = [read_run(Path(run)) for run in sys.argv[1:]]
+    curves([run for name in ("GLI", "LI", "NegGrad") for run in found if run.method == name])
+    save(utility_grid({run.method: run.rows for run in found}, columns=4), IMAGES / "methods.png")
