@@ -20,8 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install    ## train on the built-in faces, forget some people, show what it cost
 	$(BIN)/gli fit --config configs/gli_synthetic.yaml
 
-test: install    ## the tests
-	$(BIN)/python -m pytest
+test: install    ## the tests, one process for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: install    ## ruff and mypy
 	$(BIN)/ruff check .

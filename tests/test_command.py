@@ -246,8 +246,7 @@ def test_two_processes_audit_like_one(method, home):
 
 
 #: Where a run is stopped, in the middle of an epoch, at the end of one, and between passes.
-STOPS = [("GLI", 2, 3), ("FineTune", 2, 3), ("UNSIR", 1, 2), ("UNSIR", 2, 4), ("SCRUB", 4, 6), ("SCRUB", 5, 7)]
-STOPS += [("BadTeaching", 1, 3), ("EUk", 2, 3), ("AdvancedNegGrad", 3, 5)]
+STOPS = [("GLI", 2, 3), ("UNSIR", 1, 3), ("SCRUB", 4, 6), ("BadTeaching", 1, 3), ("EUk", 2, 3)]
 
 
 @pytest.mark.parametrize(("method", "stop", "end"), STOPS)
@@ -268,7 +267,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method, 
 
 @pytest.mark.parametrize(
     ("method", "interval", "stop", "end"),
-    [("SCRUB", 100, 7, 14), ("SCRUB", 3, 5, 9), ("EUk", 100, 6, 11), ("UNSIR", 3, 2, 4), ("UNSIR", 3, 4, 7)],
+    [("SCRUB", 3, 5, 9), ("EUk", 100, 6, 11), ("UNSIR", 3, 2, 4)],
 )
 def test_a_run_stopped_between_two_audits_or_at_the_end_of_a_stage_resumes_too(method, interval, stop, end):
     """The stop is audited, and its checkpoint written, inside the epoch."""
