@@ -27,7 +27,7 @@ from gli import plots
 from gli.audits import Audit
 from gli.data.files import replacing
 from gli.errors import DataError, GLIError
-from gli.progress import console
+from gli.progress import progress
 from gli.published import PUBLISHED
 from gli.results import UNCHOSEN, Line, Result, Run, labels, lines, ranks, read_run, results
 
@@ -224,8 +224,8 @@ def write(
             f"The runs are of several data sets ({', '.join(kinds)}): their scores do not compare. Report each alone."
         )
     failed: list[str] = []
-    with console.status("Reading the runs"):
-        found = results(runs, select, draws, failed)  # type: ignore[arg-type]
+    with progress("Reading runs" + (f", {draws} resamples each" if draws else ""), len(runs)) as tick:
+        found = results(runs, select, draws, failed, tick)  # type: ignore[arg-type]
     if not found:
         raise DataError("None of the runs gave a result: " + " ".join(failed))
     main, each = table_of(found, kinds[0]), run_table(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -210,7 +210,11 @@ def labels(runs: Sequence[Run]) -> dict[Path, str]:
 
 
 def results(
-    runs: Sequence[Run], select: Select = "final_score", draws: int = 0, failed: list[str] | None = None
+    runs: Sequence[Run],
+    select: Select = "final_score",
+    draws: int = 0,
+    failed: list[str] | None = None,
+    tick: Callable[[int], None] = lambda count: None,
 ) -> list[Result]:
     """The reported audit of every run, and of the original of each seed, in the order of the table.
 
@@ -219,6 +223,7 @@ def results(
         select: See :func:`choose`.
         draws: Resamples of the people for each result; 0 for none.
         failed: Takes a message for every run that gives no result; where left out the first one is raised.
+        tick: Called with 1 after each run.
 
     Raises:
         DataError: If a run gives no result and ``failed`` was not given.
@@ -236,6 +241,7 @@ def results(
             if failed is None:
                 raise
             failed.append(str(error))
+        tick(1)
     order = {name: place for place, name in enumerate(UNCHOSEN)}
     return sorted(found, key=lambda result: (order.get(result.label, 2), result.label, result.run.seed))
 
