@@ -188,6 +188,18 @@ def test_gli_of_the_paper_uses_the_original_models_features_and_warms_up_over_st
     same(method.teacher("original"), tiny_model())
 
 
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_li_takes_the_step_worked_out_by_hand(task, monkeypatch):
+    steps, expected = batches(task), tiny_model()
+    model = run(LI(lr=LR, steps=3, step_size=0.02), task, steps, monkeypatch)
+    for number, (retain, forget) in enumerate(steps):
+        expected.train(number == 0)
+        inner = {"weights": [0] * 3, "steps": 3, "step_size": 0.02, "distance": "mse", "convex": False}
+        images = perturbed_by_hand(expected, task, retain, forget, **inner)
+        sgd(expected, criterion(task, expected(images), retain.labels))
+    same(model, expected)
+
+
 def test_li_is_gli_without_a_class_weight(monkeypatch):
     task = TASKS["multi_class"]
     kept = run(LI(lr=LR, steps=2), task, batches(task), monkeypatch)
