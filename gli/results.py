@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ import yaml
 
 from gli import audits
 from gli.audits import Audit
+from gli.callbacks.audit import best_audit
+from gli.callbacks.checkpoint import SCORES
 from gli.errors import DataError
 from gli.runs import read_cost
 
@@ -25,7 +27,6 @@ REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_s
 #: Their last audit is reported: there is no iteration to choose.
 UNCHOSEN = ("Original", "Retrained")
 TABLE = ("accuracy", "top2_accuracy", "mia_accuracy", "forgetting_score", "jsd", "final_score")
-LOWER_IS_BETTER = ("forgetting_score", "jsd")
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,6 @@ class Result:
         return read_cost(self.run.folder) if self.label != "Original" or self.run.method == "Original" else {}
 
 
-def _best(rows: Iterable[Mapping[str, float]]) -> Mapping[str, float] | None:
-    sound = [row for row in rows if row["iteration"] > 0 and not math.isnan(row.get("final_score", math.nan))]
-    return max(sound, key=lambda row: row["final_score"], default=None)
-
-
 def choose(run: Run, select: Select, label: str = "", draws: int = 0) -> Result:
     """Choose the audit of a run that is reported.
 
@@ -166,7 +162,7 @@ def choose(run: Run, select: Select, label: str = "", draws: int = 0) -> Result:
     if select == "held_out":
         by, report = audits.identity_halves(run.people)
         rows = [{"iteration": float(number), **audit.scores(by)} for number, audit in run.audits.items()]
-    row = rows[-1] if run.method in UNCHOSEN and rows else _best(rows)
+    row = rows[-1] if run.method in UNCHOSEN and rows else best_audit(rows)
     if row is None:
         raise DataError(f"{run.folder}: none of its audits gives a final score.")
     return _result(run, label or run.method, int(row["iteration"]), row, report, draws)
@@ -301,6 +297,6 @@ def _spread(found: Sequence[Result], name: str) -> float:
 
 def ranks(table: Sequence[Line], name: str) -> dict[str, int]:
     """Who is best (1) and second best (2) at a score among the unlearning methods; the others are left out."""
-    sign = 1 if name in LOWER_IS_BETTER else -1
+    sign = 1 if SCORES.get(name) == "min" else -1
     scored = [(sign * line.mean[name], line.label) for line in table if line.label not in UNCHOSEN]
     return {label: place for place, (value, label) in enumerate(sorted(scored)[:2], start=1) if not math.isnan(value)}

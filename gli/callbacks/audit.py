@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import numpy as np
@@ -25,14 +25,15 @@ from gli.progress import console
 from gli.runs import epoch_now, iterations_done
 
 Row = dict[str, float]
+ReadRow = TypeVar("ReadRow", bound=Mapping[str, float])
 
 
 def best_audit(
-    rows: Sequence[Row], max_utility_drop: float = math.inf, *, score: str = "final_score", mode: str = "max"
-) -> Row | None:
+    rows: Iterable[ReadRow], max_utility_drop: float = math.inf, *, score: str = "final_score", mode: str = "max"
+) -> ReadRow | None:
     """The audit with the best score after iteration 0 whose utility drop is not too large; None where there is none."""
     allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
-    scored = [row for row in allowed if not math.isnan(row["final_score"]) and score in row]
+    scored = [row for row in allowed if not math.isnan(row.get("final_score", math.nan)) and score in row]
     sign = {"max": 1, "min": -1}[mode]
     return max(scored, key=lambda row: sign * row[score], default=None)
 
