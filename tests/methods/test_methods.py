@@ -240,6 +240,12 @@ def divergence(task, logits, teacher, temperature):
 in_both_tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
+def frozen_to_the_bit(model: nn.Module) -> bool:
+    """Whether all but the last layer, statistics included, is as it was at the start."""
+    frozen = model[:4].state_dict()
+    return all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+
+
 def only_last(model: nn.Module, loss: torch.Tensor) -> None:
     """A step of SGD on the last layer alone."""
     parameters = list(model[4].parameters())
@@ -256,8 +262,7 @@ def test_cf_k_trains_the_last_part_and_leaves_the_rest_as_it_was_to_the_bit(task
     for retain, _ in steps:
         only_last(expected, criterion(task, expected(retain.images), retain.labels))
     same(model, expected)
-    frozen = model[:4].state_dict()
-    assert all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+    assert frozen_to_the_bit(model)
 
 
 @in_both_tasks
@@ -269,8 +274,7 @@ def test_eu_k_starts_the_last_part_anew_and_trains_it_by_the_recipe(task, monkey
     for retain, _ in steps:
         only_last(expected, criterion(task, expected(retain.images), retain.labels))
     same(model, expected)
-    frozen = model[:4].state_dict()
-    assert all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+    assert frozen_to_the_bit(model)
 
 
 def test_eu_k_follows_the_recipes_schedule_and_epochs():
@@ -536,8 +540,7 @@ def test_parts_frozen_in_prepare_keep_their_statistics_whatever_froze_them(monke
             self.model[:4].requires_grad_(False)
 
     model = run(Head(lr=LR, weight_decay=0.1), TASKS["multi_class"], batches(TASKS["multi_class"]), monkeypatch)
-    frozen = model[:4].state_dict()
-    assert all(torch.equal(frozen[name], value) for name, value in tiny_model()[:4].state_dict().items())
+    assert frozen_to_the_bit(model)
     assert model[4].training
     assert not model[1].training
 
