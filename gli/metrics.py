@@ -109,7 +109,10 @@ def jensen_shannon_distance(forget_losses: Losses, unseen_losses: Losses) -> flo
 
     Source: paper, section 6.1, Eq. 8.
     """
-    _, forget, unseen = loss_densities(forget_losses, unseen_losses)
+    _, *densities = loss_densities(forget_losses, unseen_losses)
+    # The tail of a density may be so thin that half of it rounds to zero, and the divergence from that half to infinity.
+    tiny = np.finfo(np.float64).tiny
+    forget, unseen = (np.where(density < tiny * density.sum(), 0, density) for density in densities)
     distance = float(jensenshannon(forget, unseen))
     # Of densities that are all but equal, rounding can make the divergence negative and its root NaN.
     return 0.0 if math.isnan(distance) and np.isfinite([forget, unseen]).all() else distance
