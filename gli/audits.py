@@ -67,7 +67,7 @@ def write(run: Path, audit: Audit) -> None:
     arrays = {
         f"{name}/{key}": value.astype(np.float32) for name, part in audit.values.items() for key, value in part.items()
     }
-    _write(run / FOLDER / f"{audit.iteration:06d}.npz", arrays)
+    _write(_path(run, audit.iteration), arrays)
 
 
 def _read(path: Path) -> dict[str, npt.NDArray]:
@@ -93,20 +93,34 @@ def read_people(run: Path) -> dict[str, npt.NDArray[np.str_]]:
     return _read(run / FOLDER / PEOPLE)
 
 
+def _path(run: Path, iteration: int) -> Path:
+    return run / FOLDER / f"{iteration:06d}.npz"
+
+
+def read_one(run: Path, iteration: int) -> Audit | None:
+    """The audit of one iteration; None where it was not kept.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    path = _path(run, iteration)
+    if not path.is_file():
+        return None
+    values: dict[str, dict[str, Array]] = {}
+    for name, value in _read(path).items():
+        part, _, key = name.partition("/")
+        values.setdefault(part, {})[key] = value.astype(np.float64)
+    return Audit(iteration, values)
+
+
 def read(run: Path) -> list[Audit]:
     """All audits of a run, in the order of their iterations.
 
     Raises:
         DataError: If a file is damaged.
     """
-    found = []
-    for path in sorted((run / FOLDER).glob("[0-9]*.npz")):
-        values: dict[str, dict[str, Array]] = {}
-        for name, value in _read(path).items():
-            part, _, key = name.partition("/")
-            values.setdefault(part, {})[key] = value.astype(np.float64)
-        found.append(Audit(int(path.stem), values))
-    return found
+    iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz"))
+    return [audit for audit in (read_one(run, iteration) for iteration in iterations) if audit is not None]
 
 
 def identity_halves(

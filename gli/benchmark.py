@@ -48,18 +48,18 @@ class Grid:
 
     Attributes:
         data: Data set: the cells' configurations are ``<method>_<data>.yaml`` beside the benchmark's.
-        methods: The methods, by their names.
+        methods: The methods by their names, with settings of each by dotted name; the file may give a list of names.
         seeds: The seeds.
         seed_data: Whether a seed draws other people too (``data.seed``), as drawn faces can.
         backbones: Backbones, each a grid of its own; none for that of the configurations.
-        settings: Settings of all cells, by dotted name.
+        settings: Settings of all cells, by dotted name; those of a method or variant go before.
         variants: Further cells: a name, and the ``config`` and ``settings`` that it stands for.
         select: Which audit of a run is reported, see :func:`gli.results.choose`.
         draws: Resamples of the people for the limits of every run.
     """
 
     data: str
-    methods: Sequence[str]
+    methods: Mapping[str, Mapping[str, Any]]
     seeds: Sequence[int] = (0,)
     seed_data: bool = False
     backbones: Sequence[str] = ()
@@ -76,6 +76,7 @@ class Cell:
     Attributes:
         name: The method, or the variant.
         seed: The seed.
+        backbone: The backbone; None for that of the configuration.
         config: The configuration.
         arguments: What the command line adds to it.
         folder: Where it runs.
@@ -83,9 +84,15 @@ class Cell:
 
     name: str
     seed: int
+    backbone: str | None
     config: Path
     arguments: tuple[str, ...]
     folder: Path
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.name if self.backbone is None else f"{self.name}, {self.backbone}"
 
     @property
     def key(self) -> str:
@@ -129,11 +136,11 @@ def read_grid(path: Path) -> Grid:
             raise SettingError(
                 f"{path}: there is no setting {name!r}.{did_you_mean(str(name), known)} Known: {', '.join(known)}."
             )
-    kinds: dict[str, type] = {"data": str, "methods": list}
-    for name, kind in kinds.items():
-        if not isinstance(found.get(name), kind):
-            raise SettingError(f"{path}: {name} is missing, or no {kind.__name__}.")
+    if isinstance(found.get("methods"), list):
+        found = {**found, "methods": {str(name): {} for name in found["methods"]}}
     kinds = {
+        "data": str,
+        "methods": dict,
         "seeds": list,
         "seed_data": bool,
         "backbones": list,
@@ -143,8 +150,17 @@ def read_grid(path: Path) -> Grid:
         "draws": int,
     }
     for name, kind in kinds.items():
+        if name not in found and name in ("data", "methods"):
+            raise SettingError(f"{path}: {name} is missing.")
         if name in found and not isinstance(found[name], kind):
             raise SettingError(f"{path}: {name} is {found[name]!r}, no {kind.__name__}.")
+    for name in ("methods", "variants"):
+        for one, said in found.get(name, {}).items():
+            if not isinstance(one, str) or not isinstance(said, dict):
+                raise SettingError(f"{path}: {name} has {one!r}: {said!r}; it takes a name and settings.")
+    for seed in found.get("seeds", []):
+        if not isinstance(seed, int):
+            raise SettingError(f"{path}: seeds has {seed!r}, no whole number.")
     return Grid(**found)
 
 
@@ -162,7 +178,7 @@ def cells(grid: Grid, configs: Path, output: Path, originals: Path) -> list[Cell
     """
     found = []
     wanted: dict[str, tuple[str, Mapping[str, Any]]]
-    wanted = {name: (f"{snake_case(name)}_{grid.data}", {}) for name in grid.methods}
+    wanted = {name: (f"{snake_case(name)}_{grid.data}", own) for name, own in grid.methods.items()}
     wanted |= {name: (what.get("config", ""), what.get("settings", {})) for name, what in grid.variants.items()}
     for seed in grid.seeds:
         for backbone in grid.backbones or (None,):
@@ -175,15 +191,15 @@ def cells(grid: Grid, configs: Path, output: Path, originals: Path) -> list[Cell
                 settings: dict[str, Any] = {**grid.settings, **own}
                 settings |= {"data.seed": seed} if grid.seed_data else {}
                 settings |= {"model.backbone": backbone} if backbone else {}
-                title = name if backbone is None else f"{name}, {backbone}"
-                folder = output / "cells" / f"{re.sub(r'[^A-Za-z0-9]+', '_', title).strip('_')}-seed{seed}"
+                stem = re.sub(r"[^A-Za-z0-9]+", "_", f"{name} {backbone or ''}").strip("_")
+                folder = output / "cells" / f"{stem}-seed{seed}"
                 places = {"trainer.default_root_dir": folder, "originals": originals}
                 said = {"seed_everything": seed, "trainer.enable_progress_bar": False, **settings, **places}
                 arguments = tuple(
                     f"--{key}={json.dumps(value) if not isinstance(value, str | Path) else value}"
                     for key, value in said.items()
                 )
-                found.append(Cell(title, seed, path, arguments, folder))
+                found.append(Cell(name, seed, backbone, path, arguments, folder))
     if len({cell.folder for cell in found}) < len(found):
         raise SettingError(
             "Two cells of the grid have the same name and seed; name each method, variant and seed once."
@@ -230,8 +246,8 @@ def why(cell: Cell) -> str:
     with suppress(OSError):
         said = (cell.folder / LOG).read_text(errors="replace").strip().splitlines()
         if said:
-            return f"{cell.name}, seed {cell.seed}: {said[-1].strip()} ({cell.folder / LOG})"
-    return f"{cell.name}, seed {cell.seed}: died without a word ({cell.folder / LOG})"
+            return f"{cell.title}, seed {cell.seed}: {said[-1].strip()} ({cell.folder / LOG})"
+    return f"{cell.title}, seed {cell.seed}: died without a word ({cell.folder / LOG})"
 
 
 class Board:
@@ -272,8 +288,8 @@ class Board:
         table.add_column("")
         for seed in seeds:
             table.add_column(f"seed {seed}", justify="right")
-        for name in dict.fromkeys(cell.name for cell in self.grid):
-            states = {cell.seed: self._say(cell) for cell in self.grid if cell.name == name}
+        for name in dict.fromkeys(cell.title for cell in self.grid):
+            states = {cell.seed: self._say(cell) for cell in self.grid if cell.title == name}
             table.add_row(name, *(states.get(seed, "") for seed in seeds))
         return Group(table, Text(self.time_left()))
 
@@ -325,7 +341,7 @@ def work(grid: Sequence[Cell], jobs: int) -> list[str]:
                     board.end(cell, ended.exitcode)
                     if live is None:
                         console.print(
-                            f"{cell.name}, seed {cell.seed}: {board.states[cell]}. {board.time_left()}", soft_wrap=True
+                            f"{cell.title}, seed {cell.seed}: {board.states[cell]}. {board.time_left()}", soft_wrap=True
                         )
     finally:
         for unfinished, _ in running.values():
@@ -337,12 +353,9 @@ def work(grid: Sequence[Cell], jobs: int) -> list[str]:
 
 def _ready(cell: Cell, grid: Sequence[Cell], board: Board) -> bool:
     """Whether the original that a cell needs is not just being trained by another cell."""
-    if cell.name.partition(",")[0] == "Original":
+    if cell.name == "Original":
         return True
-    backbone = cell.name.partition(",")[2]
-    originals = [
-        one for one in grid if one.seed == cell.seed and one.name == f"Original{',' if backbone else ''}{backbone}"
-    ]
+    originals = (one for one in grid if (one.name, one.seed, one.backbone) == ("Original", cell.seed, cell.backbone))
     return all(board.states[one] in ("done", "failed") for one in originals)
 
 
@@ -388,7 +401,7 @@ def benchmark(
     chosen = Grid(
         **{
             **grid.__dict__,
-            "methods": [name for name in grid.methods if not methods or name in methods],
+            "methods": {name: own for name, own in grid.methods.items() if not methods or name in methods},
             "variants": {name: what for name, what in grid.variants.items() if not methods or name in methods},
             "seeds": seeds or grid.seeds,
             "backbones": backbones or grid.backbones,

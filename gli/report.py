@@ -29,7 +29,7 @@ from gli.data.files import replacing
 from gli.errors import DataError, GLIError
 from gli.progress import progress
 from gli.published import PUBLISHED
-from gli.results import UNCHOSEN, Line, Result, Run, labels, lines, ranks, read_run, results
+from gli.results import UNCHOSEN, Line, Result, Run, labels, lines, ranks, read_run, results, warm_up
 
 HEADINGS = {
     "accuracy": "test accuracy ↑",
@@ -39,6 +39,7 @@ HEADINGS = {
     "jsd": "JSD ↓",
     "final_score": "final score ↑",
 }
+WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
 SELECTS = {
     "final_score": "the audit with the best final score on the very sets that are reported, as in the released code",
     "held_out": "the audit with the best final score on half of the test and unseen people; the other half is reported",
@@ -64,7 +65,7 @@ def cells(table: Sequence[Line], score: str, published: Mapping[str, Mapping[str
     column = []
     for line in table:
         before, after = marks.get(places.get(line.label, 0), ("", ""))
-        known = published.get(line.results[0].run.method if line.label != "Original" else "Original", {}).get(score)
+        known = published.get(line.results[0].run.kind if line.label != "Original" else "Original", {}).get(score)
         behind = "" if known is None else f" ({known:.3f})"
         column.append(f"{before}{number(line.mean[score], line.spread[score])}{after}{behind}")
     return column
@@ -131,9 +132,12 @@ def figures(runs: Sequence[Run], found: Sequence[Result]) -> dict[str, Figure]:
     for line in lines(found):
         result = line.results[0]
         points[line.label] = (line.mean["forgetting_score"], line.mean["jsd"])
-        audit: Audit | None = result.run.audits.get(result.iteration)
+        audit: Audit | None = result.run.audit(result.iteration)
         if audit is not None:
             losses[line.label] = (audit.values["forget"]["loss"], audit.values["unseen"]["loss"])
+    if compared := lines(warm_up(found)):
+        curves = {line.label: line.results[0].run.rows for line in compared}
+        drawn["Class-loss warm-up: score curves"] = plots.utility_grid(curves)
     drawn["Forgetting score against JSD"] = plots.scatter(points, "forgetting score", "JSD")
     if losses:
         drawn["Loss densities of forget and unseen"] = plots.density_grid(losses)
@@ -229,6 +233,7 @@ def write(
     if not found:
         raise DataError("None of the runs gave a result: " + " ".join(failed))
     main, each = table_of(found, kinds[0]), run_table(found)
+    ablation = table_of(warm_up(found), kinds[0])
     notes = [
         f"Reported: {SELECTS[select]}.",
         "Mean ± standard deviation over runs; **best** and *second best* of the methods.",
@@ -253,7 +258,9 @@ def write(
         ]  # fmt: skip
         contents = {"data": kinds[0], "select": select, "lines": table, "results": rows, "failed": [*missing, *failed]}
         aside.write_text(json.dumps(_plain(contents), indent=1), encoding="utf-8")
-    texts = [f"# {kinds[0]}", "\n".join(f"- {note}" for note in notes), markdown(*main), "## Runs", markdown(*each)]
+    texts = [f"# {kinds[0]}", "\n".join(f"- {note}" for note in notes), markdown(*main)]
+    texts += [f"## {WARM_UP}", markdown(*ablation)] if ablation[1] else []
+    texts += ["## Runs", markdown(*each)]
     with replacing(output / "results.md") as aside:
         aside.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     drawn = "\n".join(
@@ -268,7 +275,9 @@ def write(
         aside.write_text(
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{kinds[0]}: unlearning methods</title>\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
-            f"<body><h1>{kinds[0]}: unlearning methods compared</h1>{said}\n{html_table(*main)}\n{drawn}\n"
+            f"<body><h1>{kinds[0]}: unlearning methods compared</h1>{said}\n{html_table(*main)}\n"
+            + (f"<h2>{WARM_UP}</h2>\n{html_table(*ablation)}\n" if ablation[1] else "")
+            + f"{drawn}\n"
             f"<h2>Runs</h2>\n{html_table(*each)}</body></html>\n",
             encoding="utf-8",
         )

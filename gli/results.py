@@ -26,6 +26,8 @@ Select = Literal["final_score", "held_out"]
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
 #: Their last audit is reported: there is no iteration to choose.
 UNCHOSEN = ("Original", "Retrained")
+#: GLI without warm-up, in the paper's Table 3.
+FIXED = "GLI with fixed weight"
 TABLE = ("accuracy", "top2_accuracy", "mia_accuracy", "forgetting_score", "jsd", "final_score")
 
 
@@ -49,10 +51,15 @@ class Run:
     settings: Mapping[str, Any]
     rows: Sequence[Mapping[str, float]]
 
-    @cached_property
-    def audits(self) -> dict[int, Audit]:
-        """What it kept of its audits, by iteration."""
-        return {audit.iteration: audit for audit in audits.read(self.folder)}
+    @property
+    def kind(self) -> str:
+        """The method as the paper's tables know it: GLI with a fixed weight is a line of its own in Table 3."""
+        first, last = (self.settings.get(f"model.class_weight.{end}") for end in ("initial", "final"))
+        return FIXED if self.method == "GLI" and first is not None and first == last else self.method
+
+    def audit(self, iteration: int) -> Audit | None:
+        """What it kept of an audit; None where it kept nothing."""
+        return audits.read_one(self.folder, iteration)
 
     @cached_property
     def people(self) -> dict[str, npt.NDArray]:
@@ -161,7 +168,7 @@ def choose(run: Run, select: Select, label: str = "", draws: int = 0) -> Result:
     rows: Sequence[Mapping[str, float]] = run.rows
     if select == "held_out":
         by, report = audits.identity_halves(run.people)
-        rows = [{"iteration": float(number), **audit.scores(by)} for number, audit in run.audits.items()]
+        rows = [{"iteration": float(audit.iteration), **audit.scores(by)} for audit in audits.read(run.folder)]
     row = rows[-1] if run.method in UNCHOSEN and rows else best_audit(rows)
     if row is None:
         raise DataError(f"{run.folder}: none of its audits gives a final score.")
@@ -177,14 +184,15 @@ def original(run: Run, select: Select, draws: int = 0) -> Result:
 def _result(
     run: Run, label: str, iteration: int, row: Mapping[str, float], report: dict[str, npt.NDArray] | None, draws: int
 ) -> Result:
-    if (report is not None or draws) and iteration not in run.audits:
+    audit = run.audit(iteration) if report is not None or draws else None
+    if audit is None and (report is not None or draws):
         raise DataError(
             f"{run.folder}: the audit of iteration {iteration} was not kept. Run again, or use --select final_score."
         )
-    scores = row if report is None else run.audits[iteration].scores(report)
+    scores = row if report is None or audit is None else audit.scores(report)
     limits: dict[str, tuple[float, float]] = {}
-    if draws:
-        audit, people = run.audits[iteration], run.people
+    if draws and audit is not None:
+        people = run.people
         for name, mask in (report or {}).items():
             part = {key: value[mask] for key, value in audit.values[name].items()}
             audit = Audit(audit.iteration, {**audit.values, name: part})
@@ -293,6 +301,15 @@ def _mean(found: Sequence[Result], name: str) -> float:
 def _spread(found: Sequence[Result], name: str) -> float:
     values = _values(found, name)
     return statistics.stdev(values) if len(values) > 1 and not any(map(math.isnan, values)) else math.nan
+
+
+def warm_up(found: Sequence[Result]) -> list[Result]:
+    """What the paper's Table 3 compares: LI, GLI with a fixed weight and with a warm-up; empty where one GLI is missing."""
+    order = ("LI", FIXED, "GLI")
+    compared = [result for result in found if result.run.kind in order and result.label != "Original"]
+    if not {FIXED, "GLI"} <= {result.run.kind for result in compared}:
+        return []
+    return sorted(compared, key=lambda result: order.index(result.run.kind))
 
 
 def ranks(table: Sequence[Line], name: str) -> dict[str, int]:

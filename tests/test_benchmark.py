@@ -137,21 +137,34 @@ def test_the_same_results_whether_one_cell_runs_at_a_time_or_two(make_grid, tmp_
 def test_a_choice_of_methods_seeds_and_backbones(make_grid, tmp_path):
     grid = read_grid(make_grid(backbones=["resnet18_slim", "resnet18"], variants={"Slow": {"config": "li_synthetic"}}))
     found = cells(grid, tmp_path / "configs", tmp_path / "out", tmp_path / "originals")
-    assert [cell.name for cell in found if "slim" not in cell.name] == [
+    assert [cell.title for cell in found if cell.backbone == "resnet18"] == [
         "FineTune, resnet18",
         "NegGrad, resnet18",
         "Slow, resnet18",
     ]
-    assert all("--model.backbone=resnet18_slim" in cell.arguments for cell in found if "slim" in cell.name)
+    assert all("--model.backbone=resnet18_slim" in cell.arguments for cell in found if cell.backbone == "resnet18_slim")
     assert len({cell.folder for cell in found}) == len(found) == 6
+
+
+def test_settings_of_a_method_go_before_those_of_all(make_grid, tmp_path):
+    methods = {"FineTune": {"model.lr": 0.5}, "NegGrad": {}}
+    grid = read_grid(make_grid(methods=methods, settings={"model.lr": 0.1, "data.people": 24}))
+    fine_tune, neg_grad = cells(grid, tmp_path / "configs", tmp_path / "out", tmp_path / "originals")
+    assert "--model.lr=0.5" in fine_tune.arguments
+    assert "--model.lr=0.1" not in fine_tune.arguments
+    assert "--model.lr=0.1" in neg_grad.arguments
+    assert "--data.people=24" in fine_tune.arguments
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"methds": []}, "no setting 'methds'. Did you mean 'methods'?"),
-        ({"methods": "GLI"}, "methods is missing, or no list"),
+        ({"methods": "GLI"}, "methods is 'GLI', no dict"),
+        ({"methods": {"GLI": 3}}, "methods has 'GLI': 3; it takes a name and settings"),
+        ({"variants": {"GLI": "gli_synthetic"}}, "variants has 'GLI': 'gli_synthetic'; it takes"),
         ({"seeds": 3}, "seeds is 3, no list"),
+        ({"seeds": ["one"]}, "seeds has 'one', no whole number"),
         ({"methods": ["SCRUBB"]}, "SCRUBB: there is no configuration"),
         ({"select": "luck"}, "select is 'luck'"),
         ({"variants": {"A B": {"config": "li_synthetic"}, "A-B": {"config": "li_synthetic"}}}, "same name and seed"),
@@ -191,7 +204,7 @@ def test_every_shipped_benchmark_has_all_methods_and_its_configurations(path, tm
 def test_time_left_is_estimated_from_what_cells_have_taken(tmp_path, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("gli.benchmark.time.monotonic", lambda: clock[0])
-    grid = [Cell(name, 0, tmp_path, (), tmp_path / name) for name in "abcd"]
+    grid = [Cell(name, 0, None, tmp_path, (), tmp_path / name) for name in "abcd"]
     board = Board(grid, jobs=1)
     assert board.time_left() == "0 of 4 cells, 0:00 so far"
     board.start(grid[0])

@@ -86,7 +86,10 @@ def test_a_run_is_read_with_its_settings_and_audits(make_run):
     assert (run.method, run.data, run.seed) == ("SCRUB", "SyntheticFaces", 3)
     assert run.settings == {"model.lr": 0.01, "model.alpha": 0.5, "data.image_size": 64}
     assert [row["iteration"] for row in run.rows] == [0, 2, 4, 6]
-    assert run.rows[1]["mia_accuracy"] == pytest.approx(run.audits[2].scores()["mia_accuracy"])
+    kept = run.audit(2)
+    assert kept
+    assert run.rows[1]["mia_accuracy"] == pytest.approx(kept.scores()["mia_accuracy"])
+    assert run.audit(3) is None
 
 
 def test_the_best_final_score_is_reported_of_a_method_and_the_last_audit_of_a_retrained_model(make_run):
@@ -101,7 +104,8 @@ def test_the_best_final_score_is_reported_of_a_method_and_the_last_audit_of_a_re
 def test_held_out_people_choose_and_the_others_are_reported(make_run):
     run = read_run(make_run())
     by, report = identity_halves(PEOPLE)
-    best = max((one for number, one in run.audits.items() if number), key=lambda one: one.scores(by)["final_score"])
+    kept = [one for one in audits.read(run.folder) if one.iteration]
+    best = max(kept, key=lambda one: one.scores(by)["final_score"])
     result = choose(run, "held_out")
     assert result.iteration == best.iteration
     assert result.scores == best.scores(report)
@@ -220,6 +224,30 @@ def test_published_figures_stand_beside_ours(make_run, tmp_path):
     (line,) = [line for line in text.splitlines() if line.startswith("| SCRUB |") and "(0.598)" in line]
     assert "(0.658)" in line
     assert "(0.475)" in line
+
+
+def test_the_warm_up_has_a_table_and_curves_of_its_own(make_run, tmp_path):
+    fixed, warm = ({"initial": first, "final": 1000.0} for first in (1000.0, 200.0))
+    folders = [make_run("GLI", data="MUFAC", class_weight=weight) for weight in (fixed, warm)]
+    folders += [make_run(method, data="MUFAC") for method in ("LI", "SCRUB")]
+    runs = [read_run(folder) for folder in folders]
+    assert [run.kind for run in runs] == ["GLI with fixed weight", "GLI", "LI", "SCRUB"]
+    assert write(runs, tmp_path / "out") == []
+    _, _, after = (tmp_path / "out/results.md").read_text().partition("## Class-loss warm-up")
+    table = [line.split("|")[1:] for line in after.partition("## Runs")[0].splitlines() if line.startswith("| ")][1:]
+    published = {
+        row[0].strip(): [number for number in ("(0.717)", "(0.702)", "(0.754)") if number in "".join(row)]
+        for row in table
+    }
+    assert published == {
+        "LI": ["(0.717)"],
+        "GLI (class_weight.initial 1000.0)": ["(0.702)"],
+        "GLI (class_weight.initial 200.0)": ["(0.754)"],
+    }
+    panels = figures(runs, results(runs))["Class-loss warm-up: score curves"].axes
+    assert [axes.get_title() for axes in panels] == list(published)
+    assert [y for _, y in panels[1].lines[0].get_xydata()] == [row["accuracy"] for row in runs[0].rows]
+    assert "Class-loss warm-up: score curves" not in figures(runs[1:], results(runs[1:]))
 
 
 def test_published_scores_agree_with_each_other():
