@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
@@ -17,6 +18,9 @@ _UNWANTED_WARNINGS = (
     ".*LeafSpec.*",
     ".*args parameter is intended.*",
 )
+_NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+#: torch.OutOfMemoryError is a RuntimeError, and on the CPU its allocator raises a bare one.
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
 
 
@@ -30,6 +34,23 @@ def quiet() -> None:
         "lightning.fabric.utilities.seed",
     ):
         logging.getLogger(name).addFilter(lambda record: not _UNWANTED_LOGS.search(record.getMessage()))
+
+
+def of_the_machine(error: BaseException) -> str | None:
+    """What to say of an error that is the machine's and no mistake of ours: no room, no right to write, no memory."""
+    if isinstance(error, OSError) and error.errno in _NO_WRITING:
+        where = error.filename or "the folder of the run"
+        return (
+            f"{where}: cannot be written ({error.strerror}). What was finished so far is kept. Make room, or point "
+            "--trainer.default_root_dir or --data.cache_dir to where there is; the same command with --ckpt_path last goes on."
+        )
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        return (
+            f"out of memory ({(str(error) or 'no more could be had').strip().splitlines()[0]}). Lower --data.batch_size, or "
+            "--data.eval_batch_size where it was an audit that failed; then --data.image_size, or take a smaller "
+            "--model.backbone. What was finished so far is kept."
+        )
+    return None
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -58,6 +79,12 @@ def main(args: Sequence[str] | None = None) -> int:
             run(args)
         except (GLIError, MisconfigurationException) as error:
             print(f"gli: {error}", file=sys.stderr)
+            return 2
+        except (OSError, MemoryError, RuntimeError) as error:
+            said = of_the_machine(error)
+            if said is None:
+                raise
+            print(f"gli: {said}", file=sys.stderr)
             return 2
     except KeyboardInterrupt:
         return 130

@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+import yaml
+from filelock import FileLock
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 import gli
-from gli import originals, runs
+from gli import originals, resume, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
+from gli.data.files import replacing
 from gli.errors import CheckpointError, GLIError, SettingError
 from gli.explain import explain, settings_of
+from gli.logs import loggers
 from gli.methods import Method
 from gli.methods.supervised import Original
 from gli.models import read_checkpoint
@@ -62,12 +68,35 @@ class Parser(LightningArgumentParser):
         raise GLIError(explained(message)) from ex
 
 
+class SaveSettings(SaveConfigCallback):
+    """Writes a run's settings into its folder, whole or not at all; those of a run that goes on stay as they were."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
+        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
+        self._path = Path(self.config_filename)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Ask for the run's folder on every process, since the answer is broadcast."""
+        self._path = Path(str(trainer.log_dir)) / self.config_filename
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Write them; called on the first process only."""
+        checkpoint = Path(self.config.get("ckpt_path") or "")
+        if not self._path.exists() or checkpoint.parent.parent != self._path.parent:
+            with replacing(self._path) as aside:
+                aside.write_text(self.parser.dump(self.config, skip_none=False))
+
+
 class CLI(LightningCLI):
     """Finds or trains the original before a run, audits it for the row of iteration 0, and ends with a table."""
 
     trainer: L.Trainer
     model: Method
     datamodule: FaceDataModule
+    #: Folder of the run that goes on (``--ckpt_path last``), and the lock on that of this run.
+    _goes_on: Path | None = None
+    _held: FileLock | None = None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -99,12 +128,9 @@ class CLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         if settings.num_sanity_val_steps is None:
             kwargs["num_sanity_val_steps"] = 0  # The audit of iteration 0 checks more than these would.
+        kwargs["plugins"] = [*(settings.plugins or []), resume.WholeCheckpoints()]
         if settings.logger in (None, True) and not settings.fast_dev_run:
-            name = f"{runs.snake_case(type(self.model).__name__)}_{self.datamodule.label}"
-            # The first process makes the folder; the trainer tells the others which it is.
-            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-            version = runs.new_folder(self.logs / name) if first else 0
-            kwargs["logger"] = runs.loggers(self.logs, name, version)
+            kwargs["logger"] = self._loggers()
         if isinstance(settings.val_check_interval, int) and settings.check_val_every_n_epoch == 1:
             kwargs["check_val_every_n_epoch"] = (
                 None  # Iterations of the run: epochs are short, and not all of a length.
@@ -113,10 +139,24 @@ class CLI(LightningCLI):
             kwargs["max_epochs"] = self.model.default_epochs(self.datamodule.recipe)
         return super().instantiate_trainer(**kwargs)
 
+    def _loggers(self) -> list[Logger]:
+        """Loggers of a new run's folder, or of that of the run that goes on."""
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        if self._goes_on is not None:
+            self._held = resume.hold(self._goes_on) if first else None
+            done = resume.iteration_of(self._goes_on / "checkpoints" / "last.ckpt")
+            return loggers(self.logs, self._goes_on.parent.name, self._goes_on.name, done)
+        name = f"{runs.snake_case(type(self.model).__name__)}_{self.datamodule.label}"
+        # The first process makes the folder; the trainer tells the others which it is.
+        version = runs.new_folder(self.logs / name) if first else 0
+        self._held = resume.hold(self.logs / name / f"version_{version}") if first else None
+        return loggers(self.logs, name, version)
+
     @property
     def logs(self) -> Path:
         """Folder of all runs."""
-        return Path(self._get(self.config_init, "trainer").default_root_dir or ".") / originals.LOGS
+        root = self.config[self.config.subcommand].trainer.default_root_dir
+        return Path(root or ".") / originals.LOGS
 
     @property
     def originals(self) -> Path:
@@ -181,8 +221,30 @@ class CLI(LightningCLI):
         """Audit under ``test/``."""
         self._evaluate(self.trainer.test, kwargs)
 
+    def _find_run(self) -> None:
+        """For ``--ckpt_path last`` (or ``best``): the checkpoint of the newest run of these settings, if there is one."""
+        own = self.config[self.config.subcommand]
+        if own.get("ckpt_path") not in ("last", "best"):
+            return
+        dumped = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_link_targets=False))
+        method = str(own.model.class_path).rpartition(".")[2]
+        folder = resume.find_run(self.logs, method, dumped[self.config.subcommand])
+        if folder is None and self.config.subcommand != "fit":
+            raise SettingError(
+                f"{self.logs}: holds no run of {method} with these settings. Name its checkpoint's file."
+            )
+        if folder is None:
+            console.print(f"[bold]No run of {method} with these settings to go on with[/bold]: a new one begins.")
+            own["ckpt_path"] = None
+            return
+        checkpoint = folder / "checkpoints" / f"{own.ckpt_path}.ckpt"
+        console.print(f"[bold]From[/bold] {os.path.relpath(checkpoint)}", soft_wrap=True)
+        own["ckpt_path"] = str(checkpoint)
+        self._goes_on = folder if self.config.subcommand == "fit" else None
+
     def _parse_ckpt_path(self) -> None:
         """Refuse checkpoints that are no run's, or another method's, before anything is done."""
+        self._find_run()
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and (Path(path).suffix or Path(path).exists()):
             found = read_checkpoint(path)
@@ -219,7 +281,7 @@ class CLI(LightningCLI):
 
     def _report(self, folder: Path | None) -> None:
         if self.trainer.interrupted:
-            console.print("Interrupted. What was finished so far is kept.")
+            console.print("Interrupted. What was finished so far is kept; --ckpt_path last goes on from there.")
         audit = ForgettingAudit.of(self.trainer)
         if audit is None or not audit.rows:
             return
@@ -269,7 +331,7 @@ def run(args: Sequence[str] | None = None) -> CLI:
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=SaveSettings,
         parser_class=Parser,
         parser_kwargs={
             "prog": "gli",

@@ -9,18 +9,18 @@ from typing import Any
 
 import lightning as L
 import torch
-from filelock import FileLock
 
 from gli.callbacks import BestCheckpoint, ForgettingAudit
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import digest
-from gli.data.files import replacing
+from gli.data.files import one_at_a_time, remove_leftovers, replacing
 from gli.errors import SettingError
+from gli.logs import loggers
 from gli.methods.base import Method
 from gli.methods.supervised import Original
 from gli.progress import console
 from gli.recipe import Recipe
-from gli.runs import loggers
+from gli.resume import WholeCheckpoints, iteration_of
 
 LOGS = "lightning_logs"
 FOLDER = "originals"
@@ -111,7 +111,8 @@ def find_or_train(
         path = stored(folder, data, method, recipe, seed, precision=precision)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
+            with one_at_a_time(path.with_suffix(".lock"), "training the original model"):
+                remove_leftovers(path.parent, path.name)
                 if not path.exists():
                     _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
         method.original = str(path)
@@ -128,10 +129,12 @@ def _train(
     L.seed_everything(seed, workers=True, verbose=False)
     original = Original(backbone=method.backbone, pretrained=method.pretrained, normalize=method.normalize)
     version = path.stem.rpartition("-")[2]
-    run = loggers(logs, f"original_{data.label}", version)
-    last = logs / f"original_{data.label}" / version / "checkpoints" / "last.ckpt"
+    run = logs / f"original_{data.label}" / version
+    last = run / "checkpoints" / "last.ckpt"
+    done = iteration_of(last)
     trainer = L.Trainer(
-        logger=run,
+        logger=loggers(logs, run.parent.name, version, done),
+        plugins=[WholeCheckpoints()],
         callbacks=[ForgettingAudit(), BestCheckpoint(monitor=None)],
         max_epochs=data.recipe.epochs,
         check_val_every_n_epoch=max(1, data.recipe.epochs // AUDITS),
@@ -141,7 +144,8 @@ def _train(
         log_every_n_steps=10,
         **trainer_settings,
     )
-    trainer.fit(original, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    remove_leftovers(run)
+    trainer.fit(original, datamodule=data, ckpt_path=None if done is None else str(last), weights_only=True)
     audit = ForgettingAudit.of(trainer)
     if trainer.current_epoch < data.recipe.epochs or (audit is not None and not audit.finite):
         raise SettingError(

@@ -19,6 +19,7 @@ from gli.audits import Audit
 from gli.callbacks.audit import best_audit
 from gli.callbacks.checkpoint import SCORES
 from gli.errors import DataError
+from gli.logs import read_rows
 from gli.runs import read_cost
 
 Select = Literal["final_score", "held_out"]
@@ -85,8 +86,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     """
     path = folder / "metrics.csv"
     try:
-        with path.open(newline="") as file:
-            logged = [row for row in csv.DictReader(file) if row.get("val/accuracy")]
+        logged = [row for row in read_rows(path) if row.get("val/accuracy")]
         rows = [
             {"iteration": float(row["step"])} | {k[4:]: float(v) for k, v in row.items() if k.startswith("val/") and v}
             for row in logged

@@ -1,4 +1,4 @@
-"""Where runs go: names, folders, loggers, and the table at the end."""
+"""Where runs go: names, folders, cost, and the table at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.table import Table
 
 from gli.data.files import replacing
@@ -64,14 +63,6 @@ def new_folder(parent: Path) -> int:
             ) from error
         else:
             return number
-
-
-def loggers(root: Path, name: str, version: int | str) -> list[Logger]:
-    """TensorBoard and CSV, both into ``root/name/version``."""
-    return [
-        TensorBoardLogger(root, name, version, default_hp_metric=False),
-        CSVLogger(root, name, version, flush_logs_every_n_steps=1),
-    ]
 
 
 def write_cost(folder: Path, training_seconds: float) -> None:

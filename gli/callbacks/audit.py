@@ -41,8 +41,9 @@ def best_audit(
 class ForgettingAudit(L.Callback):
     """Logs accuracy, MIA, JSD, forgetting and final score and utility drop after every validation epoch.
 
-    How often is the trainer's ``val_check_interval``. Losses are gathered from all processes, each image once. When the
-    losses are no longer finite (unbounded ascent gets there) the run is stopped, and the last good checkpoint stays.
+    How often is the trainer's ``val_check_interval``. Losses are gathered from all processes, each image once. When
+    those, or the loss that is trained on, are no longer finite (unbounded ascent gets there) the run is stopped, and the last
+    good checkpoint stays.
 
     Args:
         keep_losses: Keep every image's loss and scores of every audit in the run's folder (``audits/``), so that scores can be
@@ -53,7 +54,7 @@ class ForgettingAudit(L.Callback):
         losses: The last audit's losses of each evaluation set, in the order of the table.
         stages: For methods that have stages: the iteration of the last audit of each.
         seconds: Time spent in training steps, audits not counted.
-        finite: Whether the last audit's losses were finite.
+        finite: Whether the last losses, of training and audit, were finite.
     """
 
     def __init__(self, keep_losses: bool = True) -> None:
@@ -67,6 +68,7 @@ class ForgettingAudit(L.Callback):
         self._started = 0.0
         self._restored = 0
         self._iteration = 0
+        self._said_why = False
         self._usual: tuple[Any, Any] | None = None
         self._names: list[str] = []
         self._gathered: dict[str, metrics.PerImage] = {}
@@ -113,8 +115,13 @@ class ForgettingAudit(L.Callback):
             self.stages |= {stage: iteration} if stage else {}
             self._keep(trainer, iteration, values)
         if not self.finite:
-            trainer.should_stop = True
+            self._stop(trainer, int(iteration), method)
+
+    def _stop(self, trainer: L.Trainer, iteration: int, method: L.LightningModule) -> None:
+        trainer.should_stop = True
+        if not self._said_why:
             self._say_why(iteration, method)
+        self._said_why = True
 
     def _keep(self, trainer: L.Trainer, iteration: int, values: dict[str, Tensor]) -> None:
         folder = trainer.log_dir  # A broadcast: every process takes part.
@@ -189,9 +196,19 @@ class ForgettingAudit(L.Callback):
             torch.cuda.synchronize(pl_module.device)
         self.seconds += time.perf_counter() - self._started
         self._iteration = iterations_done(trainer)
+        if not self._loss_is_finite(trainer, pl_module):
+            self.finite = False
+            self._stop(trainer, self._iteration, pl_module)
         if self._is_last_of_its_kind(trainer, pl_module):
             self._usual = trainer.val_check_batch, trainer.check_val_every_n_epoch
             trainer.val_check_batch, trainer.check_val_every_n_epoch = 1, None
+
+    @staticmethod
+    def _loss_is_finite(trainer: L.Trainer, method: L.LightningModule) -> bool:
+        """Whether the last training loss was finite on every process."""
+        loss = getattr(method, "last_loss", None)
+        sound = loss is None or bool(loss.isfinite().all())
+        return sound if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(sound)
 
     @staticmethod
     def _is_last_of_its_kind(trainer: L.Trainer, method: L.LightningModule) -> bool:

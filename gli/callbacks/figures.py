@@ -11,7 +11,7 @@ import numpy.typing as npt
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
-from gli import plots
+from gli import audits, plots
 from gli.callbacks.audit import ForgettingAudit
 from gli.runs import iterations_done
 
@@ -76,6 +76,9 @@ class Figures(L.Callback):
             return
         method, iteration = type(pl_module).__name__, int(audit.rows[-1]["iteration"])
         self._show(trainer, "utility_drop", plots.utility_drop(audit.rows, method), iteration)
+        if not self.best_losses and audit.best is not None and self._folder is not None:  # It was before a resume.
+            kept = audits.read_one(Path(self._folder), int(audit.best["iteration"]))
+            self.best_losses = {name: values["loss"] for name, values in kept.values.items()} if kept else {}
         if self.best_losses and audit.best is not None:
             title = f"{method}, iteration {audit.best['iteration']:.0f}"
             figure = plots.densities(self.best_losses["forget"], self.best_losses["unseen"], title)

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from gli.data.faces import Images, digest
-from gli.data.files import replacing, writable
+from gli.data.files import one_at_a_time, remove_leftovers, replacing, writable
 from gli.progress import progress
 
 #: Part of the key: raised whenever decoding or resizing changes its result.
@@ -94,7 +93,8 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
     if not path.exists():
         with writable(cache_dir, len(firsts) * size * size * 3 / 1e6):
             cache_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
+            with one_at_a_time(path.with_suffix(".lock"), "filling the pixel cache"):
+                remove_leftovers(cache_dir, path.name)
                 if not path.exists():
                     _write(path, images, firsts, size)
     return PixelCache(np.load(path, mmap_mode="r", allow_pickle=False), slots.ravel().astype(np.int64))

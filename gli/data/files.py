@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from gli.errors import DataError, did_you_mean
+from gli.progress import console
 
 
 @contextmanager
@@ -20,6 +23,33 @@ def replacing(path: Path) -> Iterator[Path]:
         yield aside
         os.replace(aside, path)
     finally:
+        with suppress(FileNotFoundError):
+            aside.unlink()
+
+
+@contextmanager
+def one_at_a_time(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file that only one process holds at a time; a killed one lets go of it.
+
+    Args:
+        path: The lock file.
+        what: What the holder does, for those who wait.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        console.print(f"Another process is {what}; waiting for its end.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left aside of files of this name; call where no other process can be writing."""
+    for aside in folder.rglob(f".{name}.*.part"):
         with suppress(FileNotFoundError):
             aside.unlink()
 

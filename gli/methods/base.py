@@ -135,6 +135,8 @@ class Method(L.LightningModule, ABC):
         self.restored = False
         #: Number of the current iteration, counted from 0.
         self.iteration = 0
+        #: The loss of the last step, a scalar.
+        self.last_loss: Tensor | None = None
         self._task: Task | None = None
         self._prepared = False
         # In a dict, so that a teacher is no submodule: not saved, not trained, not synchronised.
@@ -176,7 +178,8 @@ class Method(L.LightningModule, ABC):
         self.manual_backward(loss)
         optimizer.step()
         torch.clear_autocast_cache()  # It still holds the weights of before the step.
-        self.log("train/loss", loss.detach())
+        self.last_loss = loss.detach()
+        self.log("train/loss", self.last_loss)
 
     def keep_teacher(self, name: str, model: nn.Module) -> None:
         """Keep a model to compare with, frozen and in eval mode; call in :meth:`prepare`."""
