@@ -33,7 +33,8 @@ from rich.text import Text
 
 from gli.data.faces import digest
 from gli.data.files import replacing
-from gli.errors import DataError, GLIError, SettingError, did_you_mean
+from gli.errors import INTERRUPTED, DataError, GLIError, SettingError, did_you_mean
+from gli.processes import end_with_parent
 from gli.progress import console
 from gli.report import SELECTS, write
 from gli.results import read_run
@@ -212,6 +213,7 @@ def run_cell(cell: Cell, threads: int, device: int | None) -> None:
 
     The process ends with status 0, 2 after a mistake that the user can mend, 1 after any other.
     """
+    end_with_parent()
     shutil.rmtree(cell.folder, ignore_errors=True)
     cell.folder.mkdir(parents=True)
     log = os.open(cell.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -444,7 +446,7 @@ def main(args: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print("gli benchmark: stopped. The same command goes on where it was.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     for message in failed:
         print(f"gli benchmark: without a result: {message}", file=sys.stderr)
     print(folder / "report.html")

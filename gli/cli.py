@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from gli.errors import GLIError
+from gli.errors import INTERRUPTED, GLIError
 
 _UNWANTED_WARNINGS = (
     ".*does not have many workers.*",
@@ -87,5 +87,5 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"gli: {said}", file=sys.stderr)
             return 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0

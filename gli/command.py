@@ -21,7 +21,7 @@ from gli import originals, resume, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
 from gli.data.files import replacing
-from gli.errors import CheckpointError, GLIError, SettingError
+from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
 from gli.explain import explain, settings_of
 from gli.logs import loggers
 from gli.methods import Method
@@ -36,6 +36,8 @@ CALLBACKS = {
     "early_stopping": StopWhenWorse,
     "checkpoint": BestCheckpoint,
 }
+#: Weights stay in float32: sign gradients and metrics are taken in it.
+PRECISIONS = ("None", "32-true", "32", "bf16-mixed", "16-mixed", "bf16", "16")
 #: Settings of the trainer that the original's training shares with the run it is trained for.
 SHARED = ("accelerator", "precision", "deterministic", "benchmark", "enable_progress_bar")
 
@@ -128,6 +130,11 @@ class CLI(LightningCLI):
         settings = self._get(self.config_init, "trainer")
         if settings.num_sanity_val_steps is None:
             kwargs["num_sanity_val_steps"] = 0  # The audit of iteration 0 checks more than these would.
+        if str(settings.precision) not in PRECISIONS:
+            raise SettingError(
+                f"trainer.precision is {settings.precision}; weights are kept in float32 here. Use one of "
+                f"{', '.join(PRECISIONS[1:])}."
+            )
         kwargs["plugins"] = [*(settings.plugins or []), resume.WholeCheckpoints()]
         if settings.logger in (None, True) and not settings.fast_dev_run:
             kwargs["logger"] = self._loggers()
@@ -198,9 +205,10 @@ class CLI(LightningCLI):
                 raise
             raise SettingError(f"{str(error).strip()} With gli: --trainer.check_val_every_n_epoch null.") from error
         except SystemExit:
-            if self.trainer.interrupted:
-                self.after_fit()
-            raise
+            if not self.trainer.interrupted:
+                raise
+            self.after_fit()
+            raise SystemExit(INTERRUPTED) from None
 
     def _evaluate(self, evaluate: Any, kwargs: dict[str, Any]) -> None:
         """Audit a checkpoint, or the original where none is given, and print the scores."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Exit status after Ctrl-C.
+INTERRUPTED = 130
+
 
 class GLIError(Exception):
     """Base of all errors whose message says what is wrong and what to do next."""

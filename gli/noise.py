@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gli.perturb import statistics_kept
+from gli.perturb import in_float32, statistics_kept
 
 
 def synthesise(
@@ -21,7 +21,8 @@ def synthesise(
 ) -> Tensor:
     """Change noise by steps of Adam so that ``loss`` of the model's output falls; then clip it to the range of images.
 
-    Clipped only at the end, as in the MUFAC/MUCAC benchmark: on the way the noise may leave the range.
+    Clipped only at the end, as in the MUFAC/MUCAC benchmark: on the way the noise may leave the range. In float32, whatever
+    the precision of the training around it.
 
     Args:
         model: Network whose output goes into ``loss``. Its parameters' ``.grad``, every submodule's train/eval mode and
@@ -39,7 +40,7 @@ def synthesise(
     """
     noise = noise.detach().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([noise], lr=lr)
-    with statistics_kept(model), torch.enable_grad():
+    with statistics_kept(model), torch.enable_grad(), in_float32(noise):
         for _ in range(steps):
             (noise.grad,) = torch.autograd.grad(loss(model(noise)), noise)
             optimizer.step()

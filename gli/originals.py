@@ -14,7 +14,7 @@ from gli.callbacks import BestCheckpoint, ForgettingAudit
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import digest
 from gli.data.files import one_at_a_time, remove_leftovers, replacing
-from gli.errors import SettingError
+from gli.errors import INTERRUPTED, SettingError
 from gli.logs import loggers
 from gli.methods.base import Method
 from gli.methods.supervised import Original
@@ -145,7 +145,11 @@ def _train(
         **trainer_settings,
     )
     remove_leftovers(run)
-    trainer.fit(original, datamodule=data, ckpt_path=None if done is None else str(last), weights_only=True)
+    try:
+        trainer.fit(original, datamodule=data, ckpt_path=None if done is None else str(last), weights_only=True)
+    except SystemExit:
+        console.print("Interrupted. The same command goes on with the original's training after its last whole epoch.")
+        raise SystemExit(INTERRUPTED) from None
     audit = ForgettingAudit.of(trainer)
     if trainer.current_epoch < data.recipe.epochs or (audit is not None and not audit.finite):
         raise SettingError(

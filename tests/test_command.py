@@ -247,6 +247,7 @@ def test_two_processes_audit_like_one(method, home):
 
 #: Where a run is stopped, in the middle of an epoch, at the end of one, and between passes.
 STOPS = [("GLI", 2, 3), ("UNSIR", 1, 3), ("SCRUB", 4, 6), ("BadTeaching", 1, 3), ("EUk", 2, 3)]
+STOPS += [(name, 1, 3) for name in ("LI", "NegGrad", "AdvancedNegGrad", "FineTune", "CFk", "Original", "Retrained")]
 
 
 @pytest.mark.parametrize(("method", "stop", "end"), STOPS)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gli.data.faces import Images, digest
 from gli.data.files import one_at_a_time, remove_leftovers, replacing, writable
+from gli.processes import end_with_parent
 from gli.progress import progress
 
 #: Part of the key: raised whenever decoding or resizing changes its result.
@@ -47,7 +48,9 @@ def _workers(images: Images) -> Executor:
     count = os.cpu_count() or 1
     if images.releases_lock:
         return ThreadPoolExecutor(count)
-    return ProcessPoolExecutor(count, mp_context=get_context("fork" if os.name == "posix" else "spawn"))
+    return ProcessPoolExecutor(
+        count, mp_context=get_context("fork" if os.name == "posix" else "spawn"), initializer=end_with_parent
+    )
 
 
 def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int) -> None:

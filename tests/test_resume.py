@@ -1,0 +1,234 @@
+"""Killed, interrupted and doubled runs: the same command ends with the weights of an undisturbed run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gli import logs
+from gli.cli import main
+from gli.command import subclasses
+from gli.data.files import replacing
+from gli.errors import DataError
+from gli.methods import Method
+from gli.resume import WholeCheckpoints, find_run, iteration_of
+
+ENDED = Path(__file__).parent / "ended.py"
+TINY = [
+    "--data=SyntheticFaces",
+    "--data.people=24",
+    "--data.pictures=5",
+    "--data.image_size=32",
+    "--data.batch_size=16",
+    "--data.recipe.epochs=2",
+    "--model.backbone=resnet18_slim",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.val_check_interval=1",
+    "--early_stopping.patience=null",
+    "--trainer.max_steps=4",
+]
+GLI = ["fit", "--model=GLI", *TINY]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of an undisturbed run, in a home of its own."""
+    home = tmp_path_factory.mktemp("whole")
+    assert subprocess.run([sys.executable, "-m", "gli", *GLI], cwd=home, check=False).returncode == 0
+    return home / "lightning_logs/gli_synthetic/version_0"
+
+
+def ended(home: Path, how: str, place: str) -> int:
+    """Run the command in a process that ends itself at a place; its exit status."""
+    command = [sys.executable, str(ENDED), how, place, *GLI]
+    return subprocess.run(command, cwd=home, capture_output=True, check=False, timeout=240).returncode
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_alike(run: Path, other: Path) -> None:
+    one, two = weights(run), weights(other)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    # What was trained after the last audit before the kill is in the log once, as if nothing had happened.
+    scores = [
+        [
+            {key: value for key, value in row.items() if key.startswith("val/")}
+            for row in logs.read_rows(folder / "metrics.csv")
+        ]
+        for folder in (run, other)
+    ]
+    assert [row for row in scores[0] if row["val/accuracy"]] == [row for row in scores[1] if row["val/accuracy"]]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["cache", "step,Original,7", "checkpoint,2", "step,GLI,3", "checkpoint,6"],
+    ids=["filling the cache", "training the original", "writing its checkpoint", "unlearning", "writing a checkpoint"],
+)
+def test_a_run_killed_anywhere_goes_on_with_the_same_command(place, whole, tmp_path, monkeypatch):
+    assert ended(tmp_path, "SIGKILL", place) == -signal.SIGKILL
+    monkeypatch.chdir(tmp_path)
+    assert not list(Path("lightning_logs/originals").glob("*.ckpt")) or "GLI" in place or place == "checkpoint,6"
+    assert main([*GLI, "--ckpt_path=last"]) == 0
+    runs = sorted(Path("lightning_logs/gli_synthetic").glob("version_*/checkpoints/last.ckpt"))
+    assert len(runs) == 1
+    assert_alike(runs[0].parent.parent, whole)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, monkeypatch, capsys):
+    for place, said in (("step,Original,7", "goes on with the original"), ("step,GLI,3", "--ckpt_path last goes on")):
+        command = [sys.executable, str(ENDED), "SIGINT", place, *GLI]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 130
+        assert said in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    (checkpoint,) = tmp_path.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
+    assert iteration_of(checkpoint) == 3
+    monkeypatch.chdir(tmp_path)
+    assert main([*GLI, "--ckpt_path=last"]) == 0
+    assert "From lightning_logs/gli_synthetic/version_1" in capsys.readouterr().err
+    assert_alike(checkpoint.parent.parent, whole)
+
+
+def test_two_runs_started_at_once_both_end_right(whole, tmp_path):
+    command = [sys.executable, "-m", "gli", *GLI]
+    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    for number in range(2):
+        assert_alike(tmp_path / f"lightning_logs/gli_synthetic/version_{number}", whole)
+    assert len(list(tmp_path.glob("lightning_logs/originals/*.ckpt"))) == 1
+    assert len(list(tmp_path.glob("data/cache/pixels-*.npy"))) == 1
+    assert sum("waiting for its end" in one for one in said) == 1
+
+
+def test_a_run_that_is_being_written_is_not_gone_on_with(whole, monkeypatch, capsys):
+    monkeypatch.chdir(whole.parents[2])
+    holder = "import sys, time; from pathlib import Path; from gli.resume import hold; "
+    holder += "lock = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder, str(whole)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        assert main([*GLI, "--ckpt_path=last"]) == 2
+        process.kill()
+    assert "another process is at work" in " ".join(capsys.readouterr().err.split())
+
+
+def test_only_a_run_of_the_same_model_data_and_seed_goes_on(whole, monkeypatch, capsys):
+    settings = yaml.safe_load((whole / "config.yaml").read_text())
+    root = whole.parents[1]
+    assert find_run(root, "GLI", settings) == whole
+    assert find_run(root, "LI", settings) is None
+    assert find_run(root, "GLI", {**settings, "trainer": {}}) == whole
+    assert find_run(root, "GLI", {**settings, "seed_everything": 1}) is None
+    data = {**settings["data"], "init_args": {**settings["data"]["init_args"], "cache_dir": "elsewhere"}}
+    assert find_run(root, "GLI", {**settings, "data": data}) == whole
+    data["init_args"]["image_size"] = 64
+    assert find_run(root, "GLI", {**settings, "data": data}) is None
+    monkeypatch.chdir(whole.parents[2])
+    assert main(["test", "--model=GLI", *TINY, "--seed_everything=1", "--ckpt_path=last"]) == 2
+    assert "holds no run of GLI with these settings" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"classifier": {"iteration": 1}}, path)
+    save = torch.save
+    monkeypatch.setattr("gli.resume.torch.save", lambda contents, aside: save(contents, "/dev/full"))
+    with pytest.raises(DataError, match=r"last.ckpt: the checkpoint cannot be written .*--ckpt_path last"):
+        WholeCheckpoints().save_checkpoint({"classifier": {"iteration": 2}}, path)
+    assert iteration_of(path) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_damaged_or_absent_checkpoint_has_no_iteration(tmp_path):
+    path = tmp_path / "last.ckpt"
+    assert iteration_of(path) is None
+    torch.save({"classifier": {"iteration": 3}}, path)
+    assert iteration_of(path) == 3
+    path.write_bytes(path.read_bytes()[:-100])
+    assert iteration_of(path) is None
+    torch.save({"weights": torch.ones(1)}, path)
+    assert iteration_of(path) is None
+
+
+def test_a_log_goes_on_after_the_iteration_of_the_checkpoint(tmp_path):
+    log = logs.MetricsLog(tmp_path, "gli", 0)
+    for step in range(4):
+        log.log_metrics({"train/loss": float(step)}, step)
+    log.log_metrics({"val/accuracy": 0.5}, 3)  # A new column: the file is written anew.
+    path = tmp_path / "gli/version_0/metrics.csv"
+    path.write_text(path.read_text() + "4,0.1")  # Cut off by a kill.
+    assert [row["step"] for row in logs.read_rows(path)] == ["0", "1", "2", "3", "3"]
+    again = logs.MetricsLog(tmp_path, "gli", 0, iteration=2)
+    again.log_metrics({"train/loss": 9.0, "val/accuracy": 0.25}, 3)
+    found = [(row["step"], row["train/loss"], row["val/accuracy"]) for row in logs.read_rows(path)]
+    assert found == [("0", "0.0", ""), ("1", "1.0", ""), ("2", "2.0", ""), ("3", "9.0", "0.25")]
+    new = logs.MetricsLog(tmp_path, "gli", 0)
+    new.log_metrics({"train/loss": 1.0}, 1)
+    assert [row["step"] for row in logs.read_rows(path)] == ["1"]
+
+
+def test_a_file_is_whole_or_not_there_when_writing_fails(tmp_path):
+    path = tmp_path / "file"
+
+    def write_half() -> None:
+        with replacing(path) as aside:
+            aside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path):
+    """Else those that draw for the cache, or run a cell of a benchmark, would go on unseen."""
+    code = (
+        "import multiprocessing, time, os\nfrom gli.processes import end_with_parent\n"
+        "def child(path):\n    end_with_parent()\n    open(path, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    for number, how in enumerate(('fork', 'forkserver')):\n"
+        "        multiprocessing.get_context(how).Process(target=child, args=(f'{number}.pid',)).start()\n"
+        "    time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    with subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path) as parent:
+        children = [tmp_path / f"{number}.pid" for number in range(2)]
+        assert eventually(lambda: all(path.is_file() and path.read_text() for path in children))
+        parent.kill()
+    for path in children:
+        assert eventually(lambda path=path: not alive(int(path.read_text())))
+
+
+def alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def eventually(holds, seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+def test_every_method_has_its_place_among_the_tests_of_resuming():
+    from test_command import STOPS
+
+    shipped = {name for name, method in subclasses(Method).items() if method.__module__.startswith("gli.")}
+    assert {name for name, _, _ in STOPS} == shipped
