@@ -175,6 +175,14 @@ class CLI(LightningCLI):
         """Seed of this run."""
         return int(self._get(self.config, "seed_everything"))
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Let go of the run's folder at the end, however it came."""
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            if self._held is not None:
+                self._held.release()
+
     def _find_original(self) -> None:
         settings = self._get(self.config_init, "trainer")
         shared = {name: settings[name] for name in SHARED if settings.get(name) is not None}
