@@ -157,11 +157,11 @@ STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --back: #ffffff; --line: #d0d7de; --soft: #f3f5f7; }
 @media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --back: #0f1419; --line: #30363d; --soft: #182028; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back);
-  margin: 0 auto; padding: 1rem; max-width: 72rem; }
+  margin: 0 auto; padding: 1rem; max-width: 80rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem; text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid var(--line); padding: .35rem .5rem; text-align: right; white-space: nowrap; }
 th { vertical-align: bottom; white-space: normal; min-width: 4rem; } th:first-child, td:first-child { text-align: left; }
 tbody tr:nth-child(even) { background: var(--soft); }
 figure { margin: 1rem 0; background: #fff; border-radius: 6px; padding: .5rem; overflow-x: auto; }

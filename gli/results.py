@@ -208,9 +208,13 @@ def labels(runs: Sequence[Run]) -> dict[Path, str]:
         rivals = [other for other in runs if (other.method, other.data) == (run.method, run.data)]
         shared = set.intersection(*(set(other.settings) for other in rivals))
         differing = sorted(name for name in shared if len({repr(other.settings[name]) for other in rivals}) > 1)
-        said = ", ".join(f"{name.partition('.')[2]} {run.settings[name]}" for name in differing)
+        said = ", ".join(f"{name.partition('.')[2]} {_short(run.settings[name])}" for name in differing)
         named[run.folder] = f"{run.method} ({said})" if said else run.method
     return named
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def results(

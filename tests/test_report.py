@@ -241,8 +241,8 @@ def test_the_warm_up_has_a_table_and_curves_of_its_own(make_run, tmp_path):
     }
     assert published == {
         "LI": ["(0.717)"],
-        "GLI (class_weight.initial 1000.0)": ["(0.702)"],
-        "GLI (class_weight.initial 200.0)": ["(0.754)"],
+        "GLI (class_weight.initial 1000)": ["(0.702)"],
+        "GLI (class_weight.initial 200)": ["(0.754)"],
     }
     panels = figures(runs, results(runs))["Class-loss warm-up: score curves"].axes
     assert [axes.get_title() for axes in panels] == list(published)
