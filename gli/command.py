@@ -190,7 +190,12 @@ class CLI(LightningCLI):
                 raise CheckpointError(
                     f"{path}: is not the checkpoint of a run. A model's weights are given with --model.original."
                 )
-            theirs = found.get("classifier", {}).get("method")
+            description = found.get("classifier", {})
+            if not isinstance(description, dict) or not isinstance(found.get("hyper_parameters", {}), dict):
+                raise CheckpointError(
+                    f"{path}: is no whole checkpoint of a run. Name another, such as last.ckpt beside it."
+                )
+            theirs = description.get("method")
             ours = str(self.config[self.config.subcommand].model.class_path).rpartition(".")[2]
             if theirs not in (None, ours):
                 raise SettingError(
