@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
+import yaml
+from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning_utilities.core.rank_zero import rank_zero_only
 
@@ -16,6 +18,7 @@ import gli
 from gli import originals, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
+from gli.data.files import load_yaml
 from gli.errors import CheckpointError, GLIError, SettingError
 from gli.explain import explain, settings_of
 from gli.methods import Method
@@ -50,6 +53,10 @@ def explained(message: str) -> str:
     owners += [("trainer", L.Trainer), *CALLBACKS.items()]
     settings = [name for key, owner in owners for name in settings_of(key, owner)]
     return explain(message, [*settings, "config", "seed_everything", "ckpt_path", *classes, *CALLBACKS], classes)
+
+
+_yaml = get_loader("yaml")
+set_loader("yaml", lambda text: load_yaml(text, _yaml), (yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):

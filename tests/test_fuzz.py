@@ -876,12 +876,16 @@ SAID = [
     ),
     *(
         "{class_path: subprocess.Popen, init_args: {args: [touch, canary]}}",
-        "this.is.nothing",
+        "no_such_module.nothing",
         "GLI",
         "MUFAC",
         "FaceTable",
     ),
 ]
+
+
+#: What a command line may say besides: no NUL, which ends an argument, and nothing that takes its owner an hour to type in jest.
+TYPED = [said for said in SAID if "\0" not in said and said != BOMB]
 
 
 class Parsed(Exception):
@@ -1005,7 +1009,7 @@ def test_a_spoilt_configuration_or_command_line_is_refused_or_understood(
         assert not canary.exists()
 
     texts = [path.read_text() for path in RUNS]
-    overrides = st.builds("--{}={}".format, st.sampled_from(SETTINGS), st.sampled_from(SAID))
+    overrides = st.builds("--{}={}".format, st.sampled_from(SETTINGS), st.sampled_from(TYPED))
     inputs = st.one_of(
         st.tuples(spoilt_settings(texts), st.just([])),
         st.tuples(st.just(texts[0].encode()), st.lists(overrides, min_size=1, max_size=2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,29 +81,44 @@ def read_text(path: Path) -> str:
     return text
 
 
+def load_yaml(text: str | bytes, load: Callable[[Any], Any] = yaml.safe_load) -> Any:
+    """What a YAML text says: plain values only, no code.
+
+    Args:
+        text: The text.
+        load: What reads it.
+
+    Raises:
+        yaml.YAMLError: If it is not YAML, says what Python has no value for, or refers to parts of itself until it has no end
+            or very many values.
+    """
+    try:
+        found = load(text)
+        size = _size(found, {})
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # Scalars and nestings that YAML allows and Python does not raise errors of many kinds.
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+    if size > MAX_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_VALUES:,} values; write less of it by reference (&name, *name)")
+    return found
+
+
 def read_yaml(path: Path, what: str) -> Any:
-    """What a YAML file holds: plain values only, no code.
+    """What a YAML file holds, see :func:`load_yaml`.
 
     Args:
         path: The file.
         what: What it should be, for the message.
 
     Raises:
-        DataError: If it is absent, is not YAML, or refers to parts of itself until it has no end or very many values.
+        DataError: If it is absent or cannot be read.
     """
     try:
-        found = yaml.safe_load(path.read_bytes())
-        size = _size(found, {})
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as {what} ({error.strerror}). Check the path.") from error
-    except Exception as error:  # Scalars and nestings that YAML allows and Python does not raise errors of many kinds.
-        raise DataError(f"{path}: cannot be read as {what} ({error or type(error).__name__}).") from error
-    if size > MAX_VALUES:
-        raise DataError(
-            f"{path}: cannot be read as {what}: it holds more than {MAX_VALUES:,} values. Write less of it by reference "
-            "(&name, *name)."
-        )
-    return found
+        return load_yaml(path.read_bytes())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read as {what} ({why}). Check the path, and what the file says.") from error
 
 
 def _size(value: Any, known: dict[int, int]) -> int:
