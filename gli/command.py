@@ -18,7 +18,7 @@ import gli
 from gli import originals, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
-from gli.data.files import load_yaml
+from gli.data.files import load_yaml, read_text
 from gli.errors import CheckpointError, GLIError, SettingError
 from gli.explain import explain, settings_of
 from gli.methods import Method
@@ -80,6 +80,16 @@ class CLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """No predict: there is nothing that it would add to validate and test."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuse configurations that are no text without a traceback."""
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            for path in (Path(str(one).rpartition("=")[2]) for one in args or ()):
+                if path.suffix == ".yaml" and path.exists():
+                    read_text(path)  # Names the one that is not UTF-8.
+            raise GLIError(f"A configuration is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The callbacks that every run has, each with its settings; where the originals lie."""
