@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint bench tensorboard clean
+.PHONY: help install demo test test-all lint bench tensorboard clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,6 +22,9 @@ demo: install    ## train on the built-in faces, forget some people, show what i
 
 test: install    ## the tests, one process for each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-all: install  ## the tests and the slow ones: 10,000 hostile inputs for every kind of file
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m ""
 
 lint: install    ## ruff and mypy
 	$(BIN)/ruff check .

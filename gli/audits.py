@@ -6,16 +6,17 @@ each image, in the same order. Both are plain arrays, written whole or not at al
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gli import metrics
 from gli.data.files import replacing
+from gli.data.loading import EVALUATION_SETS
 from gli.errors import DataError
 
 FOLDER, PEOPLE = "audits", "people.npz"
@@ -70,11 +71,17 @@ def write(run: Path, audit: Audit) -> None:
     _write(_path(run, audit.iteration), arrays)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray]:
+def _read(path: Path, kinds: str) -> dict[str, npt.NDArray]:
+    """The arrays in a file, each a row of values whose numpy kind is one of some letters."""
     try:
         with np.load(path, allow_pickle=False) as found:
-            return {key: found[key] for key in found.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+            arrays = {key: found[key] for key in found.files}
+        if any(value.ndim != 1 or value.dtype.kind not in kinds for value in arrays.values()):
+            raise ValueError("an array of another kind")
+        return arrays
+    except (
+        Exception
+    ) as error:  # A damaged archive, a damaged array in it, another kind of file: each has its own errors.
         raise DataError(
             f"{path}: cannot be read as the record of an audit ({error}). Run again to have it anew."
         ) from error
@@ -84,13 +91,24 @@ def read_people(run: Path) -> dict[str, npt.NDArray[np.str_]]:
     """Who is on the images of each evaluation set.
 
     Raises:
-        DataError: If the run kept no audits, or the file is damaged.
+        DataError: If the run kept no audits, or the file is damaged or not of the audits beside it.
     """
     if not (run / FOLDER / PEOPLE).is_file():
         raise DataError(
             f"{run}: holds no record of audits ({FOLDER}/{PEOPLE}). Run again with --audit.keep_losses true."
         )
-    return _read(run / FOLDER / PEOPLE)
+    people = _read(run / FOLDER / PEOPLE, "U")
+    _require(run / FOLDER / PEOPLE, people)
+    return people
+
+
+def _require(path: Path, found: Mapping[str, Any]) -> None:
+    """Refuse a record that lacks one of the evaluation sets."""
+    lacking = [name for name in EVALUATION_SETS if not len(found.get(name, ()))]
+    if lacking:
+        raise DataError(
+            f"{path}: cannot be read as the record of an audit (nothing of {', '.join(lacking)}). Run again to have it anew."
+        )
 
 
 def _path(run: Path, iteration: int) -> Path:
@@ -107,10 +125,30 @@ def read_one(run: Path, iteration: int) -> Audit | None:
     if not path.is_file():
         return None
     values: dict[str, dict[str, Array]] = {}
-    for name, value in _read(path).items():
+    for name, value in _read(path, "f").items():
         part, _, key = name.partition("/")
         values.setdefault(part, {})[key] = value.astype(np.float64)
+    _require(path, values)
+    for part, found in values.items():
+        if not {"loss", "accuracy"} <= found.keys() or len({len(value) for value in found.values()}) > 1:
+            raise DataError(
+                f"{path}: cannot be read as the record of an audit ({part} is not whole). Run again to have it anew."
+            )
     return Audit(iteration, values)
+
+
+def check_people(run: Path, audit: Audit, people: Mapping[str, npt.NDArray[np.str_]]) -> None:
+    """Refuse an audit whose images are not as many as those that the run has people for.
+
+    Raises:
+        DataError: Naming the run and the iteration.
+    """
+    for name, values in audit.values.items():
+        if len(people.get(name, ())) != len(values["loss"]):
+            raise DataError(
+                f"{run}: the record of iteration {audit.iteration} is of {len(values['loss'])} images of {name}, but "
+                f"{FOLDER}/{PEOPLE} is of {len(people.get(name, ()))}. Run again to have both anew."
+            )
 
 
 def read(run: Path) -> list[Audit]:
@@ -119,7 +157,7 @@ def read(run: Path) -> list[Audit]:
     Raises:
         DataError: If a file is damaged.
     """
-    iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz"))
+    iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal())
     return [audit for audit in (read_one(run, iteration) for iteration in iterations) if audit is not None]
 
 

@@ -25,14 +25,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from gli.data.faces import digest
-from gli.data.files import replacing
+from gli.data.files import inside, read_yaml, replacing
 from gli.errors import INTERRUPTED, DataError, GLIError, SettingError, did_you_mean
 from gli.processes import end_with_parent
 from gli.progress import console
@@ -41,6 +40,7 @@ from gli.results import read_run
 from gli.runs import snake_case
 
 DONE, LOG = "done.json", "log.txt"
+_FILE_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,10 @@ class Cell:
 
     def done(self) -> dict[str, Any] | None:
         """What is known of the finished run; None where there is none with these settings."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):  # Whatever it may hold.
             found = json.loads((self.folder / DONE).read_text())
-            if found["key"] == self.key and (self.folder / found["run"] / "metrics.csv").exists():
+            run = inside(self.folder, found["run"], str(self.folder / DONE))
+            if found["key"] == self.key and (self.folder / run / "metrics.csv").exists():
                 return found
         return None
 
@@ -124,9 +125,9 @@ def read_grid(path: Path) -> Grid:
         SettingError: If the file is absent or says something that a benchmark has not.
     """
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path}: cannot be read as the configuration of a benchmark ({error}).") from error
+        found = read_yaml(path, "the configuration of a benchmark")
+    except DataError as error:
+        raise SettingError(str(error)) from error
     if not isinstance(found, Mapping):
         raise SettingError(
             f"{path}: holds no settings. It names data, methods and seeds; see configs/benchmark_synthetic.yaml."
@@ -153,16 +154,48 @@ def read_grid(path: Path) -> Grid:
     for name, kind in kinds.items():
         if name not in found and name in ("data", "methods"):
             raise SettingError(f"{path}: {name} is missing.")
-        if name in found and not isinstance(found[name], kind):
+        if name in found and not _is(found[name], kind):
             raise SettingError(f"{path}: {name} is {found[name]!r}, no {kind.__name__}.")
     for name in ("methods", "variants"):
         for one, said in found.get(name, {}).items():
             if not isinstance(one, str) or not isinstance(said, dict):
                 raise SettingError(f"{path}: {name} has {one!r}: {said!r}; it takes a name and settings.")
+    for one, what in found.get("variants", {}).items():
+        if not isinstance(what.get("config"), str) or not isinstance(what.get("settings", {}), dict):
+            raise SettingError(
+                f"{path}: variants has {one!r}: {what!r}; it takes the name of a config and settings by name."
+            )
+    if not _FILE_NAME.fullmatch(found["data"]):
+        raise SettingError(f"{path}: data is {found['data']!r}; it is the last part of the configurations' names.")
     for seed in found.get("seeds", []):
-        if not isinstance(seed, int):
-            raise SettingError(f"{path}: seeds has {seed!r}, no whole number.")
+        if not _is(seed, int) or not 0 <= seed < 2**32:
+            raise SettingError(f"{path}: seeds has {seed!r}, no whole number from 0 to {2**32 - 1}.")
+    for backbone in found.get("backbones", []):
+        if not isinstance(backbone, str):
+            raise SettingError(f"{path}: backbones has {backbone!r}, no name.")
+    if found.get("draws", 0) < 0:
+        raise SettingError(f"{path}: draws is {found['draws']}; it must not be negative.")
+    every = {f"methods: {name}": own for name, own in found["methods"].items()}
+    every |= {f"variants: {name}": what.get("settings", {}) for name, what in found.get("variants", {}).items()}
+    for where, own in {**every, "settings": found.get("settings", {})}.items():
+        _check_settings(f"{path}, {where}", own)
     return Grid(**found)
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value is of a kind; yes and no are no numbers here."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _check_settings(where: str, settings: Mapping[Any, Any]) -> None:
+    """Refuse settings that cannot be handed on by a command line."""
+    for name, value in settings.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
+            raise SettingError(f"{where}: {name!r} is no setting's name. It looks like model.lr.")
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"{where}: {name} is {value!r}: {error}. Put it in quotes.") from error
 
 
 def cells(grid: Grid, configs: Path, output: Path, originals: Path) -> list[Cell]:
@@ -185,8 +218,11 @@ def cells(grid: Grid, configs: Path, output: Path, originals: Path) -> list[Cell
         for backbone in grid.backbones or (None,):
             for name, (config, own) in sorted(wanted.items(), key=lambda item: item[0] != "Original"):
                 path = configs / f"{config}.yaml"
-                if not path.is_file():
-                    known = [one.stem.removesuffix(f"_{grid.data}") for one in configs.glob(f"*_{grid.data}.yaml")]
+                if not _FILE_NAME.fullmatch(config) or not os.path.isfile(path):
+                    ending = f"_{grid.data}"
+                    known = [
+                        one.stem.removesuffix(ending) for one in configs.glob("*.yaml") if one.stem.endswith(ending)
+                    ]
                     hint = did_you_mean(snake_case(name), known)
                     raise SettingError(f"{name}: there is no configuration {path}.{hint}")
                 settings: dict[str, Any] = {**grid.settings, **own}

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import lightning as L
 import yaml
 from filelock import FileLock
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -20,7 +20,7 @@ import gli
 from gli import originals, resume, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
-from gli.data.files import replacing
+from gli.data.files import load_yaml, read_text, replacing
 from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
 from gli.explain import explain, settings_of
 from gli.logs import loggers
@@ -58,6 +58,10 @@ def explained(message: str) -> str:
     owners += [("trainer", L.Trainer), *CALLBACKS.items()]
     settings = [name for key, owner in owners for name in settings_of(key, owner)]
     return explain(message, [*settings, "config", "seed_everything", "ckpt_path", *classes, *CALLBACKS], classes)
+
+
+_yaml = get_loader("yaml")
+set_loader("yaml", lambda text: load_yaml(text, _yaml), (yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):
@@ -104,6 +108,16 @@ class CLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """No predict: there is nothing that it would add to validate and test."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuse configurations that are no text without a traceback."""
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            for path in (Path(str(one).rpartition("=")[2]) for one in args or ()):
+                if path.suffix == ".yaml" and path.exists():
+                    read_text(path)  # Names the one that is not UTF-8.
+            raise GLIError(f"A configuration is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The callbacks that every run has, each with its settings; where the originals lie."""
@@ -268,7 +282,12 @@ class CLI(LightningCLI):
                 raise CheckpointError(
                     f"{path}: is not the checkpoint of a run. A model's weights are given with --model.original."
                 )
-            theirs = found.get("classifier", {}).get("method")
+            description = found.get("classifier", {})
+            if not isinstance(description, dict) or not isinstance(found.get("hyper_parameters", {}), dict):
+                raise CheckpointError(
+                    f"{path}: is no whole checkpoint of a run. Name another, such as last.ckpt beside it."
+                )
+            theirs = description.get("method")
             ours = str(self.config[self.config.subcommand].model.class_path).rpartition(".")[2]
             if theirs not in (None, ours):
                 raise SettingError(

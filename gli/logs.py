@@ -43,8 +43,8 @@ class _Writer(ExperimentWriter):
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a log; one that a kill cut off is left out."""
-    whole, _, _ = path.read_text().rpartition("\n")
-    return list(csv.DictReader(whole.splitlines()))
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return list(csv.DictReader(whole.split("\n"), restkey=""))
 
 
 class MetricsLog(CSVLogger):

@@ -6,7 +6,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import timm
 import torch
@@ -53,13 +53,13 @@ def build_classifier(name: str, num_outputs: int, *, pretrained: bool = False, n
         normalize: Normalise by ImageNet's mean and standard deviation inside the network. The published models do not.
 
     Raises:
-        SettingError: If nobody knows the name, or the weights cannot be had.
+        SettingError: If nobody knows the name, the network cannot be built, or the weights cannot be had.
     """
     try:
         backbone = _backbone(name, num_outputs, pretrained)
     except (OSError, RuntimeError) as error:
         if not pretrained:
-            raise
+            raise SettingError(f"The backbone {name!r} cannot be built ({error}). Check its name.") from error
         raise SettingError(
             f"The ImageNet weights of {name!r} cannot be downloaded ({error}). Check the network, or train from scratch "
             "with --model.pretrained false."
@@ -136,7 +136,7 @@ def classifier_state(path: str | Path) -> dict[str, Tensor]:
     (``fc.fc.weight``) are taken off.
 
     Raises:
-        CheckpointError: As :func:`read_checkpoint`, or if there are no weights inside.
+        CheckpointError: As :func:`read_checkpoint`, or if there are no weights inside, or two of one name.
     """
     found = read_checkpoint(path)
     state = found.get("state_dict", found)
@@ -147,8 +147,19 @@ def classifier_state(path: str | Path) -> dict[str, Tensor]:
     for key, value in state.items():
         for prefix in ("module.", "model.", "backbone."):
             key = key.removeprefix(prefix)
-        result["fc." + key.removeprefix("fc.fc.") if key.startswith("fc.fc.") else key] = value
+        key = "fc." + key.removeprefix("fc.fc.") if key.startswith("fc.fc.") else key
+        if key in result:
+            raise CheckpointError(
+                f"{path}: holds {key} twice, under different prefixes. Keep the weights of one network."
+            )
+        result[key] = value
     return result
+
+
+def _loadable(value: Tensor) -> bool:
+    """Whether a tensor can be copied into a weight: dense real numbers in memory."""
+    dense = value.layout is torch.strided and not value.is_nested and not value.is_quantized and not value.is_meta
+    return dense and not value.is_complex() and type(value) in (Tensor, nn.Parameter)
 
 
 def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
@@ -171,6 +182,11 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
             f"({', '.join(extra[:2])}{', ...' if len(extra) > 2 else ''}). Name its architecture with --model.backbone."
         )
     for key, value in own.items():
+        if not _loadable(state[key]):
+            raise CheckpointError(
+                f"{path}: {key} is no plain tensor of real numbers. Save the model's weights anew: "
+                "torch.save(model.state_dict(), FILE)."
+            )
         if value.shape != state[key].shape:
             outputs = key.startswith(("fc.", "classifier.", "head."))
             found = state[key].shape[0] if state[key].ndim else "no"
@@ -180,7 +196,12 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
                 f"{tuple(state[key].shape)} instead of {tuple(value.shape)}). Use data with the classes it was trained on, "
                 "or another checkpoint."
             )
-    classifier.backbone.load_state_dict(state)
+    try:
+        classifier.backbone.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: its weights cannot be loaded ({error}). Ask its owner for them anew."
+        ) from error
 
 
 def load_classifier(path: str | Path) -> Classifier:
@@ -194,13 +215,25 @@ def load_classifier(path: str | Path) -> Classifier:
         CheckpointError: If the file is not a checkpoint of gli.
     """
     description = read_checkpoint(path).get("classifier")
-    if not isinstance(description, Mapping) or not {"backbone", "outputs", "normalize"} <= description.keys():
+    if not _describes(description):
         raise CheckpointError(
             f"{path}: does not say which classifier it holds, so gli did not write it. Build the network yourself and "
             "load its weights with gli.models.load_weights."
         )
-    classifier = build_classifier(
-        description["backbone"], len(description["outputs"]), normalize=description["normalize"]
-    )
+    try:
+        classifier = build_classifier(
+            description["backbone"], len(description["outputs"]), normalize=description["normalize"]
+        )
+    except SettingError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     load_weights(classifier, path, description["backbone"])
     return classifier.eval()
+
+
+def _describes(description: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether this is what gli notes of a classifier: a backbone's name, the outputs' names, and a yes or no."""
+    if not isinstance(description, Mapping) or not {"backbone", "outputs", "normalize"} <= description.keys():
+        return False
+    backbone, outputs, normalize = (description[name] for name in ("backbone", "outputs", "normalize"))
+    named = isinstance(outputs, list | tuple) and len(outputs) > 0 and all(isinstance(one, str) for one in outputs)
+    return isinstance(backbone, str) and named and isinstance(normalize, bool)

@@ -263,10 +263,11 @@ def write(
     texts += ["## Runs", markdown(*each)]
     with replacing(output / "results.md") as aside:
         aside.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-    drawn = "\n".join(
-        f"<h2>{html.escape(title)}</h2>\n<figure>{svg(figure)}</figure>"
-        for title, figure in figures(runs, found).items()
-    )
+    with rc_context({"text.parse_math": False}):  # A dollar in the name of a run begins no formula.
+        drawn = "\n".join(
+            f"<h2>{html.escape(title)}</h2>\n<figure>{svg(figure)}</figure>"
+            for title, figure in figures(runs, found).items()
+        )
     said = "".join(
         f"<p>{html.escape(note).replace('**best**', '<b>best</b>').replace('*second best*', '<u>second best</u>')}</p>"
         for note in notes

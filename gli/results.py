@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy.typing as npt
-import yaml
 
 from gli import audits
 from gli.audits import Audit
 from gli.callbacks.audit import best_audit
 from gli.callbacks.checkpoint import SCORES
+from gli.data.files import read_yaml
 from gli.errors import DataError
 from gli.logs import read_rows
 from gli.runs import read_cost
@@ -29,6 +29,8 @@ REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_s
 UNCHOSEN = ("Original", "Retrained")
 #: GLI without warm-up, in the paper's Table 3.
 FIXED = "GLI with fixed weight"
+#: Every audit has them; top-2 accuracy is of classes only.
+NEEDED = ("accuracy", "mia_accuracy", "forgetting_score", "jsd", "final_score")
 TABLE = ("accuracy", "top2_accuracy", "mia_accuracy", "forgetting_score", "jsd", "final_score")
 
 
@@ -88,9 +90,14 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     try:
         logged = [row for row in read_rows(path) if row.get("val/accuracy")]
         rows = [
-            {"iteration": float(row["step"])} | {k[4:]: float(v) for k, v in row.items() if k.startswith("val/") and v}
+            {k[4:]: float(v) for k, v in row.items() if k.startswith("val/") and v} | {"iteration": float(row["step"])}
             for row in logged
         ]
+        for row in rows:
+            if lacking := [name for name in NEEDED if name not in row]:
+                raise ValueError(f"step {row['iteration']:g} has no val/{lacking[0]}")
+            if not row["iteration"].is_integer() or row["iteration"] < 0:
+                raise ValueError(f"{row['iteration']:g} is no step")
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such log. Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
@@ -111,17 +118,21 @@ def read_run(folder: Path) -> Run:
     """
     path = folder / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text())
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        config = read_yaml(path, "the settings of a run")
         model, data = config["model"], config["data"]
         method, module = (part["class_path"].rpartition(".")[2] for part in (model, data))
         settings = {f"model.{name}": value for name, value in flat(model.get("init_args") or {}).items()}
         settings |= {f"data.{name}": value for name, value in flat(data.get("init_args") or {}).items()}
         seed = int(config["seed_everything"])
+        if not method.isidentifier() or not module.isidentifier():
+            raise ValueError(f"{method!r} or {module!r} is no class")
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such file. Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
         ) from error
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
     kind = {name: value for name, value in settings.items() if name.rpartition(".")[2] not in REPEATS}
     return Run(folder, method, module, seed, kind, read_log(folder))
@@ -168,7 +179,10 @@ def choose(run: Run, select: Select, label: str = "", draws: int = 0) -> Result:
     rows: Sequence[Mapping[str, float]] = run.rows
     if select == "held_out":
         by, report = audits.identity_halves(run.people)
-        rows = [{"iteration": float(audit.iteration), **audit.scores(by)} for audit in audits.read(run.folder)]
+        kept = audits.read(run.folder)
+        for audit in kept:
+            audits.check_people(run.folder, audit, run.people)
+        rows = [{"iteration": float(audit.iteration), **audit.scores(by)} for audit in kept]
     row = rows[-1] if run.method in UNCHOSEN and rows else best_audit(rows)
     if row is None:
         raise DataError(f"{run.folder}: none of its audits gives a final score.")
@@ -189,6 +203,8 @@ def _result(
         raise DataError(
             f"{run.folder}: the audit of iteration {iteration} was not kept. Run again, or use --select final_score."
         )
+    if audit is not None:
+        audits.check_people(run.folder, audit, run.people)
     scores = row if report is None or audit is None else audit.scores(report)
     limits: dict[str, tuple[float, float]] = {}
     if draws and audit is not None:

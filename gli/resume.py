@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from gli.data.files import remove_leftovers, replacing
+from gli.data.files import read_yaml, remove_leftovers, replacing
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.models import read_checkpoint
 from gli.runs import snake_case
@@ -59,8 +58,8 @@ def find_run(logs: Path, method: str, settings: Mapping[str, Any]) -> Path | Non
     checkpoints = logs.glob(f"{snake_case(method)}_*/version_*/checkpoints/last.ckpt")
     for checkpoint in sorted(checkpoints, key=lambda path: path.stat().st_mtime, reverse=True):
         folder = checkpoint.parent.parent
-        with suppress(OSError, yaml.YAMLError, UnicodeDecodeError, AttributeError):
-            if _what_counts(yaml.safe_load((folder / "config.yaml").read_text())) == _what_counts(settings):
+        with suppress(DataError, AttributeError, TypeError):
+            if _what_counts(read_yaml(folder / "config.yaml", "settings")) == _what_counts(settings):
                 return folder
     return None
 

@@ -76,11 +76,14 @@ def write_cost(folder: Path, training_seconds: float) -> None:
 
 
 def read_cost(folder: Path) -> dict[str, float]:
-    """What a run cost; empty where it did not get to its end."""
+    """What a run cost; empty where it did not get to its end, or the note is damaged."""
     try:
-        return json.loads((folder / COST).read_text())
-    except (OSError, ValueError):
+        found = json.loads((folder / COST).read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    numbers = ("training_seconds", "peak_memory_bytes")
+    sound = isinstance(found, dict) and all(type(found[name]) in (int, float) for name in numbers if name in found)
+    return {name: found[name] for name in (*numbers, "device") if name in found} if sound else {}
 
 
 def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:

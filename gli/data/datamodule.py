@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -218,11 +219,12 @@ class FaceDataModule(L.LightningDataModule):
         wanted = self.forget_identities
         if not isinstance(wanted, str):
             return [str(name) for name in wanted or []]
-        if not Path(wanted).is_file():
+        if not os.path.isfile(wanted):
             raise SettingError(
                 f"forget_identities: {wanted}: no such file. It names people one a line; to name one here write '[{wanted}]'."
             )
-        return splitting.named(read_text(Path(wanted)).splitlines())
+        known = {*self.identities.tolist(), *self.faces.households.tolist()}
+        return splitting.named(read_text(Path(wanted)).split("\n"), known)
 
     def _named_with(self, row: int) -> str:
         """The name in ``forget_identities`` by which this row is to be forgotten: its person, household, or a sharer of files."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from gli.errors import DataError, did_you_mean
 from gli.progress import console
+
+#: Longer paths cannot be opened, and to follow them part by part takes seconds.
+MAX_PATH = 4096
+#: A file of settings holds some hundred; references to references make as many as one likes in a few lines.
+MAX_VALUES = 100_000
 
 
 @contextmanager
@@ -83,19 +91,75 @@ def require_folder(folder: Path, what: str, hint: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The file's text.
+    """The file's text; every line ends with a newline character, however it ends in the file.
 
     Raises:
-        DataError: If it is absent or not UTF-8.
+        DataError: If it is absent or not UTF-8, or holds NUL characters.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Check the path and the folder it is in."
-        ) from error
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    except (OSError, ValueError) as error:  # A ValueError where the path itself holds what no path can.
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({why}). Check the path and the folder it is in.") from error
+    before, nul, _ = text.partition("\0")
+    if nul:
+        line = before.count("\n") + 1
+        raise DataError(f"{path}, line {line}: holds a NUL character, so it is not plain text. Save it as UTF-8.")
+    return text
+
+
+def load_yaml(text: str | bytes, load: Callable[[Any], Any] = yaml.safe_load) -> Any:
+    """What a YAML text says: plain values only, no code.
+
+    Args:
+        text: The text.
+        load: What reads it.
+
+    Raises:
+        yaml.YAMLError: If it is not YAML, says what Python has no value for, or refers to parts of itself until it has no end
+            or very many values.
+    """
+    try:
+        found = load(text)
+        size = _size(found, {})
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # Scalars and nestings that YAML allows and Python does not raise errors of many kinds.
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+    if size > MAX_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_VALUES:,} values; write less of it by reference (&name, *name)")
+    return found
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """What a YAML file holds, see :func:`load_yaml`.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message.
+
+    Raises:
+        DataError: If it is absent or cannot be read.
+    """
+    try:
+        return load_yaml(path.read_bytes())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read as {what} ({why}). Check the path, and what the file says.") from error
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are in a value written out; parts that are there by reference are counted once only."""
+    if not isinstance(value, Mapping | list | tuple | set):
+        str(value).encode()  # Raises at a number of more digits than Python writes out, and at half a character.
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MAX_VALUES  # Should it hold itself, it is too large.
+        parts = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 class Row(dict[str, str]):
@@ -115,10 +179,18 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
     Raises:
         DataError: If the file is absent, empty, lacks a column, has one too many, or a row is of another length.
     """
+    # Not splitlines: it also ends lines at form feeds and the like, which may stand inside a field.
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    lines, starts, start = [], [], 1
     try:
-        lines = list(csv.reader(read_text(path).splitlines(), strict=True))
+        for line in reader:
+            lines.append(line)
+            starts.append(start)
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}: is not a CSV file ({error}). Fields with commas or quotes need quoting.") from error
+        raise DataError(
+            f"{path}, line {start}: is not a CSV file ({error}). Fields with commas or quotes need quoting."
+        ) from error
     header = [name.strip() for name in lines[0]] if lines else []
     if len(set(header)) != len(header):
         raise DataError(f"{path}, line 1: a column name stands there twice: {', '.join(header)}. Name each once.")
@@ -135,7 +207,7 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
             f"{', '.join(required)}."
         )
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in zip(starts[1:], lines[1:], strict=True):
         if not line:
             continue
         if len(line) != len(header):
@@ -156,8 +228,10 @@ def inside(root: Path, name: str, where: str) -> str:
     """
     if not name or "\0" in name:
         raise DataError(f"{where}: an image name is empty or holds a NUL character.")
+    if len(name) > MAX_PATH:
+        raise DataError(f"{where}: an image name of {len(name)} characters ({name[:40]!r}...) is no path. Shorten it.")
     home = os.path.realpath(root)
-    if os.path.isabs(name) or not os.path.realpath(os.path.join(home, name)).startswith(home + os.sep):
+    if os.path.isabs(name) or not os.path.realpath(os.path.join(home, name)).startswith(os.path.join(home, "")):
         raise DataError(
             f"{where}: {name!r} leads out of {root}. Image names are relative to that folder and stay in it."
         )

@@ -11,6 +11,8 @@ On disk, as published (the text files may also lie in ``CelebAMask-HQ/``, or ima
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,12 +71,11 @@ class MUCAC(FaceDataModule):
         """
         require_folder(self.root, "MUCAC", HINT)
         identities = self._identities()
-        names, attributes = self._attributes()
+        names, attributes, lines = self._attributes()
         folder = self._image_folder(next(iter(attributes)))
         table, listed = self._find(IDENTITY_FILE), self._find(ATTRIBUTE_FILE)
-        for number, name in enumerate(attributes):
-            # Lines are counted without blank ones, which the published file has none of.
-            inside(self.root / folder, name, f"{listed}, line {number + 3}")
+        for name in attributes:
+            inside(self.root / folder, name, f"{listed}, line {lines[name]}")
             if name not in identities:
                 raise DataError(
                     f"{table}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'."
@@ -99,13 +100,13 @@ class MUCAC(FaceDataModule):
     def _find(self, name: str) -> Path:
         places = [self.root / folder / name for folder in TEXT_FOLDERS]
         for place in places:
-            if place.is_file():
+            if os.path.isfile(place):
                 return place
         raise DataError(f"{places[0]}: no such file (nor {places[1]}). {HINT}")
 
     def _image_folder(self, first: str) -> str:
         for folder in IMAGE_FOLDERS:
-            if (self.root / folder / first).is_file():
+            if os.path.isfile(self.root / folder / first):
                 return folder
         for folder in IMAGE_FOLDERS[:-1]:
             if (self.root / folder).is_dir():
@@ -117,11 +118,11 @@ class MUCAC(FaceDataModule):
     def _identities(self) -> dict[str, int]:
         path = self._find(IDENTITY_FILE)
         found: dict[str, int] = {}
-        for number, line in enumerate(read_text(path).splitlines(), start=1):
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             fields = line.split()
             if not fields:
                 continue
-            if len(fields) != 2 or not (fields[1].isascii() and fields[1].isdigit()):
+            if len(fields) != 2 or not re.fullmatch(r"[0-9]{1,18}", fields[1]):
                 raise DataError(
                     f"{path}, line {number}: expected '<n>.jpg <identity number>', found {line.strip()[:60]!r}."
                 )
@@ -130,9 +131,10 @@ class MUCAC(FaceDataModule):
             found[fields[0]] = int(fields[1])
         return found
 
-    def _attributes(self) -> tuple[list[str], dict[str, list[int]]]:
+    def _attributes(self) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
+        """The attributes' names; of each image its attributes, and the line that they stand in."""
         path = self._find(ATTRIBUTE_FILE)
-        lines = read_text(path).splitlines()
+        lines = read_text(path).split("\n")
         names = lines[1].split() if len(lines) > 1 else []
         for wanted in LABELS.values():
             if wanted not in names:
@@ -140,7 +142,10 @@ class MUCAC(FaceDataModule):
                     f"{path}, line 2: the attribute {wanted!r} is missing.{did_you_mean(wanted, names)} "
                     "Line 1 is the count, line 2 the 40 attribute names."
                 )
+            if names.count(wanted) > 1:
+                raise DataError(f"{path}, line 2: the attribute {wanted!r} stands there twice. Keep one.")
         found: dict[str, list[int]] = {}
+        numbers: dict[str, int] = {}
         for number, line in enumerate(lines[2:], start=3):
             fields = line.split()
             if not fields:
@@ -153,7 +158,7 @@ class MUCAC(FaceDataModule):
                     raise DataError(f"{where}: {name} is {value!r}; an attribute is 1 or -1.")
             if fields[0] in found:
                 raise DataError(f"{where}: {fields[0]} stands here a second time. Keep one of the lines.")
-            found[fields[0]] = [int(value) for value in fields[1:]]
+            found[fields[0]], numbers[fields[0]] = [int(value) for value in fields[1:]], number
         count = lines[0].strip()
         if found and count != str(len(found)):
             raise DataError(
@@ -162,4 +167,4 @@ class MUCAC(FaceDataModule):
             )
         if not found:
             raise DataError(f"{path}: lists no images below its two header lines.")
-        return names, found
+        return names, found, numbers

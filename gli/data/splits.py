@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -136,7 +137,12 @@ def check_disjoint(splits: Mapping[str, Rows], identities: npt.NDArray[np.str_],
     return lines
 
 
-def named(text: Iterable[str]) -> list[str]:
-    """Names from the lines of a text: one a line, blank lines and ``#`` comments left out."""
-    lines = (line.split("#", 1)[0].strip() for line in text)
+def named(text: Iterable[str], known: Collection[str] = ()) -> list[str]:
+    """Names from the lines of a text: one a line, blank lines and ``#`` comments left out.
+
+    A ``#`` that follows another character than a space, or that a ``known`` name has, is part of the name: cut off there,
+    it might be somebody else's.
+    """
+    whole = (line.strip() for line in text)
+    lines = (line if line in known else re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in whole)
     return [line for line in lines if line]

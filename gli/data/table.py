@@ -14,6 +14,7 @@ words ``retain``, ``forget``, ``test`` and ``unseen`` gives the sets for ``split
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,10 @@ class FaceTable(FaceDataModule):
         names = self.labels or [name for name in rows[0] if name not in (file, identity, "split")]
         if not names:
             raise DataError(f"{self.csv}, line 1: there is no label column beside {file!r} and {identity!r}. Add one.")
+        if "" in names:
+            raise DataError(
+                f"{self.csv}, line 1: a column has no name. Name it, or name the label columns with data.labels."
+            )
         task, labels = self._labels(rows, names)
         return Faces(
             images=ImageFiles(self.root, [row[file] for row in rows]),
@@ -144,8 +149,11 @@ class FaceTable(FaceDataModule):
 
 
 def _sorted(values: set[str]) -> list[str]:
-    """Sorted as numbers where all are numbers."""
+    """Sorted as numbers where all are numbers; NaN is none."""
     try:
-        return sorted(values, key=lambda value: (float(value), value))
+        numbers = {value: float(value) for value in values}
     except ValueError:
         return sorted(values)
+    if any(map(math.isnan, numbers.values())):
+        return sorted(values)
+    return sorted(values, key=lambda value: (numbers[value], value))

@@ -314,7 +314,7 @@ def _open_quote(root: Path) -> None:
         (_empty_csv, ["custom_val_dataset.csv, line 1", "'family_id' is missing", "Found nothing"]),
         (_only_a_header, ["custom_val_dataset.csv", "no rows below its header"]),
         (_binary_csv, ["custom_train_dataset.csv", "not UTF-8 text", "Save it as UTF-8"]),
-        (_zeros_for_csv, ["custom_train_dataset.csv, line 1", "'family_id' is missing"]),
+        (_zeros_for_csv, ["custom_train_dataset.csv, line 1", "holds a NUL character", "Save it as UTF-8"]),
         (_open_quote, ["custom_train_dataset.csv", "not a CSV file", "need quoting"]),
     ],
 )
