@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -85,6 +86,34 @@ def test_a_run_killed_anywhere_goes_on_with_the_same_command(place, whole, tmp_p
     assert len(runs) == 1
     assert_alike(runs[0].parent.parent, whole)
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path):
+    """Three runs, each killed until it gets through; moments are drawn between start-up and end."""
+    arguments = [one for one in GLI if "max_steps" not in one] + ["--trainer.max_steps=20", "--data.recipe.epochs=4"]
+    command = [sys.executable, "-m", "gli", *arguments, "--ckpt_path=last"]
+    began = time.monotonic()
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    whole, seconds = tmp_path / "lightning_logs/gli_synthetic/version_0", time.monotonic() - began
+    kills, generator = 0, random.Random(0)
+    for repeat in range(3):
+        home = tmp_path / str(repeat)
+        home.mkdir()
+        for _ in range(100):
+            with subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                try:
+                    assert process.wait(generator.uniform(0.2, 1.2) * seconds) == 0
+                    break
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    kills += 1
+        (checkpoint,) = home.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
+        assert_alike(checkpoint.parent.parent, whole)
+        assert not list(home.rglob("*.part"))
+    print(f"{kills} kills")
+    assert kills >= 3
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, monkeypatch, capsys):
