@@ -14,10 +14,9 @@ from filelock import FileLock
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
-from lightning_utilities.core.rank_zero import rank_zero_only
 
 import gli
-from gli import originals, resume, runs
+from gli import originals, ranks, resume, runs
 from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse
 from gli.data import FaceDataModule
 from gli.data.files import load_yaml, read_text, replacing
@@ -158,11 +157,13 @@ class CLI(LightningCLI):
             )
         if settings.max_epochs is None and settings.max_steps == -1:
             kwargs["max_epochs"] = self.model.default_epochs(self.datamodule.recipe)
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        ranks.check_number(trainer)
+        return trainer
 
     def _loggers(self) -> list[Logger]:
         """Loggers of a new run's folder, or of that of the run that goes on."""
-        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        first = ranks.is_first()
         if self._goes_on is not None:
             self._held = resume.hold(self._goes_on) if first else None
             done = resume.iteration_of(self._goes_on / "checkpoints" / "last.ckpt")

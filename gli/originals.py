@@ -19,6 +19,7 @@ from gli.logs import loggers
 from gli.methods.base import Method
 from gli.methods.supervised import Original
 from gli.progress import console
+from gli.ranks import alone
 from gli.recipe import Recipe
 from gli.resume import WholeCheckpoints, iteration_of
 
@@ -99,6 +100,10 @@ def find_or_train(
 
     Returns:
         Path of the original's checkpoint; empty where the method needs none.
+
+    Raises:
+        SettingError: If it would have to be trained by processes that an earlier run has joined in a group, or its training
+            did not get to its end.
     """
     method.check()
     if not method.needs_original:
@@ -109,12 +114,19 @@ def find_or_train(
         precision = str((trainer_settings or {}).get("precision") or "32-true")
         folder = folder or Path(logs) / FOLDER
         path = stored(folder, data, method, recipe, seed, precision=precision)
+        if not path.exists() and torch.distributed.is_initialized():
+            # Lightning's barriers are for all processes of the group, also those of a trainer that is for one.
+            raise SettingError(
+                f"{path}: no such original yet, and the processes are already joined, so that none can train it alone. Find or "
+                "train all originals before the first run, or give --model.original FILE."
+            )
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with one_at_a_time(path.with_suffix(".lock"), "training the original model"):
                 remove_leftovers(path.parent, path.name)
                 if not path.exists():
-                    _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
+                    with alone():
+                        _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
         method.original = str(path)
     return method.original
 

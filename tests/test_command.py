@@ -218,33 +218,6 @@ def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoin
     assert all(value.isfinite().all() for value in weights.values())
 
 
-@pytest.mark.parametrize("method", ["LI", "UNSIR", "SCRUB", "BadTeaching"])
-def test_two_processes_audit_like_one(method, home):
-    """Odd set sizes, so that the last image of a set is on one process only; epochs that differ in their passes."""
-    arguments = [f"--model={method}", *TINY, *EVERY, "--model.batch_norm=eval", "--trainer.max_steps=3"]
-    arguments += ["--data.batch_size=12"]  # No more than there is to forget, so that two halves are the whole.
-    both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=6"]
-    if method == "SCRUB":  # One min step, one max step, one min step.
-        arguments += ["--model.retain_batch_size=40", "--model.forget_batch_size=12"]
-        both += ["--model.retain_batch_size=20", "--model.forget_batch_size=6"]
-    elif method == "BadTeaching":
-        arguments += ["--model.batch_size=null"]
-    one = run(["fit", *arguments])
-    original = f"--model.original={Path(one.model.original).resolve()}"
-    root = "--trainer.default_root_dir=two"
-    command = [sys.executable, "-m", "gli", "fit", *arguments, *both, original, root]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    alone, together = (
-        rows(Path(one.trainer.log_dir)),
-        rows(home / f"two/lightning_logs/{snake_case(method)}_synthetic/version_0"),
-    )
-    assert [row["step"] for row in together] == [0, 1, 2, 3]
-    for row, other in zip(alone, together, strict=True):
-        for name in ("accuracy", "mia_accuracy", "jsd", "loss_forget", "loss_unseen", "loss_test"):
-            assert other[f"val/{name}"] == pytest.approx(row[f"val/{name}"], abs=1e-4), (row["step"], name)
-
-
 #: Where a run is stopped, in the middle of an epoch, at the end of one, and between passes.
 STOPS = [("GLI", 2, 3), ("UNSIR", 1, 3), ("SCRUB", 4, 6), ("BadTeaching", 1, 3), ("EUk", 2, 3)]
 STOPS += [(name, 1, 3) for name in ("LI", "NegGrad", "AdvancedNegGrad", "FineTune", "CFk", "Original", "Retrained")]
@@ -441,28 +414,6 @@ def test_a_method_of_ones_own_runs_by_its_class_path(home):
                           cwd=home, capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert rows(home / "lightning_logs/pull_synthetic/version_0")[-1]["step"] == 1
-
-
-def test_batch_norm_statistics_agree_between_processes(home, gli_run):
-    """Each process sees its own half of a batch; the model that is audited and saved must be one."""
-    original = Path(gli_run.model.original).resolve()
-    both = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=8", f"--model.original={original}"]
-    arguments = ["fit", "--model=FineTune", *TINY, *EVERY, *both, "--trainer.max_steps=2"]
-    script = home / "print_statistics.py"
-    script.write_text(
-        "from gli.command import run\n"
-        f"model = run({arguments}).model.model\n"
-        "print('statistics', *(float(b.double().sum()) for b in model.buffers() if b.is_floating_point()), flush=True)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=home, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    printed = [line for line in done.stdout.splitlines() if line.startswith("statistics")]
-    assert len(printed) == 2
-    assert printed[0] == printed[1]
-    untouched = torch.load(original, weights_only=True)["state_dict"]["backbone.bn1.running_mean"].double().sum()
-    assert f" {float(untouched)} " not in printed[0]
 
 
 # -- mistakes: one message, exit status 2, no traceback ----------------------------------------------------------------

@@ -158,7 +158,7 @@ class Method(L.LightningModule, ABC):
             forget: Images to be forgotten; likewise.
 
         Returns:
-            Values to log under ``train/``, or None.
+            Values to log under ``train/``, of the same names on every process (their mean is logged); or None.
         """
 
     @property
@@ -179,7 +179,7 @@ class Method(L.LightningModule, ABC):
         optimizer.step()
         torch.clear_autocast_cache()  # It still holds the weights of before the step.
         self.last_loss = loss.detach()
-        self.log("train/loss", self.last_loss)
+        self.log("train/loss", self.last_loss, sync_dist=True)
 
     def keep_teacher(self, name: str, model: nn.Module) -> None:
         """Keep a model to compare with, frozen and in eval mode; call in :meth:`prepare`."""
@@ -288,7 +288,7 @@ class Method(L.LightningModule, ABC):
             self._share_statistics()
         self.log("step", float(self.iteration + 1))  # The x axis; the trainer's own count is one behind.
         for name, value in (scalars or {}).items():
-            self.log(f"train/{name}", value)
+            self.log(f"train/{name}", value, sync_dist=True)
 
     def _share_statistics(self) -> None:
         """Average BatchNorm's running statistics over the processes: each has seen its own part of the batch only."""

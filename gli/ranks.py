@@ -1,0 +1,51 @@
+"""Several processes: which of them comes first, and whether there are as many as the trainer was told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from gli.errors import SettingError
+
+_ranks: Any = rank_zero_only
+
+
+def is_first() -> bool:
+    """Whether this is the first of all processes, as far as can be told before there is a trainer."""
+    return _ranks.rank == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this process work by itself for a while, whichever of several it is: what it logs is written."""
+    rank, _ranks.rank = _ranks.rank, 0
+    try:
+        yield
+    finally:
+        _ranks.rank = rank
+
+
+def check_number(trainer: L.Trainer) -> None:
+    """Refuse a trainer that is not for as many processes as were started from outside (by torchrun or SLURM).
+
+    Each of them would else be a run of its own, and all but the first would write into the folder of an older run.
+
+    Raises:
+        SettingError: If the numbers differ.
+    """
+    asked = trainer.num_devices * trainer.num_nodes
+    advice = (
+        "Give --trainer.devices (processes on each machine) and --trainer.num_nodes (machines) as they were started."
+    )
+    if torch.distributed.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) != asked:
+        raise SettingError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, but the trainer has {asked}. {advice}"
+        )
+    if asked == 1 and _ranks.rank != 0:
+        raise SettingError(f"This is process number {_ranks.rank} of several, but the trainer has only one. {advice}")
