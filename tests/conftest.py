@@ -35,3 +35,15 @@ def make_mucac() -> Callable[..., Path]:
 def make_table() -> Callable[..., Path]:
     """Write a CSV of faces and the images that it names."""
     return makers.make_table
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """One folder for all runs of a file, so that the tiny original is trained once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def at_home(home, monkeypatch) -> None:
+    """Work in that folder."""
+    monkeypatch.chdir(home)

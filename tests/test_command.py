@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import EVERY, TINY
 
 from gli import audits, runs
 from gli.callbacks import ForgettingAudit
@@ -22,30 +23,7 @@ from gli.models import load_classifier
 from gli.runs import snake_case
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-TINY = [
-    "--data=SyntheticFaces",
-    "--data.people=24",
-    "--data.pictures=5",
-    "--data.image_size=32",
-    "--data.batch_size=16",
-    "--data.recipe.epochs=1",
-    "--model.backbone=resnet18_slim",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.num_sanity_val_steps=0",
-]
-EVERY = ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--early_stopping.patience=null"]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """One folder for all runs of this file, so that the tiny original is trained once."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def rows(folder: Path, prefix: str = "val") -> list[dict[str, float]]:
@@ -303,9 +281,8 @@ def test_a_run_that_ends_between_two_audits_is_audited_and_saved_at_its_end():
 
 
 def test_a_sanity_check_is_no_audit():
-    settings = [one for one in TINY if "sanity" not in one]
     arguments = ["--trainer.num_sanity_val_steps=1", "--data.eval_batch_size=4", "--trainer.max_steps=1"]
-    command = run(["fit", "--model=FineTune", *settings, *EVERY, *arguments])
+    command = run(["fit", "--model=FineTune", *TINY, *EVERY, *arguments])
     whole = run(["validate", "--model=FineTune", *TINY])
     first = ForgettingAudit.of(command.trainer).original
     assert first["accuracy"] == pytest.approx(float(whole.trainer.callback_metrics["val/accuracy"]))

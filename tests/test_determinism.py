@@ -7,34 +7,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny import EVERY, TINY
 
 from gli.callbacks import ForgettingAudit
 from gli.command import CLI, run
 
-TINY = [
-    "--data=SyntheticFaces",
-    "--data.people=24",
-    "--data.pictures=5",
-    "--data.image_size=32",
-    "--data.batch_size=16",
-    "--data.recipe.epochs=1",
-    "--model.backbone=resnet18_slim",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.val_check_interval=1",
-    "--early_stopping.patience=null",
-    "--trainer.max_steps=3",
-]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("determinism")
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
+ARGUMENTS = [*TINY, *EVERY, "--trainer.max_steps=3"]
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def alike(one: CLI, other: CLI) -> bool:
@@ -46,12 +25,12 @@ def alike(one: CLI, other: CLI) -> bool:
 
 @pytest.mark.parametrize("method", ["GLI", "UNSIR", "BadTeaching"])
 def test_the_number_of_loader_workers_changes_nothing(method):
-    arguments = ["fit", f"--model={method}", *TINY]
+    arguments = ["fit", f"--model={method}", *ARGUMENTS]
     assert alike(run(arguments), run([*arguments, "--data.num_workers=2"]))
 
 
 def test_the_same_seed_gives_the_same_to_the_bit_and_another_seed_does_not():
-    arguments = ["fit", "--model=GLI", *TINY, "--model.init_std=0.01"]
+    arguments = ["fit", "--model=GLI", *ARGUMENTS, "--model.init_std=0.01"]
     first = run(arguments)
     torch.rand(100)  # What was drawn before is no matter.
     assert alike(first, run(arguments))
@@ -62,6 +41,6 @@ def test_the_same_seed_gives_the_same_to_the_bit_and_another_seed_does_not():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_repeats_itself_when_it_is_told_to():
-    arguments = [one for one in TINY if "accelerator" not in one]
+    arguments = [one for one in ARGUMENTS if "accelerator" not in one]
     arguments = ["fit", "--model=GLI", *arguments, "--trainer.accelerator=gpu", "--trainer.deterministic=true"]
     assert alike(run(arguments), run(arguments))

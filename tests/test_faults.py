@@ -12,25 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import TINY
 
 from gli.cli import main, of_the_machine
 from gli.methods import Method
 from gli.models import load_classifier
 from gli.resume import iteration_of
 
-TINY = [
-    "--data=SyntheticFaces",
-    "--data.people=24",
-    "--data.pictures=5",
-    "--data.image_size=32",
-    "--data.batch_size=16",
-    "--data.recipe.epochs=1",
-    "--model.backbone=resnet18_slim",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--early_stopping.patience=null",
-    "--trainer.max_steps=6",
-]
+ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--trainer.max_steps=6"]
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 class Faulty(Method):
@@ -42,19 +32,9 @@ class Faulty(Method):
         self.descend(self.loss(retain) * (type(self).fault() if self.iteration == 3 else 1.0))
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("faults")
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
-
-
 def run_with(fault, monkeypatch, *arguments: str) -> int:
     monkeypatch.setattr(Faulty, "fault", staticmethod(fault))
-    return main(["fit", f"--model={__name__}.Faulty", *TINY, *arguments])
+    return main(["fit", f"--model={__name__}.Faulty", *ARGUMENTS, *arguments])
 
 
 def newest() -> Path:
@@ -120,7 +100,7 @@ def test_other_errors_are_not_taken_for_faults_of_the_machine(monkeypatch):
 def test_a_disk_that_takes_no_more_is_one_message(limit, where, tmp_path):
     """A limit to the size of files, which the system enforces as it does a full disk."""
     done = subprocess.run(
-        [sys.executable, "-m", "gli", "fit", "--model=FineTune", *TINY],
+        [sys.executable, "-m", "gli", "fit", "--model=FineTune", *ARGUMENTS],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -160,14 +140,16 @@ def test_a_log_folder_that_cannot_be_written_is_refused_before_anything_is_train
     folder = Path("/proc") if os.path.isdir("/proc") else tmp_path
     if folder == tmp_path:
         folder.chmod(0o500)
-    assert main(["fit", "--model=FineTune", *TINY, f"--trainer.default_root_dir={folder}"]) == 2
+    assert main(["fit", "--model=FineTune", *ARGUMENTS, f"--trainer.default_root_dir={folder}"]) == 2
     assert "the folder of this run cannot be made" in said(capsys)
 
 
 def test_an_image_that_turns_bad_between_two_runs_is_named(make_mufac, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = make_mufac(tmp_path / "mufac")
-    settings = [one for one in TINY if "people" not in one and "pictures" not in one and "SyntheticFaces" not in one]
+    settings = [
+        one for one in ARGUMENTS if "people" not in one and "pictures" not in one and "SyntheticFaces" not in one
+    ]
     settings += ["--data=MUFAC", f"--data.root={root}", "--data.split=identity", "--data.batch_size=4"]
     assert main(["fit", "--model=FineTune", *settings]) == 0
     assert main(["fit", "--model=FineTune", *settings]) == 0

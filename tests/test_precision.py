@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
+from tiny import TINY
 from torch import Tensor, nn
 
 from gli.callbacks import ForgettingAudit
@@ -18,29 +17,9 @@ from gli.models import load_classifier
 from gli.noise import synthesise
 from gli.perturb import features, perturb
 
-TINY = [
-    "--data=SyntheticFaces",
-    "--data.people=24",
-    "--data.pictures=5",
-    "--data.image_size=32",
-    "--data.batch_size=16",
-    "--data.recipe.epochs=3",
-    "--model.backbone=resnet18_slim",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--early_stopping.patience=null",
-]
+ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--data.recipe.epochs=3"]
+pytestmark = pytest.mark.usefixtures("at_home")
 MIXED = [torch.bfloat16, torch.float16]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("precision")
-
-
-@pytest.fixture(autouse=True)
-def _at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +27,7 @@ def trained(home):
     """A trained original with a batch of the built-in faces and their labels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        command = run(["fit", "--model=FineTune", *TINY, "--trainer.max_steps=1"])
+        command = run(["fit", "--model=FineTune", *ARGUMENTS, "--trainer.max_steps=1"])
     model = load_classifier(home / command.model.original)
     data: SyntheticFaces = command.datamodule
     batches = [next(iter(loader)) for loader in data.val_dataloader()]
@@ -120,7 +99,7 @@ def test_noise_is_made_as_in_float32(dtype, trained):
     "method", sorted(name for name, one in subclasses(Method).items() if one.__module__.startswith("gli."))
 )
 def test_every_method_runs_to_its_end_in_bfloat16(method):
-    command = run(["fit", f"--model={method}", *TINY, "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"])
+    command = run(["fit", f"--model={method}", *ARGUMENTS, "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"])
     audit = ForgettingAudit.of(command.trainer)
     assert audit.finite
     assert audit.rows[-1]["iteration"] > 0
@@ -130,7 +109,7 @@ def test_every_method_runs_to_its_end_in_bfloat16(method):
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
 def test_other_precisions_are_refused(precision, capsys):
-    assert main(["fit", "--model=GLI", *TINY, f"--trainer.precision={precision}"]) == 2
+    assert main(["fit", "--model=GLI", *ARGUMENTS, f"--trainer.precision={precision}"]) == 2
     assert f"trainer.precision is {precision}; weights are kept in float32 here" in " ".join(
         capsys.readouterr().err.split()
     )
@@ -158,6 +137,6 @@ def test_gli_on_a_gpu_moves_pixels_as_in_float32_and_stays_finite(precision, tra
             )
         found.append((moved - retain.images).sign())
     assert (found[0] == found[1]).float().mean() >= 0.97
-    arguments = [one for one in TINY if "accelerator" not in one]
+    arguments = [one for one in ARGUMENTS if "accelerator" not in one]
     command = run(["fit", "--model=GLI", *arguments, "--trainer.accelerator=gpu", f"--trainer.precision={precision}"])
     assert ForgettingAudit.of(command.trainer).finite

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny import EVERY, TINY
 
 from gli import logs
 from gli.cli import main
@@ -22,21 +23,8 @@ from gli.methods import Method
 from gli.resume import WholeCheckpoints, find_run, iteration_of
 
 ENDED = Path(__file__).parent / "ended.py"
-TINY = [
-    "--data=SyntheticFaces",
-    "--data.people=24",
-    "--data.pictures=5",
-    "--data.image_size=32",
-    "--data.batch_size=16",
-    "--data.recipe.epochs=2",
-    "--model.backbone=resnet18_slim",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.val_check_interval=1",
-    "--early_stopping.patience=null",
-    "--trainer.max_steps=4",
-]
-GLI = ["fit", "--model=GLI", *TINY]
+ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
+GLI = ["fit", "--model=GLI", *ARGUMENTS]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +155,7 @@ def test_only_a_run_of_the_same_model_data_and_seed_goes_on(whole, monkeypatch, 
     data["init_args"]["image_size"] = 64
     assert find_run(root, "GLI", {**settings, "data": data}) is None
     monkeypatch.chdir(whole.parents[2])
-    assert main(["test", "--model=GLI", *TINY, "--seed_everything=1", "--ckpt_path=last"]) == 2
+    assert main(["test", "--model=GLI", *ARGUMENTS, "--seed_everything=1", "--ckpt_path=last"]) == 2
     assert "holds no run of GLI with these settings" in " ".join(capsys.readouterr().err.split())
 
 

@@ -1,0 +1,15 @@
+"""Settings of a run that takes a second: few small drawn faces, a slim network, one epoch for its original."""
+
+TINY = [
+    "--data=SyntheticFaces",
+    "--data.people=24",
+    "--data.pictures=5",
+    "--data.image_size=32",
+    "--data.batch_size=16",
+    "--data.recipe.epochs=1",
+    "--model.backbone=resnet18_slim",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+]
+#: An audit after every iteration, to the end.
+EVERY = ["--trainer.val_check_interval=1", "--early_stopping.patience=null"]
