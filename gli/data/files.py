@@ -153,7 +153,9 @@ def read_yaml(path: Path, what: str) -> Any:
 def _size(value: Any, known: dict[int, int]) -> int:
     """How many values there are in a value written out; parts that are there by reference are counted once only."""
     if not isinstance(value, Mapping | list | tuple | set):
-        str(value).encode()  # Raises at a number of more digits than Python writes out, and at half a character.
+        # Raises at a number of more digits than Python writes out, and at half a character.
+        if b"\0" in str(value).encode():
+            raise ValueError("a NUL character")
         return 1
     if id(value) not in known:
         known[id(value)] = MAX_VALUES  # Should it hold itself, it is too large.
