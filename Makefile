@@ -23,8 +23,8 @@ demo: install    ## train on the built-in faces, forget some people, show what i
 test: install    ## the tests, one process for each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-all: install  ## the tests and the slow ones: 10,000 hostile inputs for every kind of file
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m ""
+test-all: install  ## the tests and the slow ones, with new inputs each time: 10,000 for every kind of file
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" --hypothesis-profile=default
 
 lint: install    ## ruff and mypy
 	$(BIN)/ruff check .
