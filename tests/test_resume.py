@@ -92,7 +92,7 @@ def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path):
         for _ in range(100):
             with subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 try:
-                    assert process.wait(generator.uniform(0.2, 1.2) * seconds) == 0
+                    assert process.wait(generator.uniform(0.3, 0.8) * seconds) == 0
                     break
                 except subprocess.TimeoutExpired:
                     process.kill()
