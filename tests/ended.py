@@ -57,6 +57,7 @@ def in_checkpoint(number: int) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # As at a terminal; jobs in the background ignore it.
     place, *values = sys.argv[2].split(",")
     {"cache": in_cache, "step": lambda name, number: at_step(name, int(number)),
      "checkpoint": lambda number: in_checkpoint(int(number))}[place](*values)  # fmt: skip
