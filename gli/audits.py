@@ -71,6 +71,10 @@ def write(run: Path, audit: Audit) -> None:
     _write(_path(run, audit.iteration), arrays)
 
 
+def _unreadable(path: Path, why: object) -> DataError:
+    return DataError(f"{path}: cannot be read as the record of an audit ({why}). Run again to have it anew.")
+
+
 def _read(path: Path, kinds: str) -> dict[str, npt.NDArray]:
     """The arrays in a file, each a row of values whose numpy kind is one of some letters."""
     try:
@@ -79,12 +83,8 @@ def _read(path: Path, kinds: str) -> dict[str, npt.NDArray]:
         if any(value.ndim != 1 or value.dtype.kind not in kinds for value in arrays.values()):
             raise ValueError("an array of another kind")
         return arrays
-    except (
-        Exception
-    ) as error:  # A damaged archive, a damaged array in it, another kind of file: each has its own errors.
-        raise DataError(
-            f"{path}: cannot be read as the record of an audit ({error}). Run again to have it anew."
-        ) from error
+    except Exception as error:  # A damaged archive, a damaged array, another kind of file: each has its own errors.
+        raise _unreadable(path, error) from error
 
 
 def read_people(run: Path) -> dict[str, npt.NDArray[np.str_]]:
@@ -106,9 +106,7 @@ def _require(path: Path, found: Mapping[str, Any]) -> None:
     """Refuse a record that lacks one of the evaluation sets."""
     lacking = [name for name in EVALUATION_SETS if not len(found.get(name, ()))]
     if lacking:
-        raise DataError(
-            f"{path}: cannot be read as the record of an audit (nothing of {', '.join(lacking)}). Run again to have it anew."
-        )
+        raise _unreadable(path, f"nothing of {', '.join(lacking)}")
 
 
 def _path(run: Path, iteration: int) -> Path:
@@ -131,9 +129,7 @@ def read_one(run: Path, iteration: int) -> Audit | None:
     _require(path, values)
     for part, found in values.items():
         if not {"loss", "accuracy"} <= found.keys() or len({len(value) for value in found.values()}) > 1:
-            raise DataError(
-                f"{path}: cannot be read as the record of an audit ({part} is not whole). Run again to have it anew."
-            )
+            raise _unreadable(path, f"{part} is not whole")
     return Audit(iteration, values)
 
 

@@ -166,7 +166,7 @@ class CLI(LightningCLI):
         first = ranks.is_first()
         if self._goes_on is not None:
             self._held = resume.hold(self._goes_on) if first else None
-            done = resume.iteration_of(self._goes_on / "checkpoints" / "last.ckpt")
+            done = resume.iteration_of(Path(self._get(self.config, "ckpt_path")))
             return loggers(self.logs, self._goes_on.parent.name, self._goes_on.name, done)
         name = f"{runs.snake_case(type(self.model).__name__)}_{self.datamodule.label}"
         # The first process makes the folder; the trainer tells the others which it is.

@@ -26,10 +26,11 @@ class _Writer(ExperimentWriter):
             return
         until = -1 if self._iteration is None else self._iteration
         rows = [row for row in read_rows(path) if float(row["step"]) <= until]
-        path.unlink()
         if rows:
             self.metrics_keys = sorted(rows[0])
             self._write(rows)
+        else:
+            path.unlink()
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         self._write(read_rows(Path(self.metrics_file_path)))

@@ -198,12 +198,13 @@ def original(run: Run, select: Select, draws: int = 0) -> Result:
 def _result(
     run: Run, label: str, iteration: int, row: Mapping[str, float], report: dict[str, npt.NDArray] | None, draws: int
 ) -> Result:
-    audit = run.audit(iteration) if report is not None or draws else None
-    if audit is None and (report is not None or draws):
-        raise DataError(
-            f"{run.folder}: the audit of iteration {iteration} was not kept. Run again, or use --select final_score."
-        )
-    if audit is not None:
+    audit = None
+    if report is not None or draws:
+        audit = run.audit(iteration)
+        if audit is None:
+            raise DataError(
+                f"{run.folder}: the audit of iteration {iteration} was not kept. Run again, or use --select final_score."
+            )
         audits.check_people(run.folder, audit, run.people)
     scores = row if report is None or audit is None else audit.scores(report)
     limits: dict[str, tuple[float, float]] = {}
