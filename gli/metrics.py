@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import gaussian_kde
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from gli.densities import density
 
 Losses = Tensor | npt.ArrayLike
 
@@ -87,8 +88,8 @@ def loss_densities(
     for name, losses in (("forget", forget), ("unseen", unseen)):
         if np.ptp(losses) == 0:
             raise ValueError(f"{name} losses are all {losses[0]:g}: their density cannot be estimated")
-        density = gaussian_kde(losses)(grid)
-        densities.append(density / np.trapezoid(density, grid))
+        unscaled = density(losses, grid)
+        densities.append(unscaled / np.trapezoid(unscaled, grid))
     return grid, densities[0], densities[1]
 
 
@@ -112,7 +113,7 @@ def jensen_shannon_distance(forget_losses: Losses, unseen_losses: Losses) -> flo
     _, *densities = loss_densities(forget_losses, unseen_losses)
     # The tail of a density may be so thin that half of it rounds to zero, and the divergence from that half to infinity.
     tiny = np.finfo(np.float64).tiny
-    forget, unseen = (np.where(density < tiny * density.sum(), 0, density) for density in densities)
+    forget, unseen = (np.where(one < tiny * one.sum(), 0, one) for one in densities)
     distance = float(jensenshannon(forget, unseen))
     # Of densities that are all but equal, rounding can make the divergence negative and its root NaN.
     return 0.0 if math.isnan(distance) and np.isfinite([forget, unseen]).all() else distance
