@@ -9,7 +9,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from gli.errors import INTERRUPTED, GLIError
+import gli
+from gli.errors import INTERRUPTED, GLIError, did_you_mean
+
+#: What each command does. Those of Lightning are parsed in :mod:`gli.command`, the others in the modules of their names.
+LIGHTNING = {
+    "fit": "train a method (or an original) on a data set, with an audit every few iterations",
+    "validate": "audit a checkpoint, or the original, once",
+    "test": "the same under the name of a test",
+}
+MODULES = {
+    "report": "tables, figures and one page of runs that are there",
+    "benchmark": "several methods and seeds on one data set, and their report",
+}
 
 _UNWANTED_WARNINGS = (
     ".*does not have many workers.*",
@@ -23,6 +35,47 @@ _NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 #: torch.OutOfMemoryError is a RuntimeError, and on the CPU its allocator raises a bare one.
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
+
+
+def overview() -> str:
+    """What ``gli --help`` prints. Nothing is imported for it: it is there at once."""
+    lines = [f"  {name:<11}{what}" for name, what in (LIGHTNING | MODULES).items()]
+    return "\n".join(
+        [
+            f"usage: gli {{{','.join(LIGHTNING | MODULES)}}} ...",
+            "",
+            str(gli.__doc__),
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  --help     this; after a command, its own settings (gli fit --model.help GLI: those of a method)",
+            "  --version  the version",
+            "",
+            "  gli fit --config configs/gli_synthetic.yaml",
+            "  gli fit --config configs/gli_synthetic.yaml --model.lr 0.003 --trainer.max_steps 40",
+        ]
+    )
+
+
+def answer(args: Sequence[str]) -> int | None:
+    """Answer what needs no import, and say so by an exit status; None where there is something to do."""
+    if list(args) in (["-h"], ["--help"]):
+        print(overview())
+        return 0
+    if list(args) == ["--version"]:
+        print(f"gli {gli.__version__}")
+        return 0
+    if not args:
+        print(f"{overview()}\n\ngli: which command?", file=sys.stderr)
+        return 2
+    known = LIGHTNING | MODULES
+    if not args[0].startswith("-") and args[0] not in known:
+        hint = did_you_mean(args[0], known)
+        print(f"gli: there is no command {args[0]!r}.{hint} There are: {', '.join(known)}.", file=sys.stderr)
+        return 2
+    return None
 
 
 def quiet() -> None:
@@ -63,9 +116,12 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after a mistake that the user can mend.
     """
-    quiet()
     args = sys.argv[1:] if args is None else list(args)
-    if args[:1] in (["report"], ["benchmark"]):
+    answered = answer(args)
+    if answered is not None:
+        return answered
+    quiet()
+    if args[0] in MODULES:
         from importlib import import_module
 
         return int(import_module(f"gli.{args[0]}").main(args[1:]))

@@ -371,7 +371,7 @@ def run(args: Sequence[str] | None = None) -> CLI:
         parser_class=Parser,
         parser_kwargs={
             "prog": "gli",
-            "description": f"{gli.__doc__} Besides: gli benchmark, gli report (--help says more of each).",
+            "description": gli.__doc__,
             "version": gli.__version__,
             **{name: {"allow_abbrev": False} for name in CLI.subcommands()},
         },

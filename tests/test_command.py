@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from tiny import EVERY, TINY
 
 from gli import audits, runs
 from gli.callbacks import ForgettingAudit
-from gli.cli import main
-from gli.command import run, subclasses
+from gli.cli import LIGHTNING, MODULES, main
+from gli.command import CLI, run, subclasses
 from gli.data import SyntheticFaces
 from gli.methods import Method
 from gli.models import load_classifier
@@ -529,3 +530,24 @@ def test_forgetting_everyone_is_refused(capsys):
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "gli", "--version"], capture_output=True, text=True, check=True)
     assert "gli" in done.stdout
+
+
+def test_help_is_there_before_torch_could_be_imported():
+    script = "import sys; from gli.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("fit", "validate", "test", "report", "benchmark"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_help_names_the_commands_that_there_are():
+    assert set(LIGHTNING) == CLI.subcommands().keys()
+    for name in MODULES:
+        assert callable(import_module(f"gli.{name}").main)
+
+
+def test_a_mistyped_command_is_answered_at_once(capsys):
+    assert main(["bechmark"]) == 2
+    assert "Did you mean 'benchmark'?" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "which command?" in capsys.readouterr().err

@@ -49,6 +49,7 @@ class Augmentation:
         """Augment images in [0, 1] of shape ``(batch, 3, height, width)`` by what was drawn for each."""
         if not len(images):  # A part of a mixed batch may have none.
             return images
+        given = images
         flip, shear, scale, brightness, contrast, saturation, order = draws.to(images).unbind(dim=1)
         if self.flip or self.shear or self.scale != (1, 1):
             low, high = self.scale
@@ -61,8 +62,10 @@ class Augmentation:
         if self.jitter:
             factors = [1 + self.jitter * (2 * draw - 1) for draw in (brightness, contrast, saturation)]
             orders = list(permutations(range(3)))
+            # The jitter works in place: fresh memory for each of its steps would cost more than the arithmetic.
+            images = images.clone() if images is given else images
             for which in orders[min(int(order[0] * len(orders)), len(orders) - 1)]:
-                images = (adjust_brightness, adjust_contrast, adjust_saturation)[which](images, factors[which])
+                images = (adjust_brightness_, adjust_contrast_, adjust_saturation_)[which](images, factors[which])
         return images
 
 
@@ -82,25 +85,28 @@ def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _blend(images: Tensor, others: Tensor | float, factor: Tensor) -> Tensor:
+def _blend_(images: Tensor, others: Tensor | None, factor: Tensor) -> Tensor:
     factor = factor[:, None, None, None]
-    return (factor * images + (1 - factor) * others).clamp(0, 1)
+    images.mul_(factor)
+    if others is not None:
+        images.add_(others.mul_(1 - factor))
+    return images.clamp_(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:
     return torch.einsum("bchw,c->bhw", images, images.new_tensor(_GREY))[:, None]
 
 
-def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with black."""
-    return _blend(images, 0.0, factor)
+def adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with black, in place."""
+    return _blend_(images, None, factor)
 
 
-def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the mean of the grey image."""
-    return _blend(images, _grey(images).mean(dim=(1, 2, 3), keepdim=True), factor)
+def adjust_contrast_(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the mean of the grey image, in place."""
+    return _blend_(images, _grey(images).mean(dim=(1, 2, 3), keepdim=True), factor)
 
 
-def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the grey image."""
-    return _blend(images, _grey(images), factor)
+def adjust_saturation_(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the grey image, in place."""
+    return _blend_(images, _grey(images), factor)

@@ -297,7 +297,7 @@ class FaceDataModule(L.LightningDataModule):
 
     def to_float(self, batch: Batch) -> Batch:
         """Pixels in [0, 1], augmented where the loader drew random numbers for it."""
-        images: Tensor = batch.images.float() / 255
+        images: Tensor = batch.images / 255
         if batch.draws is not None:
             images = self.augmentation(images, batch.draws)
         return batch._replace(images=images, draws=None)
