@@ -74,14 +74,16 @@ NO_AUGMENTATION = Augmentation(enabled=False)
 
 def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor:
     """Flip, then shear horizontally by an angle in radians and scale about the centre; nearest pixel, black outside."""
-    zeros = torch.zeros_like(scale)
+    height, width = images.shape[-2:]
+    x, y = (torch.linspace(-1, 1, n, dtype=scale.dtype, device=scale.device) * (n - 1) / n for n in (width, height))
     mirror = torch.where(flip, -1.0, 1.0).to(scale)
     # The map from output to input coordinates: the inverse of scale * [[1, -tan(shear)], [0, 1]], then the flip.
-    height, width = images.shape[-2:]
     slant = torch.tan(shear) * height / width  # Both axes run from -1 to 1, whatever their lengths.
-    first = torch.stack([mirror / scale, mirror * slant / scale, zeros], dim=1)
-    second = torch.stack([zeros, 1 / scale, zeros], dim=1)
-    grid = functional.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
+    across, along, down = (one[:, None, None] for one in (mirror / scale, mirror * slant / scale, 1 / scale))
+    # As torch's affine_grid, to the bit, without its matrix product for every pixel.
+    grid = torch.empty(len(images), height, width, 2, dtype=scale.dtype, device=scale.device)
+    torch.add(across * x, along * y[:, None], out=grid[..., 0])
+    grid[..., 1] = down * y[:, None]
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
