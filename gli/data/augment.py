@@ -96,7 +96,8 @@ def _blend_(images: Tensor, others: Tensor | None, factor: Tensor) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    return torch.einsum("bchw,c->bhw", images, images.new_tensor(_GREY))[:, None]
+    red, green, blue = images.unbind(dim=1)
+    return (red * _GREY[0]).add_(green * _GREY[1]).add_(blue * _GREY[2])[:, None]
 
 
 def adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:

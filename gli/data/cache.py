@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy.typing as npt
 
 from gli.data.faces import Images, digest
 from gli.data.files import one_at_a_time, remove_leftovers, replacing, writable
+from gli.errors import DataError
 from gli.processes import end_with_parent
 from gli.progress import progress
 
@@ -39,42 +42,77 @@ class PixelCache:
         return np.asarray(self.pixels[self.slots[rows]])
 
 
-def _chunk(images: Images, size: int, rows: list[int]) -> npt.NDArray[np.uint8]:
-    return np.stack([images.pixels(row, size) for row in rows])
+@dataclass(frozen=True)
+class _Filling:
+    """What a process needs to fill its part of the file."""
+
+    path: Path
+    images: Images
+    size: int
+    start: int
+
+    def __call__(self, rows: list[int], at: int) -> int:
+        """Make the pixels of some rows and write them to where they belong; how many there were."""
+        block = np.stack([self.images.pixels(row, self.size) for row in rows])
+        with self.path.open("r+b") as file:  # One write: through a memory map each page would be a fault of its own.
+            file.seek(self.start + at * block[0].nbytes)
+            file.write(block)
+        return len(rows)
 
 
-def _workers(images: Images) -> Executor:
-    """Threads where decoding leaves Python's lock (Pillow does), processes where it is Python itself that draws."""
-    count = os.cpu_count() or 1
-    if images.releases_lock:
-        return ThreadPoolExecutor(count)
-    return ProcessPoolExecutor(
-        count, mp_context=get_context("fork" if os.name == "posix" else "spawn"), initializer=end_with_parent
-    )
+_filling: _Filling | None = None
+
+
+def _begin(filling: _Filling) -> None:
+    """Make a process ready: it ends with its parent, and leaves Ctrl-C to it."""
+    global _filling
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _filling = filling
+
+
+def _fill(rows: list[int], at: int) -> int:
+    assert _filling is not None
+    return _filling(rows, at)
+
+
+def _fill_all(filling: _Filling, firsts: npt.NDArray[np.int64], advance: Callable[[int], None]) -> None:
+    chunks = [(firsts[at : at + CHUNK].tolist(), at) for at in range(0, len(firsts), CHUNK)]
+    count = min(len(chunks), os.cpu_count() or 1)
+    if count == 1:
+        for chunk in chunks:
+            advance(filling(*chunk))
+        return
+    # Processes rather than threads: a decoder gives Python's lock away and back many times for each small image.
+    context = get_context("fork" if os.name == "posix" else "spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(filling,)) as workers:
+        try:
+            for future in as_completed([workers.submit(_fill, *chunk) for chunk in chunks]):
+                advance(future.result())
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"{filling.images.verb} the images was cut off: one of its processes was killed, perhaps for want of memory. "
+                "Close other programs, or lower --data.image_size, and run again."
+            ) from error
+        except BaseException:
+            workers.shutdown(cancel_futures=True)
+            raise
 
 
 def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int) -> None:
     """Fill the file aside and put it in place once it is whole."""
     with replacing(path) as aside:
-        pixels = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(firsts), size, size, 3))
-        with aside.open("r+b") as file:
-            # Take the room now: a full disk under a memory map would kill the process instead of raising an error.
+        with aside.open("w+b") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(firsts), size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.flush()
+            start, length = file.tell(), len(firsts) * size * size * 3
+            # Take the room now: a full disk should be known before the work is done.
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
-        with _workers(images) as workers, progress(f"{images.verb} {len(firsts):,} images", len(firsts)) as advance:
-            starts = range(0, len(firsts), CHUNK)
-            work = partial(_chunk, images, size)
-            futures = {workers.submit(work, firsts[at : at + CHUNK].tolist()): at for at in starts}
-            try:
-                for future in as_completed(list(futures)):
-                    block, at = future.result(), futures.pop(future)
-                    pixels[at : at + len(block)] = block
-                    advance(len(block))
-            except BaseException:
-                workers.shutdown(cancel_futures=True)
-                raise
-        pixels.flush()
-        del pixels
+                os.posix_fallocate(file.fileno(), 0, start + length)
+            with progress(f"{images.verb} {len(firsts):,} images", len(firsts)) as advance:
+                _fill_all(_Filling(aside, images, size, start), firsts, advance)
+            os.fsync(file.fileno())
 
 
 def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> PixelCache:

@@ -34,8 +34,6 @@ class Images(ABC):
 
     #: What the progress bar says while these are being turned into pixels.
     verb = "Decoding"
-    #: Whether making pixels leaves Python's lock, so that threads can share the work.
-    releases_lock = True
 
     @abstractmethod
     def __len__(self) -> int:
@@ -108,7 +106,8 @@ class ImageFiles(Images):
         path = self.root / self.paths[row]
         try:
             with Image.open(path) as file:
-                image = file.convert("RGB")
+                file.load()
+                image: Image.Image = file if file.mode == "RGB" else file.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"{path}: this image cannot be read ({error}). It may be truncated: copy it again, "
@@ -119,7 +118,7 @@ class ImageFiles(Images):
         if (width, height) != image.size:
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = (width - size) // 2, (height - size) // 2
-        return np.asarray(image.crop((left, top, left + size, top + size)))
+        return np.asarray(image)[top : top + size, left : left + size]
 
 
 @dataclass(frozen=True)

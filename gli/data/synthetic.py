@@ -32,7 +32,6 @@ class DrawnFaces(Images):
 
     people: Sequence[tuple[Person, Picture]]
     verb = "Drawing"
-    releases_lock = False
 
     def __len__(self) -> int:
         """Number of pictures."""

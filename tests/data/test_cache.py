@@ -57,12 +57,6 @@ class Made(Images):
         return sorted(map(int, self.log.read_text().split())) if self.log.exists() else []
 
 
-class Drawn(Made):
-    """The same by a program: filled by processes instead of threads."""
-
-    verb = "Drawing"
-
-
 def opened(images: Made, folder: Path, size: int = SIZE) -> PixelCache:
     return open_pixels(images, images.digests(folder), size, folder)
 
@@ -86,13 +80,12 @@ FIRSTS = [0, 1, 3, 6, 7]
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [Made, Drawn])
 @pytest.mark.parametrize("chunk", [1, 2, 64])
 def test_identical_images_are_decoded_and_stored_once(
-    kind: type[Made], chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "CHUNK", chunk)
-    images = kind(CONTENTS, tmp_path / "log")
+    images = Made(CONTENTS, tmp_path / "log")
     pixels = opened(images, tmp_path / "cache")
     assert images.decoded == FIRSTS
     assert pixels.pixels.shape == (5, SIZE, SIZE, 3)
@@ -141,17 +134,16 @@ def test_rows_come_in_the_order_asked_for_as_a_copy(tmp_path: Path) -> None:
     assert pixels[rows[:0]].shape == (0, SIZE, SIZE, 3)
 
 
-@pytest.mark.parametrize("kind", [Made, Drawn])
 @pytest.mark.parametrize("error", [RuntimeError, DataError])
 def test_interrupted_fill_leaves_nothing_and_the_next_one_starts_over(
-    kind: type[Made], error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "CHUNK", 1)
-    broken = kind(CONTENTS, tmp_path / "broken", broken=3, error=error)
+    broken = Made(CONTENTS, tmp_path / "broken", broken=3, error=error)
     with pytest.raises(error, match="broken on purpose"):
         opened(broken, tmp_path / "cache")
     assert leftovers(tmp_path / "cache") == []
-    whole = kind(CONTENTS, tmp_path / "whole")
+    whole = Made(CONTENTS, tmp_path / "whole")
     assert_right(opened(whole, tmp_path / "cache"), whole)
     assert whole.decoded == FIRSTS
 
