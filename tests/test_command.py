@@ -345,6 +345,21 @@ def test_scrub_rewinds_to_where_forget_and_unseen_are_told_apart_least(headings)
     assert headings == ["Original", f"SCRUB, iteration {least['iteration']:.0f}"]
 
 
+def test_the_log_has_at_each_iteration_what_was_measured_there():
+    """Passes over retain and over forget log values of their own; the optimiser's loss tells which pass it was."""
+    arguments = ["--model.forget_batch_size=8", "--trainer.max_steps=14", "--trainer.log_every_n_steps=1"]
+    command = run(["fit", "--model=SCRUB", *TINY, *arguments, *EVERY[1:]])
+    with (Path(command.trainer.log_dir) / "metrics.csv").open() as file:
+        trained = [row for row in csv.DictReader(file) if row["train/loss"]]
+    logged = {
+        part: {row["step"] for row in trained if row[f"train/divergence_{part}"]} for part in ("retain", "forget")
+    }
+    assert len(trained) == 14
+    assert {row["step"] for row in trained} == logged["retain"] | logged["forget"]
+    assert not logged["retain"] & logged["forget"]
+    assert {row["step"] for row in trained if float(row["train/loss"]) < 0} == logged["forget"]
+
+
 class Thirteenth(Method):
     """A method that gli does not know: one function, and a setting of its own."""
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,20 @@ from gli.data.files import replacing
 from gli.errors import DataError
 from gli.methods import Method
 from gli.resume import WholeCheckpoints, find_run, iteration_of
+from gli.runs import snake_case
 
 ENDED = Path(__file__).parent / "ended.py"
 ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
 GLI = ["fit", "--model=GLI", *ARGUMENTS]
+SHIPPED = sorted(name for name, method in subclasses(Method).items() if method.__module__.startswith("gli."))
+#: The iteration that a run of any method ends with, audited and saved after every second one; kills come in between.
+END = 18
+TO_THE_END = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1", f"--trainer.max_steps={END}"]
+#: What gives an optimiser and a schedule something to remember, and a stage and a pass several iterations.
+OWN = {name: ["--model.momentum=0.9"] for name in SHIPPED}
+OWN |= {"Original": ["--data.recipe.milestones=[1,2]"], "Retrained": ["--data.recipe.milestones=[1,2]"]}
+OWN |= {"BadTeaching": ["--model.batch_size=8"], "GLI": [*OWN["GLI"], "--model.class_weight.initial=50"]}
+OWN |= {"UNSIR": [*OWN["UNSIR"], "--model.impair_epochs=4"], "SCRUB": [*OWN["SCRUB"], "--model.forget_batch_size=4"]}
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +52,19 @@ def ended(home: Path, how: str, place: str) -> int:
     return subprocess.run(command, cwd=home, capture_output=True, check=False, timeout=240).returncode
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"]
 
 
 def assert_alike(run: Path, other: Path) -> None:
-    one, two = weights(run), weights(other)
-    assert one.keys() == two.keys()
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    for checkpoint in ("last.ckpt", "best.ckpt"):
+        one, two = weights(run, checkpoint), weights(other, checkpoint)
+        assert one.keys() == two.keys()
+        assert all(torch.equal(value, two[name]) for name, value in one.items())
     # What was trained after the last audit before the kill is in the log once, as if nothing had happened.
-    scores = [
-        [
-            {key: value for key, value in row.items() if key.startswith("val/")}
-            for row in logs.read_rows(folder / "metrics.csv")
-        ]
-        for folder in (run, other)
-    ]
-    assert [row for row in scores[0] if row["val/accuracy"]] == [row for row in scores[1] if row["val/accuracy"]]
+    assert logs.read_rows(run / "metrics.csv") == logs.read_rows(other / "metrics.csv")
+    kept = [{path.name: path.read_bytes() for path in folder.glob("audits/*")} for folder in (run, other)]
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,47 @@ def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path):
         assert not list(home.rglob("*.part"))
     print(f"{kills} kills")
     assert kills >= 3
+
+
+def kill_in_the_middle(command: list[str], home: Path, run: Path, ahead: int) -> None:
+    """Run a command, and kill it once it has logged so many iterations more than the run's checkpoint has."""
+    last = run / "checkpoints/last.ckpt"
+    before = iteration_of(last) or 0
+
+    def is_there() -> bool:
+        with suppress(FileNotFoundError):
+            return any(float(row["step"]) >= before + ahead for row in logs.read_rows(run / "metrics.csv"))
+        return False
+
+    with (
+        (home / "said.txt").open("w") as said,
+        subprocess.Popen(command, cwd=home, stdout=said, stderr=said) as process,
+    ):
+        reached = eventually(lambda: process.poll() is not None or is_there(), 240)
+        process.kill()
+    assert reached, f"no iteration {before + ahead} in the log after 240 s: {(home / 'said.txt').read_text()}"
+    assert process.returncode == -signal.SIGKILL, f"it ended by itself: {(home / 'said.txt').read_text()}"
+    saved, logged = iteration_of(last) or 0, logs.read_rows(run / "metrics.csv")[-1]["step"]
+    print(f"killed after iteration {logged}, with a checkpoint of iteration {saved}")
+    assert before < saved < END, "the kill did not come in the middle of the run"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("method", SHIPPED)
+def test_a_run_of_any_method_killed_twice_ends_like_an_undisturbed_one(method, tmp_path):
+    """Killed as soon as the log has the third iteration, then the fifth from there: neither is one that is saved."""
+    command = [sys.executable, "-m", "gli", "fit", f"--model={method}", *TINY, *EVERY, *TO_THE_END, *OWN[method]]
+    runs = tmp_path / "lightning_logs" / f"{snake_case(method)}_synthetic"
+    kill_in_the_middle(command, tmp_path, runs / "version_0", 3)
+    kill_in_the_middle([*command, "--ckpt_path=last"], tmp_path, runs / "version_0", 5)
+    for how in (["--ckpt_path=last"], []):
+        done = subprocess.run([*command, *how], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in runs.glob("version_*")} == {"version_0", "version_1"}
+    assert iteration_of(runs / "version_1/checkpoints/last.ckpt") == END
+    assert_alike(runs / "version_0", runs / "version_1")
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, monkeypatch, capsys):
@@ -240,12 +288,11 @@ def alive(process: int) -> bool:
 def eventually(holds, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.01)
     return holds()
 
 
 def test_every_method_has_its_place_among_the_tests_of_resuming():
     from test_command import STOPS
 
-    shipped = {name for name, method in subclasses(Method).items() if method.__module__.startswith("gli.")}
-    assert {name for name, _, _ in STOPS} == shipped
+    assert {name for name, _, _ in STOPS} == set(SHIPPED)

@@ -278,6 +278,12 @@ class Method(L.LightningModule, ABC):
         """The optimiser of the parameters that are to be trained."""
         return make_optimizer(self.optimizer, self.model, self.lr, self.momentum, self.weight_decay)
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let go of what the last step logged: a pass that does not log it would have it in its row of the log as well."""
+        for value in cast(Any, self.trainer)._results.values():
+            if value.meta.fx == "training_step" and not value.meta.on_epoch:
+                value.reset()
+
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         """Set BatchNorm's mode, hand the batch to the method, log what it returns."""
         self.iteration = iterations_done(self.trainer) - 1
