@@ -1,29 +1,37 @@
-"""Time two functions in turn, so that a machine that is busy with other things disturbs both alike."""
+"""Time things in turn, so that a machine that is busy with other things disturbs all of them alike."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two ways of doing one thing.
+class Finding:
+    """One line of the table.
 
     Attributes:
-        name: What is done.
-        plain: Median seconds of the straightforward way.
-        ours: Median seconds of ours.
-        ratio: Median over the rounds of plain / ours: how many times faster ours is.
-        rounds: Number of rounds.
+        what: What is done.
+        against: What it is compared with; empty where it is held to a limit of its own.
+        theirs: Median of the other way, in ``unit``.
+        ours: Median of gli's way, in ``unit``.
+        unit: ``ms``, ``s`` or ``MB``.
+        ratio: Theirs over ours for a speed-up, ours over theirs for a cost, ours for a limit; the median over the rounds.
+        target: What the ratio is held to.
+        reached: Whether it is.
+        rounds: How often each was measured.
     """
 
-    name: str
-    plain: float
+    what: str
+    against: str
+    theirs: float | None
     ours: float
+    unit: str
     ratio: float
+    target: str
+    reached: bool
     rounds: int
 
 
@@ -34,11 +42,54 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(name: str, plain: Callable[[], object], ours: Callable[[], object], rounds: int = 7) -> Comparison:
-    """Call both once to warm up, then in turn."""
-    plain()
-    ours()
-    pairs = [(seconds(plain), seconds(ours)) for _ in range(rounds)]
-    ratio = statistics.median(one / other for one, other in pairs)
-    medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
-    return Comparison(name, medians[0], medians[1], ratio, rounds)
+def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
+    """Call all once to warm up, then in turn; the seconds of each call."""
+    for function in functions.values():
+        function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return times
+
+
+def _medians(theirs: Sequence[float], ours: Sequence[float], unit: str) -> tuple[float, float]:
+    scale = 1000 if unit == "ms" else 1
+    return scale * statistics.median(theirs), scale * statistics.median(ours)
+
+
+def faster(
+    what: str, against: str, theirs: Sequence[float], ours: Sequence[float], at_least: float | None = None
+) -> Finding:
+    """How many times faster ours is, from seconds taken in turn."""
+    ratio = statistics.median(one / other for one, other in zip(theirs, ours, strict=True))
+    medians = _medians(theirs, ours, "ms")
+    target = "" if at_least is None else f"at least {at_least:g}"
+    return Finding(what, against, *medians, "ms", ratio, target, at_least is None or ratio >= at_least, len(ours))
+
+
+def dearer(
+    what: str, against: str, theirs: Sequence[float], ours: Sequence[float], at_most: float, unit: str = "ms"
+) -> Finding:
+    """How many times what it takes at least ours takes."""
+    ratio = statistics.median(other / one for one, other in zip(theirs, ours, strict=True))
+    medians = _medians(theirs, ours, unit)
+    return Finding(what, against, *medians, unit, ratio, f"at most {at_most:g}", ratio <= at_most, len(ours))
+
+
+def under(what: str, values: Sequence[float], at_most: float) -> Finding:
+    """Seconds held to a limit."""
+    value = statistics.median(values)
+    return Finding(what, "", None, value, "s", value, f"under {at_most:g} s", value < at_most, len(values))
+
+
+def markdown(findings: Sequence[Finding]) -> str:
+    """The findings as a Markdown table."""
+    lines = ["| what | against | theirs | gli | ratio | to reach |", "|---|---|---|---|---|---|"]
+    for one in findings:
+        digits = 3 if one.unit == "s" else 0
+        theirs = "" if one.theirs is None else f"{one.theirs:.{digits}f} {one.unit}"
+        ratio = "" if one.theirs is None else f"{one.ratio:.2f}"
+        target = f"{one.target}{'' if one.reached else ' (**not reached**)'}"
+        lines.append(f"| {one.what} | {one.against} | {theirs} | {one.ours:.{digits}f} {one.unit} | {ratio} | {target} |")
+    return "\n".join(lines)

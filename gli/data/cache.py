@@ -101,18 +101,17 @@ def _fill_all(filling: _Filling, firsts: npt.NDArray[np.int64], advance: Callabl
 
 def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int) -> None:
     """Fill the file aside and put it in place once it is whole."""
-    with replacing(path) as aside:
-        with aside.open("w+b") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(firsts), size, size, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.flush()
-            start, length = file.tell(), len(firsts) * size * size * 3
-            # Take the room now: a full disk should be known before the work is done.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, start + length)
-            with progress(f"{images.verb} {len(firsts):,} images", len(firsts)) as advance:
-                _fill_all(_Filling(aside, images, size, start), firsts, advance)
-            os.fsync(file.fileno())
+    with replacing(path) as aside, aside.open("w+b") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(firsts), size, size, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        start, length = file.tell(), len(firsts) * size * size * 3
+        # Take the room now: a full disk should be known before the work is done.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, start + length)
+        with progress(f"{images.verb} {len(firsts):,} images", len(firsts)) as advance:
+            _fill_all(_Filling(aside, images, size, start), firsts, advance)
+        os.fsync(file.fileno())
 
 
 def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> PixelCache:
