@@ -91,5 +91,7 @@ def markdown(findings: Sequence[Finding]) -> str:
         theirs = "" if one.theirs is None else f"{one.theirs:.{digits}f} {one.unit}"
         ratio = "" if one.theirs is None else f"{one.ratio:.2f}"
         target = f"{one.target}{'' if one.reached else ' (**not reached**)'}"
-        lines.append(f"| {one.what} | {one.against} | {theirs} | {one.ours:.{digits}f} {one.unit} | {ratio} | {target} |")
+        lines.append(
+            f"| {one.what} | {one.against} | {theirs} | {one.ours:.{digits}f} {one.unit} | {ratio} | {target} |"
+        )
     return "\n".join(lines)

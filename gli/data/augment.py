@@ -46,10 +46,27 @@ class Augmentation:
         return draws
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment images in [0, 1] of shape ``(batch, 3, height, width)`` by what was drawn for each."""
+        """Augment images by what was drawn for each.
+
+        Args:
+            images: uint8, or floats in [0, 1], of shape ``(batch, 3, height, width)``.
+            draws: What :meth:`draw` gave for them.
+
+        Returns:
+            Floats in [0, 1], of the same shape.
+        """
+        part = max(1, PIXELS_AT_A_TIME // max(1, images.shape[-2] * images.shape[-1]))
+        if images.is_cuda or len(images) <= part:
+            return self._augment(images, draws)
+        parts = zip(torch.split(images, part), torch.split(draws, part), strict=True)
+        return torch.cat([self._augment(*one) for one in parts])
+
+    def _augment(self, images: Tensor, draws: Tensor) -> Tensor:
+        given = images
+        if images.dtype == torch.uint8:
+            images = images / 255
         if not len(images):  # A part of a mixed batch may have none.
             return images
-        given = images
         flip, shear, scale, brightness, contrast, saturation, order = draws.to(images).unbind(dim=1)
         if self.flip or self.shear or self.scale != (1, 1):
             low, high = self.scale
@@ -69,6 +86,8 @@ class Augmentation:
         return images
 
 
+#: A processor works on so many pixels at a time: what belongs to them fits into its cache.
+PIXELS_AT_A_TIME = 2**18
 NO_AUGMENTATION = Augmentation(enabled=False)
 
 

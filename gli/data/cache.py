@@ -56,7 +56,7 @@ class _Filling:
         block = np.stack([self.images.pixels(row, self.size) for row in rows])
         with self.path.open("r+b") as file:  # One write: through a memory map each page would be a fault of its own.
             file.seek(self.start + at * block[0].nbytes)
-            file.write(block)
+            file.write(block.data)
         return len(rows)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_warn
-from torch import Tensor
 
 from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
@@ -297,10 +296,9 @@ class FaceDataModule(L.LightningDataModule):
 
     def to_float(self, batch: Batch) -> Batch:
         """Pixels in [0, 1], augmented where the loader drew random numbers for it."""
-        images: Tensor = batch.images / 255
-        if batch.draws is not None:
-            images = self.augmentation(images, batch.draws)
-        return batch._replace(images=images, draws=None)
+        if batch.draws is None:
+            return batch._replace(images=batch.images / 255)
+        return batch._replace(images=self.augmentation(batch.images, batch.draws), draws=None)
 
     def on_after_batch_transfer(self, batch: Batch | dict[str, Batch], dataloader_idx: int) -> Batch | dict[str, Batch]:
         """On the device: from uint8 to what a method sees."""

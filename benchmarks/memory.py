@@ -1,0 +1,79 @@
+"""Peak memory of a GLI iteration against that of an ordinary training step: each measured in a process of its own.
+
+    python -m benchmarks.memory GLI 64
+
+prints how many MB the process grew by over the iterations of one run.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from benchmarks.faces import drawn
+from benchmarks.timing import Finding, dearer
+from gli.data.loading import Pass
+from gli.methods import GLI, FineTune
+
+BATCH = 64
+
+
+def _now() -> float:
+    """Resident memory of this process in MB."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+
+
+class FirstStep(L.Callback):
+    """Notes the memory at the beginning of the first iteration."""
+
+    before = 0.0
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Once."""
+        self.before = self.before or _now()
+
+
+def grown(method: str, size: int) -> float:
+    """MB that four iterations need on top of what was there before the first."""
+    data = drawn(size)
+    data.batch_size = BATCH
+    torch.manual_seed(0)
+    chosen: Any = {"GLI": GLI, "FineTune": FineTune}[method](batch_norm="train", original="unused")
+    chosen.restored = True  # The weights do not matter here.
+    chosen.passes = (Pass("retain", "forget"),)  # Both sets lie in memory for either.
+    first = FirstStep()
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, callbacks=[first], enable_checkpointing=False, max_steps=4,
+        enable_progress_bar=False, limit_val_batches=0, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(chosen, data)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - first.before
+
+
+def peak(size: int, rounds: int = 3) -> Finding:
+    """Memory of GLI's iteration against a training step's and the perturbation."""
+    perturbation = BATCH * 3 * size * size * 4 / 1e6
+    found: dict[str, list[float]] = {"FineTune": [], "GLI": []}
+    for _ in range(rounds):
+        for method, values in found.items():
+            command = [sys.executable, "-m", "benchmarks.memory", method, str(size)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            values.append(float(done.stdout.split()[-1]))
+    theirs = (np.array(found["FineTune"]) + perturbation).tolist()
+    return dearer(
+        f"peak memory of GLI, {size} x {size}, batch {BATCH}", "a training step's and the perturbation",
+        theirs, found["GLI"], 1.15, "MB",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(grown(sys.argv[1], int(sys.argv[2])))
