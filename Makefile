@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-all lint bench tensorboard clean
+.PHONY: help install demo test test-all lint bench scaling tensorboard clean
 
 help:            ## what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,8 +31,11 @@ lint: install    ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install   ## speed, as ratios
-	$(BIN)/python -m benchmarks
+bench: install   ## speed, as ratios: half an hour on two cores (GROUPS="images audits" for some of it)
+	$(BIN)/python -m benchmarks $(GROUPS)
+
+scaling: install ## seconds and bytes as a run grows, into docs/scaling.md
+	$(BIN)/python -m benchmarks.scaling
 
 tensorboard: install  ## curves of all runs
 	$(BIN)/tensorboard --logdir lightning_logs

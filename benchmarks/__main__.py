@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from gli.progress import progress
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
+MACHINE = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
     "gli": [lambda size=size, steps=steps: iterations.gli_iteration(size, steps) for size in SIZES for steps in (2, 5)],
@@ -41,6 +43,15 @@ GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
 }
 
 
+def write(path: Path, found: list[Finding]) -> None:
+    """What was found so far, as JSON and as a table beside it."""
+    report = {"machine": MACHINE, "findings": [asdict(one) for one in found]}
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(report, indent=2) + "\n")
+    with replacing(path.with_suffix(".md")) as aside:
+        aside.write_text(f"{MACHINE}\n\n{markdown(found)}\n")
+
+
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(
@@ -54,19 +65,20 @@ def main() -> None:
         parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     todo = [one for name in options.groups or GROUPS for one in GROUPS[name]]
     found: list[Finding] = []
+    failed = 0
     with progress("Timing", len(todo)) as advance:
         for one in todo:
-            result = one()
-            found += result if isinstance(result, list) else [result]
+            try:
+                result = one()
+            except Exception:  # The others still count.
+                traceback.print_exc()
+                failed += 1
+            else:
+                found += result if isinstance(result, list) else [result]
+                write(options.output, found)
             advance(1)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    report = {"machine": machine, "command": "make bench", "findings": [asdict(one) for one in found]}
-    with replacing(options.output) as aside:
-        aside.write_text(json.dumps(report, indent=2) + "\n")
-    table = markdown(found)
-    with replacing(options.output.with_suffix(".md")) as aside:
-        aside.write_text(f"{machine}\n\n{table}\n")
-    print(f"\n{machine}\n\n{table}")
+    print(f"\n{MACHINE}\n\n{markdown(found)}")
+    raise SystemExit(1 if failed else 0)
 
 
 if __name__ == "__main__":

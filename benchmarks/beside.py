@@ -134,7 +134,7 @@ def beside(
                     *("--data.cache_dir=data/cache", f"--model={method}", f"--model.backbone={backbone}"),
                     *([] if method in ("Original", "Retrained") else [f"--model.original={original}"]),
                     *(f"--trainer.default_root_dir={folder}", "--trainer.accelerator=cpu", "--trainer.max_epochs=-1"),
-                    *(f"--trainer.max_steps={iterations + WARM_UP + 4}", "--trainer.val_check_interval=100000"),
+                    *(f"--trainer.max_steps={iterations + WARM_UP + 2}", "--trainer.val_check_interval=100000"),
                     *("--trainer.callbacks+=benchmarks.beside.Beside", "--audit.keep_losses=false", *settings),
                 ]
             )

@@ -10,7 +10,7 @@ from benchmarks.timing import Finding, dearer, faster
 SETTINGS = {"SCRUB": ["--model.first=max"], "BadTeaching": ["--model.batch_size=64"]}
 
 
-def gli_iteration(size: int, steps: int, iterations: int = 9) -> list[Finding]:
+def gli_iteration(size: int, steps: int, iterations: int = 7) -> list[Finding]:
     """A GLI iteration against the plain loop, and against the least that it can cost."""
     times, _ = beside("GLI", {"released": gli_released, "least": gli}, size, iterations, [f"--model.steps={steps}"])
     what = f"GLI iteration, {size} x {size}, T = {steps}"
@@ -21,7 +21,7 @@ def gli_iteration(size: int, steps: int, iterations: int = 9) -> list[Finding]:
     ]
 
 
-def framework(method: str, size: int = 64, iterations: int = 15) -> Finding:
+def framework(method: str, size: int = 64, iterations: int = 13) -> Finding:
     """An iteration of ``gli fit``, loading and logging included, against the same in a bare loop."""
     times, _ = beside(method, {"bare": PLAIN[method]}, size, iterations, SETTINGS.get(method, []))
     what = f"`gli fit` iteration, {method}, {size} x {size}"

@@ -70,8 +70,8 @@ def advanced_neg_grad(method: Any) -> tuple[Plain, Step]:
 
 def _kl(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
     student = functional.log_softmax(logits / temperature, dim=1)
-    teacher = functional.softmax(taught / temperature, dim=1)
-    return functional.kl_div(student, teacher, reduction="batchmean")
+    teacher = functional.log_softmax(taught / temperature, dim=1)
+    return functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1).mean()
 
 
 def scrub(method: Any) -> tuple[Plain, Step]:

@@ -22,7 +22,8 @@ from gli.progress import progress
 
 #: Part of the key: raised whenever decoding or resizing changes its result.
 VERSION = 1
-CHUNK = 64
+#: Most images that a process makes before it writes them.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ def _fill(rows: list[int], at: int) -> int:
 
 
 def _fill_all(filling: _Filling, firsts: npt.NDArray[np.int64], advance: Callable[[int], None]) -> None:
-    chunks = [(firsts[at : at + CHUNK].tolist(), at) for at in range(0, len(firsts), CHUNK)]
-    count = min(len(chunks), os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    length = min(CHUNK, max(16, len(firsts) // (8 * cores)))
+    chunks = [(firsts[at : at + length].tolist(), at) for at in range(0, len(firsts), length)]
+    count = min(len(chunks), cores)
     if count == 1:
         for chunk in chunks:
             advance(filling(*chunk))
