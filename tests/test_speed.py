@@ -15,7 +15,8 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def test_every_method_has_its_bare_loop():
-    assert set(PLAIN) == set(subclasses(Method))
+    ours = {name for name, kind in subclasses(Method).items() if kind.__module__.startswith("gli.")}
+    assert set(PLAIN) == ours
 
 
 @pytest.mark.parametrize("method", PLAIN)
