@@ -7,7 +7,6 @@ prints how many MB the process grew by over the iterations of one run.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -20,26 +19,21 @@ from benchmarks.faces import drawn
 from benchmarks.timing import Finding, dearer
 from gli.data.loading import Pass
 from gli.methods import GLI, FineTune
+from gli.processes import memory
 
 BATCH = 64
-
-
-def _now() -> float:
-    """Resident memory of this process in MB."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
 
 
 class FirstStep(L.Callback):
     """Notes the memory at the beginning of the first iteration."""
 
-    before = 0.0
+    before = 0
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Once."""
-        self.before = self.before or _now()
+        self.before = self.before or memory()[0]
 
 
 def grown(method: str, size: int) -> float:
@@ -56,7 +50,7 @@ def grown(method: str, size: int) -> float:
         enable_progress_bar=False, limit_val_batches=0, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(chosen, data)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - first.before
+    return (memory()[1] - first.before) / 1e6
 
 
 def peak(size: int, rounds: int = 3) -> Finding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from gli.data.files import replacing
 from gli.errors import DataError
+from gli.processes import memory
 
 #: What a run cost, in its folder.
 COST = "cost.json"
@@ -67,7 +67,7 @@ def new_folder(parent: Path) -> int:
 
 def write_cost(folder: Path, training_seconds: float) -> None:
     """Note in a run's folder what it cost: time spent in training steps, and the most memory the process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    _, peak = memory()
     cost = {"training_seconds": training_seconds, "peak_memory_bytes": peak, "device": "cpu"}
     if torch.cuda.is_available():
         cost |= {"peak_memory_bytes": torch.cuda.max_memory_allocated(), "device": torch.cuda.get_device_name()}
