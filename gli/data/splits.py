@@ -59,13 +59,15 @@ def identity_split(groups: Rows, shares: Mapping[str, float], rest: str, seed: i
     left = list(np.random.default_rng(seed).permutation(len(sizes)))
     result = {}
     for name, share in shares.items():
-        target = share * len(groups)
+        target, filled = share * len(groups), 0
         taken: list[int] = []
         passed: list[int] = []
         for group in left:
-            filled = int(sizes[taken].sum()) if taken else 0
-            nearer = abs(filled + sizes[group] - target) < abs(filled - target)
-            (taken if nearer else passed).append(group)
+            if abs(filled + sizes[group] - target) < abs(filled - target):
+                taken.append(group)
+                filled += int(sizes[group])
+            else:
+                passed.append(group)
         if not taken and share > 0 and passed:
             smallest = min(passed, key=lambda group: int(sizes[group]))
             passed.remove(smallest)
