@@ -22,6 +22,7 @@ import torch
 from benchmarks.audits import auditing, some_weights
 from benchmarks.beside import beside, silence
 from benchmarks.faces import files
+from benchmarks.plain import gli
 from benchmarks.timing import seconds
 from gli.data import FaceTable
 from gli.data import splits as splitting
@@ -167,7 +168,7 @@ def iterations() -> Growth:
 def inner_steps() -> Growth:
     """One GLI iteration, ResNet-18, 64 x 64, batch 64."""
     counts = (0, 1, 2, 5)
-    times = [beside("GLI", {}, 64, 5, [f"--model.steps={steps}"])[0]["gli"] for steps in counts]
+    times = [beside("GLI", {"least": gli}, 64, 4, [f"--model.steps={steps}"])[0]["gli"] for steps in counts]
     measured = {"iteration, s": [statistics.median(one) for one in times]}
     return Growth("Inner steps (T)", "T", counts, measured, linear=True)
 
@@ -189,24 +190,20 @@ def processes() -> Growth:
 
 def main() -> None:
     """Measure everything and write the page."""
-    parts = (images, identities, losses, iterations, inner_steps, processes)
-    found = []
+    parts = (identities, images, losses, processes, inner_steps, iterations)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    page = (
+        "# What grows with what\n\n"
+        f"Written by `make scaling` ({machine}); medians of {ROUNDS} where one is quick to repeat, the growth fitted by least squares "
+        "(of logarithms, where it is a power)."
+    )
     with progress("Growing", len(parts)) as advance:
         for part in parts:
-            found.append(part())
+            page += "\n\n" + part().table().replace("\n\n", f"\n\n{part.__doc__}\n\n", 1)
+            with replacing(PAGE) as aside:  # What was measured stays, whatever comes of the rest.
+                aside.write_text(page + "\n")
             advance(1)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    tables = [
-        growth.table().replace("\n\n", f"\n\n{part.__doc__}\n\n", 1) for growth, part in zip(found, parts, strict=True)
-    ]
-    head = (
-        "# What grows with what\n\n"
-        f"Written by `make scaling` ({machine}); medians of {ROUNDS} where a measurement takes seconds, the growth fitted by "
-        "least squares (of logarithms, where it is a power)."
-    )
-    with replacing(PAGE) as aside:
-        aside.write_text("\n\n".join([head, *tables]) + "\n")
-    print(PAGE.read_text())
+    print(page)
 
 
 if __name__ == "__main__":
