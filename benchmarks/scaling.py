@@ -194,8 +194,8 @@ def main() -> None:
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     page = (
         "# What grows with what\n\n"
-        f"Written by `make scaling` ({machine}); medians of {ROUNDS} where one is quick to repeat, the growth fitted by least squares "
-        "(of logarithms, where it is a power)."
+        f"Written by `make scaling` ({machine}); medians of {ROUNDS} where one is quick to repeat, the growth fitted by least "
+        "squares (of logarithms, where it is a power)."
     )
     with progress("Growing", len(parts)) as advance:
         for part in parts:
