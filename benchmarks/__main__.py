@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from benchmarks import audits, images, iterations, memory, startup
 from benchmarks.plain import PLAIN
-from benchmarks.timing import Finding, markdown
+from benchmarks.timing import MACHINE, Finding, markdown
 from gli.data.files import replacing
 from gli.progress import progress
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
-MACHINE = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
     "gli": [lambda size=size, steps=steps: iterations.gli_iteration(size, steps) for size in SIZES for steps in (2, 5)],

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.beside import silence
+from benchmarks.beside import silence, some_weights
 from benchmarks.faces import MUFAC, files
 from benchmarks.timing import Finding, dearer, faster, in_turn
 from gli.callbacks import ForgettingAudit
@@ -50,13 +50,6 @@ def auditing(data: FaceTable, weights: Path) -> tuple[Callable[[], None], Forget
             trainer.validate(method, data, verbose=False)
 
     return audit, gathered
-
-
-def some_weights(folder: Path) -> Path:
-    """Weights of a ResNet-18 that was never trained."""
-    torch.manual_seed(0)
-    torch.save(build_classifier("resnet18", 8).backbone.state_dict(), folder / "original.pt")
-    return folder / "original.pt"
 
 
 def audit(size: int, rounds: int = 3) -> list[Finding]:

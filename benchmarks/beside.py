@@ -72,10 +72,12 @@ class Beside(L.Callback):
                 self.times[name].append(time.perf_counter() - start)
         if self._others:
             self._since = time.perf_counter()
-            for name, (plain, _) in self._others.items():
-                pairs = zip(plain.model.parameters(), pl_module.model.parameters(), strict=True)  # type: ignore[union-attr,arg-type]
-                self.apart[name] = max(float((one - other).detach().abs().max()) for one, other in pairs)
-            self._since = time.perf_counter()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """How far apart the models have come."""
+        for name, (plain, _) in self._others.items():
+            pairs = zip(plain.model.parameters(), pl_module.model.parameters(), strict=True)  # type: ignore[union-attr,arg-type]
+            self.apart[name] = max(float((one - other).detach().abs().max()) for one, other in pairs)
 
     def _load(self, batch: Batch | None) -> Batch | None:
         """The same batch from its rows, as a bare loop would load it."""
@@ -95,6 +97,13 @@ def silence() -> Iterator[None]:
             yield
     finally:
         console.quiet = False
+
+
+def some_weights(folder: Path, backbone: str = "resnet18") -> Path:
+    """Weights of a network that was never trained, in a file."""
+    torch.manual_seed(0)
+    torch.save(build_classifier(backbone, 8).backbone.state_dict(), folder / "original.pt")
+    return folder / "original.pt"
 
 
 def beside(
@@ -124,9 +133,7 @@ def beside(
     """
     Beside.makes = makes
     with tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(0)
-        original = Path(folder) / "original.pt"
-        torch.save(build_classifier(backbone, 8).backbone.state_dict(), original)
+        original = some_weights(Path(folder), backbone)
         with silence():
             command = run(
                 [

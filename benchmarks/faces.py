@@ -22,9 +22,9 @@ def drawn(size: int, people: int = 360, pictures: int = 6) -> SyntheticFaces:
     return faces
 
 
-def files(counts: dict[str, int] | None = None) -> Path:
+def files() -> Path:
     """A folder of JPEG files with a table, ``faces.csv``, that says which set each is of; made on first use."""
-    counts = {"retain": 128, **(counts or MUFAC)}
+    counts = {"retain": 128, **MUFAC}
     folder = FOLDER / "-".join(str(count) for count in counts.values())
     if (folder / "faces.csv").exists():
         return folder

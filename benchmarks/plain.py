@@ -30,8 +30,8 @@ class Plain:
 
     def __init__(self, method: Method, layout: torch.memory_format = torch.channels_last) -> None:
         self.model: nn.Module = copy.deepcopy(method.model).to(memory_format=layout)
-        for module, theirs in zip(self.model.modules(), method.model.modules(), strict=True):
-            module.training = theirs.training and method.batch_norm != "train_first"
+        for module, original in zip(self.model.modules(), method.model.modules(), strict=True):
+            module.training = original.training and method.batch_norm != "train_first"
         theirs = method.optimizers().optimizer  # type: ignore[union-attr]
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         group = theirs.param_groups[0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -17,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.audits import auditing, some_weights
-from benchmarks.beside import beside, silence
+from benchmarks.audits import auditing
+from benchmarks.beside import beside, silence, some_weights
 from benchmarks.faces import files
 from benchmarks.plain import gli
-from benchmarks.timing import seconds
+from benchmarks.timing import MACHINE, seconds
 from gli.data import FaceTable
 from gli.data import splits as splitting
 from gli.data.files import replacing
@@ -191,10 +189,9 @@ def processes() -> Growth:
 def main() -> None:
     """Measure everything and write the page."""
     parts = (identities, images, losses, processes, inner_steps, iterations)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     page = (
         "# What grows with what\n\n"
-        f"Written by `make scaling` ({machine}); medians of {ROUNDS} where one is quick to repeat, the growth fitted by least "
+        f"Written by `make scaling` ({MACHINE}); medians of {ROUNDS} where one is quick to repeat, the growth fitted by least "
         "squares (of logarithms, where it is a power)."
     )
     with progress("Growing", len(parts)) as advance:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import torch
+
+#: What was measured on.
+MACHINE = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ MODULES = {
     "report": "tables, figures and one page of runs that are there",
     "benchmark": "several methods and seeds on one data set, and their report",
 }
+COMMANDS = LIGHTNING | MODULES
 
 _UNWANTED_WARNINGS = (
     ".*does not have many workers.*",
@@ -39,10 +40,10 @@ _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|See
 
 def overview() -> str:
     """What ``gli --help`` prints. Nothing is imported for it: it is there at once."""
-    lines = [f"  {name:<11}{what}" for name, what in (LIGHTNING | MODULES).items()]
+    lines = [f"  {name:<11}{what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
-            f"usage: gli {{{','.join(LIGHTNING | MODULES)}}} ...",
+            f"usage: gli {{{','.join(COMMANDS)}}} ...",
             "",
             str(gli.__doc__),
             "",
@@ -70,10 +71,9 @@ def answer(args: Sequence[str]) -> int | None:
     if not args:
         print(f"{overview()}\n\ngli: which command?", file=sys.stderr)
         return 2
-    known = LIGHTNING | MODULES
-    if not args[0].startswith("-") and args[0] not in known:
-        hint = did_you_mean(args[0], known)
-        print(f"gli: there is no command {args[0]!r}.{hint} There are: {', '.join(known)}.", file=sys.stderr)
+    if not args[0].startswith("-") and args[0] not in COMMANDS:
+        hint = did_you_mean(args[0], COMMANDS)
+        print(f"gli: there is no command {args[0]!r}.{hint} There are: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     return None
 
