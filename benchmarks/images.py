@@ -15,7 +15,7 @@ from benchmarks.faces import files
 from benchmarks.timing import Finding, faster, in_turn, seconds, under
 from gli.data import FaceTable
 from gli.data.augment import Augmentation
-from gli.data.cache import VERSION, open_pixels
+from gli.data.cache import cache_path, open_pixels
 from gli.data.faces import digest
 from gli.data.synthetic import DrawnFaces
 
@@ -87,7 +87,7 @@ def opening() -> Finding:
     """Opening a cache of MUCAC's size. What is in it does not matter: the file is a hole of 1.5 GB."""
     digests = np.array([digest(number) for number in range(MUCAC)], dtype="S32")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"pixels-128-{digest(VERSION, 128, np.unique(digests).tobytes())}.npy"
+        path = cache_path(np.unique(digests), 128, Path(folder))
         np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(MUCAC, 128, 128, 3))
         images = DrawnFaces([])  # Never asked for pixels.
         times = [seconds(lambda: open_pixels(images, digests, 128, Path(folder))) for _ in range(7)]

@@ -120,7 +120,10 @@ def main(args: Sequence[str] | None = None) -> int:
     answered = answer(args)
     if answered is not None:
         return answered
+    from gli.processes import keep_freed_memory
+
     quiet()
+    keep_freed_memory()
     if args[0] in MODULES:
         from importlib import import_module
 

@@ -26,6 +26,7 @@ from gli.cli import quiet
 from gli.command import run
 from gli.data.files import replacing
 from gli.errors import GLIError, SettingError
+from gli.processes import keep_freed_memory
 from gli.progress import console
 from gli.runs import comparison
 
@@ -72,6 +73,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", default="lightning_logs/search.csv", help="table of all trials")
     options, arguments = parser.parse_known_args(args)
     quiet()
+    keep_freed_memory()
     try:
         results = search(arguments, grid(options.settings), options.max_utility_drop)
     except GLIError as error:

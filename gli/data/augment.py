@@ -99,10 +99,8 @@ def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor
     # The map from output to input coordinates: the inverse of scale * [[1, -tan(shear)], [0, 1]], then the flip.
     slant = torch.tan(shear) * height / width  # Both axes run from -1 to 1, whatever their lengths.
     across, along, down = (one[:, None, None] for one in (mirror / scale, mirror * slant / scale, 1 / scale))
-    # As torch's affine_grid, to the bit, without its matrix product for every pixel.
-    grid = torch.empty(len(images), height, width, 2, dtype=scale.dtype, device=scale.device)
-    torch.add(across * x, along * y[:, None], out=grid[..., 0])
-    grid[..., 1] = down * y[:, None]
+    # As torch's affine_grid, to the bit, without its matrix product for every pixel: x and y are a complex number's parts.
+    grid = torch.view_as_real(across * x + torch.complex(along * y[:, None], down * y[:, None]))
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 

@@ -54,7 +54,9 @@ class _Filling:
 
     def __call__(self, rows: list[int], at: int) -> int:
         """Make the pixels of some rows and write them to where they belong; how many there were."""
-        block = np.stack([self.images.pixels(row, self.size) for row in rows])
+        block = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+        for place, row in enumerate(rows):
+            block[place] = self.images.pixels(row, self.size)
         with self.path.open("r+b") as file:  # One write: through a memory map each page would be a fault of its own.
             file.seek(self.start + at * block[0].nbytes)
             file.write(block.data)
@@ -117,6 +119,11 @@ def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int)
         os.fsync(file.fileno())
 
 
+def cache_path(distinct: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> Path:
+    """Where the pixels of images lie at a size; their hashes are sorted, each there once."""
+    return cache_dir / f"pixels-{size}-{digest(VERSION, size, distinct.tobytes())}.npy"
+
+
 def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> PixelCache:
     """Open the cache of these images at this size, filling it first where it is not there.
 
@@ -132,7 +139,7 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
         DataError: If an image cannot be read, or the cache cannot be written.
     """
     distinct, firsts, slots = np.unique(digests, return_index=True, return_inverse=True)
-    path = cache_dir / f"pixels-{size}-{digest(VERSION, size, distinct.tobytes())}.npy"
+    path = cache_path(distinct, size, cache_dir)
     if not path.exists():
         with writable(cache_dir, len(firsts) * size * size * 3 / 1e6):
             cache_dir.mkdir(parents=True, exist_ok=True)

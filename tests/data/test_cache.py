@@ -399,7 +399,7 @@ def test_processes_share_the_pixels_and_copy_none(tmp_path: Path) -> None:
 def test_a_cache_of_thirty_thousand_faces_opens_at_once(tmp_path: Path) -> None:
     """A file with a hole of 1.5 GB: what opening costs does not depend on what is in it."""
     digests = np.array([digest(number) for number in range(30_000)], dtype="S32")
-    path = tmp_path / f"pixels-128-{digest(cache.VERSION, 128, np.unique(digests).tobytes())}.npy"
+    path = cache.cache_path(np.unique(digests), 128, tmp_path)
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(30_000, 128, 128, 3))
     times = []
     for _ in range(5):
