@@ -30,9 +30,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gli.cli import carry_out
 from gli.data.faces import digest
-from gli.data.files import inside, read_yaml, replacing
-from gli.errors import INTERRUPTED, DataError, GLIError, SettingError, did_you_mean
+from gli.data.files import inside, read_yaml, replacing, writable
+from gli.errors import DataError, GLIError, SettingError, did_you_mean
 from gli.processes import end_with_parent
 from gli.progress import console
 from gli.report import SELECTS, write
@@ -446,6 +447,8 @@ def benchmark(
         }
     )
     folder = (output or Path(f"benchmark_{grid.data}")).absolute()
+    with writable(folder, what="the benchmark", setting="--output"):
+        folder.mkdir(parents=True, exist_ok=True)
     planned = cells(chosen, config.parent, folder, originals.absolute())
     failed = work(planned, jobs)
     found = [(cell, done) for cell, done in ((cell, cell.done()) for cell in planned) if done]
@@ -457,7 +460,8 @@ def benchmark(
         with suppress(ValueError):
             path = path.relative_to(Path.cwd())
         finished.append(read_run(path))
-    failed += write(finished, folder, select or grid.select, grid.draws, failed)
+    with writable(folder, what="the report", setting="--output"):
+        failed += write(finished, folder, select or grid.select, grid.draws, failed)
     return folder, failed
 
 
@@ -475,14 +479,11 @@ def main(args: Sequence[str]) -> int:
     )
     parser.add_argument("--select", choices=list(SELECTS), help="which audit of a run is reported")
     options = parser.parse_args(args)
-    try:
-        folder, failed = benchmark(**vars(options))
-    except GLIError as error:
-        print(f"gli benchmark: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("gli benchmark: stopped. The same command goes on where it was.", file=sys.stderr)
-        return INTERRUPTED
+    return carry_out("gli benchmark", lambda: _benchmark(options), "stopped. The same command goes on where it was.")
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    folder, failed = benchmark(**vars(options))
     for message in failed:
         print(f"gli benchmark: without a result: {message}", file=sys.stderr)
     print(folder / "report.html")

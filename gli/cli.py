@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gli
 from gli.errors import INTERRUPTED, GLIError, did_you_mean
@@ -107,6 +107,48 @@ def of_the_machine(error: BaseException) -> str | None:
     return None
 
 
+def carry_out(name: str, work: Callable[[], int], interrupted: str = "") -> int:
+    """Do the work of a command; what a user can mend ends it with one message, Ctrl-C ends it cleanly.
+
+    Args:
+        name: The command, before its messages.
+        work: Gives the exit status.
+        interrupted: What to say after Ctrl-C.
+
+    Returns:
+        The exit status: that of the work, 2 after something to be mended, 130 after Ctrl-C.
+    """
+    try:
+        return work()
+    except GLIError as error:
+        said: str | None = str(error)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
+        if interrupted:
+            print(f"{name}: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, MemoryError, RuntimeError) as error:
+        said = of_the_machine(error)
+        if said is None:
+            raise
+    print(f"{name}: {said}", file=sys.stderr)
+    return 2
+
+
+def _lightning(args: Sequence[str]) -> int:
+    """The commands that Lightning parses."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from gli.command import run
+
+    try:
+        run(args)
+    except MisconfigurationException as error:
+        raise GLIError(str(error)) from error
+    return 0
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -120,32 +162,11 @@ def main(args: Sequence[str] | None = None) -> int:
     answered = answer(args)
     if answered is not None:
         return answered
-    from gli.processes import keep_freed_memory
-
     quiet()
-    keep_freed_memory()
     if args[0] in MODULES:
         from importlib import import_module
 
         return int(import_module(f"gli.{args[0]}").main(args[1:]))
     if "" not in sys.path:
         sys.path.insert(0, "")  # A method of one's own, named by its class path, lies in the current folder.
-    try:
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        from gli.command import run
-
-        try:
-            run(args)
-        except (GLIError, MisconfigurationException) as error:
-            print(f"gli: {error}", file=sys.stderr)
-            return 2
-        except (OSError, MemoryError, RuntimeError) as error:
-            said = of_the_machine(error)
-            if said is None:
-                raise
-            print(f"gli: {said}", file=sys.stderr)
-            return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return carry_out("gli", lambda: _lightning(args))

@@ -26,6 +26,7 @@ from gli.logs import loggers
 from gli.methods import Method
 from gli.methods.supervised import Original
 from gli.models import read_checkpoint
+from gli.processes import keep_freed_memory
 from gli.progress import console
 
 #: Callbacks that every run has, by the key of their settings.
@@ -360,6 +361,7 @@ def run(args: Sequence[str] | None = None) -> CLI:
     Raises:
         GLIError: After a mistake that the user can mend.
     """
+    keep_freed_memory()
     return CLI(
         Method,
         FaceDataModule,

@@ -25,7 +25,8 @@ from matplotlib.figure import Figure
 
 from gli import plots
 from gli.audits import Audit
-from gli.data.files import replacing
+from gli.cli import carry_out
+from gli.data.files import replacing, writable
 from gli.errors import DataError, GLIError
 from gli.progress import progress
 from gli.published import PUBLISHED
@@ -306,14 +307,15 @@ def main(args: Sequence[str]) -> int:
         "--draws", type=int, default=0, help="resamples of the people for each run's limits (default: none)"
     )
     options = parser.parse_args(args)
-    try:
-        if options.draws < 0:
-            raise GLIError(f"--draws is {options.draws}; it must not be negative.")
-        runs = [read_run(folder) for folder in dict.fromkeys(options.runs)]
+    return carry_out("gli report", lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> int:
+    if options.draws < 0:
+        raise GLIError(f"--draws is {options.draws}; it must not be negative.")
+    runs = [read_run(folder) for folder in dict.fromkeys(options.runs)]
+    with writable(options.output, what="the report", setting="--output"):
         failed = write(runs, options.output, options.select, options.draws)
-    except GLIError as error:
-        print(f"gli report: {error}", file=sys.stderr)
-        return 2
     for message in failed:
         print(f"gli report: left out: {message}", file=sys.stderr)
     print(options.output / "report.html")

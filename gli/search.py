@@ -16,21 +16,21 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gli.callbacks import ForgettingAudit
 from gli.callbacks.audit import best_audit
-from gli.cli import quiet
+from gli.cli import carry_out, quiet
 from gli.command import run
-from gli.data.files import replacing
+from gli.data.files import replacing, writable
 from gli.errors import GLIError, SettingError
-from gli.processes import keep_freed_memory
 from gli.progress import console
 from gli.runs import comparison
 
 Trial = dict[str, str]
+#: A trial and the scores of its best audit.
+Found = tuple[Trial, dict[str, float]]
 
 
 def grid(settings: Sequence[str]) -> list[Trial]:
@@ -49,10 +49,23 @@ def grid(settings: Sequence[str]) -> list[Trial]:
 
 
 def search(
-    arguments: Sequence[str], trials: Sequence[Trial], max_utility_drop: float = 1.0
-) -> list[tuple[Trial, dict[str, float]]]:
-    """Run every trial; the trials with their best audit (and the original's final score), best first."""
-    found: list[tuple[Trial, dict[str, float]]] = []
+    arguments: Sequence[str],
+    trials: Sequence[Trial],
+    max_utility_drop: float = 1.0,
+    keep: Callable[[Sequence[Found]], None] = lambda found: None,
+) -> list[Found]:
+    """Run every trial.
+
+    Args:
+        arguments: What goes to ``gli fit`` as it stands.
+        trials: The settings of each.
+        max_utility_drop: Audits that lost more accuracy are left out.
+        keep: Called after each trial with what was found so far, so that an end before the last one costs nothing.
+
+    Returns:
+        The trials, each with its best audit (and the original's final score), best first.
+    """
+    found: list[Found] = []
     for number, trial in enumerate(trials, start=1):
         console.rule(f"{number} of {len(trials)}: {' '.join(f'{key}={value}' for key, value in trial.items())}")
         command = run(["fit", *arguments, *(f"--{key}={value}" for key, value in trial.items())])
@@ -60,7 +73,27 @@ def search(
         best = best_audit(audit.rows, max_utility_drop) if audit else None
         if audit is not None and best is not None and audit.original is not None:
             found.append((trial, {**best, "original": audit.original["final_score"]}))
-    return sorted(found, key=lambda result: -result[1]["final_score"])
+            found.sort(key=lambda result: -result[1]["final_score"])
+            keep(found)
+    return found
+
+
+def write(output: Path, found: Sequence[Found]) -> None:
+    """The table of the trials so far.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    rows = [trial | {key: str(value) for key, value in scores.items()} for trial, scores in found]
+    columns = dict.fromkeys(key for row in rows for key in row)
+    with (
+        writable(output.parent, what="the table of the trials", setting="--output"),
+        replacing(output) as aside,
+        aside.open("w", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -70,25 +103,27 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--try", dest="settings", action="append", required=True, metavar="KEY=VALUE,VALUE")
     parser.add_argument("--max-utility-drop", type=float, default=1.0, help="leave out audits that lost more accuracy")
-    parser.add_argument("--output", default="lightning_logs/search.csv", help="table of all trials")
+    parser.add_argument(
+        "--output", type=Path, default=Path("lightning_logs/search.csv"), help="table of the trials, best first"
+    )
     options, arguments = parser.parse_known_args(args)
     quiet()
-    keep_freed_memory()
-    try:
-        results = search(arguments, grid(options.settings), options.max_utility_drop)
-    except GLIError as error:
-        print(f"gli.search: {error}", file=sys.stderr)
-        return 2
-    if not results:
-        print("gli.search: no trial gave a finite score within the utility drop allowed.", file=sys.stderr)
-        return 2
-    with replacing(Path(options.output)) as aside, aside.open("w", newline="") as file:
-        rows = [trial | {key: str(value) for key, value in scores.items()} for trial, scores in results]
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    best, scores = results[0]
-    console.print(comparison([(f"best of {len(results)}", scores)]))
+    return carry_out(
+        "gli.search", lambda: _search(options, arguments), f"stopped. The trials so far are in {options.output}."
+    )
+
+
+def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    trials = grid(options.settings)
+    if options.output.is_dir():
+        raise SettingError(f"--output {options.output} is a folder; name the file that the table is to be written to.")
+    with writable(options.output.parent, what="the table of the trials", setting="--output"):
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+    found = search(arguments, trials, options.max_utility_drop, lambda so_far: write(options.output, so_far))
+    if not found:
+        raise GLIError("no trial gave a finite score within the utility drop allowed.")
+    best, scores = found[0]
+    console.print(comparison([(f"best of {len(found)}", scores)]))
     print(" ".join(f"--{key} {value}" for key, value in best.items()))
     return 0
 

@@ -220,3 +220,11 @@ def test_a_grid_without_settings_is_refused(tmp_path):
     path.write_text("- GLI\n")
     with pytest.raises(SettingError, match="holds no settings"):
         read_grid(path)
+
+
+def test_a_place_that_cannot_be_written_to_is_named_before_any_cell_is_run(tmp_path, capsys):
+    place = tmp_path / "a_file"
+    place.touch()
+    config = str(Path(__file__).parents[1] / "configs/benchmark_synthetic.yaml")
+    assert main(["benchmark", "--config", config, "--output", str(place)]) == 2
+    assert f"gli benchmark: {place}: the benchmark cannot be written" in capsys.readouterr().err

@@ -319,3 +319,11 @@ def test_runs_of_several_data_sets_are_not_compared(make_run, capsys, tmp_path):
     folders = [make_run(), make_run(data="MUFAC")]
     assert main(["report", *map(str, folders), "--output", str(tmp_path / "out")]) == 2
     assert "several data sets (MUFAC, SyntheticFaces)" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_named_with_the_setting(make_run, tmp_path, capsys):
+    run, place = make_run(), tmp_path / "a_file"
+    place.touch()
+    assert main(["report", str(run), "--output", str(place)]) == 2
+    assert f"gli report: {place}: the report cannot be written" in (said := capsys.readouterr().err)
+    assert "Point --output to a folder" in said

@@ -1,7 +1,9 @@
 import csv
+from types import SimpleNamespace
 
 import pytest
 
+from gli import search
 from gli.errors import SettingError
 from gli.search import best_audit, grid, main
 
@@ -35,6 +37,35 @@ def test_a_search_ranks_its_trials_and_prints_the_best(tmp_path, monkeypatch, ca
     scores = [float(row["final_score"]) for row in found]
     assert scores == sorted(scores, reverse=True)
     assert capsys.readouterr().out.splitlines()[-1] == f"--model.lr {found[0]['model.lr']}"
+
+
+def test_trials_are_kept_when_a_later_one_fails_or_is_interrupted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    row = {"iteration": 1.0, "final_score": 0.5, "utility_drop": 0.0}
+    done = SimpleNamespace(rows=[row], original={"final_score": 0.4})
+    monkeypatch.setattr(search.ForgettingAudit, "of", lambda trainer: done)
+
+    def run(arguments):
+        if "--model.lr=0.1" in arguments:
+            return SimpleNamespace(trainer=None)
+        raise {"--model.lr=9": SettingError("nine"), "--model.lr=8": SystemExit(130)}[arguments[-1]]
+
+    monkeypatch.setattr(search, "run", run)
+    for last, status, message in (("9", 2, "gli.search: nine"), ("8", 130, "stopped. The trials so far are in")):
+        output = tmp_path / f"new/{last}.csv"
+        assert main(["--try", f"model.lr=0.1,{last}", "--output", str(output)]) == status
+        assert message in capsys.readouterr().err
+        with output.open() as file:
+            assert [found["model.lr"] for found in csv.DictReader(file)] == ["0.1"]
+
+
+@pytest.mark.parametrize("place", ["a_file/found.csv", "a_folder"])
+def test_a_table_that_cannot_be_written_is_said_before_any_trial(place, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a_file").touch()
+    (tmp_path / "a_folder").mkdir()
+    monkeypatch.setattr(search, "run", lambda arguments: pytest.fail("a trial was run"))
+    assert main(["--try", "model.lr=1", "--output", str(tmp_path / place)]) == 2
+    assert "--output" in capsys.readouterr().err
 
 
 def test_mistakes_end_a_search_with_a_message(capsys, tmp_path, monkeypatch):

@@ -63,8 +63,16 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
 
 
 @contextmanager
-def writable(cache_dir: Path, megabytes: float = 0) -> Iterator[None]:
-    """Say which folder it is when the cache cannot be written.
+def writable(
+    folder: Path, megabytes: float = 0, *, what: str = "the pixel cache", setting: str = "--data.cache_dir"
+) -> Iterator[None]:
+    """Say which folder it is, and which setting names it, when something cannot be written into it.
+
+    Args:
+        folder: The folder.
+        megabytes: What is going to be written; 0 where that is little.
+        what: What is written, for the message.
+        setting: What names the folder.
 
     Raises:
         DataError: In place of any ``OSError`` inside the block.
@@ -74,8 +82,8 @@ def writable(cache_dir: Path, megabytes: float = 0) -> Iterator[None]:
     except OSError as error:
         room = f" It needs {megabytes:,.0f} MB." if megabytes else ""
         raise DataError(
-            f"{cache_dir}: the pixel cache cannot be written ({error.strerror or error}).{room} Point --data.cache_dir to a "
-            "folder with room that you may write to."
+            f"{folder}: {what} cannot be written ({error.strerror or error}).{room} Point {setting} to a folder with room that "
+            "you may write to."
         ) from error
 
 
