@@ -313,10 +313,19 @@ def main(args: Sequence[str]) -> int:
 def _report(options: argparse.Namespace) -> int:
     if options.draws < 0:
         raise GLIError(f"--draws is {options.draws}; it must not be negative.")
-    runs = [read_run(folder) for folder in dict.fromkeys(options.runs)]
+    runs, missing = [], []
+    for folder in dict.fromkeys(options.runs):
+        try:
+            runs.append(read_run(folder))
+        except DataError as error:
+            if not folder.is_dir():  # A mistyped path.
+                raise
+            missing.append(str(error))  # A run that was cut off before its first audit, say.
+    if not runs:
+        raise DataError(" ".join(missing))
     with writable(options.output, what="the report", setting="--output"):
-        failed = write(runs, options.output, options.select, options.draws)
-    for message in failed:
+        failed = write(runs, options.output, options.select, options.draws, missing)
+    for message in (*missing, *failed):
         print(f"gli report: left out: {message}", file=sys.stderr)
     print(options.output / "report.html")
     return 0

@@ -315,6 +315,21 @@ def test_a_folder_that_is_no_run_is_named(spoil, said, make_run, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_was_cut_off_is_left_out_of_a_report_of_several_and_a_mistyped_one_ends_it(
+    make_run, tmp_path, capsys
+):
+    whole, cut, output = make_run(), tmp_path / "version_1", tmp_path / "out"
+    cut.mkdir()
+    assert main(["report", str(whole), str(cut), "--output", str(output)]) == 0
+    assert f"left out: {cut / 'config.yaml'}: no such file" in capsys.readouterr().err
+    assert str(cut) in (output / "report.html").read_text()
+    found = json.loads((output / "results.json").read_text())
+    assert {row["run"] for row in found["results"]} == {str(whole)}
+    assert len(found["failed"]) == 1
+    assert main(["report", str(whole), str(tmp_path / "version_2")]) == 2
+    assert f"{tmp_path / 'version_2' / 'config.yaml'}: no such file" in capsys.readouterr().err
+
+
 def test_runs_of_several_data_sets_are_not_compared(make_run, capsys, tmp_path):
     folders = [make_run(), make_run(data="MUFAC")]
     assert main(["report", *map(str, folders), "--output", str(tmp_path / "out")]) == 2
