@@ -27,6 +27,8 @@ from gli.tasks import Task
 
 Split = Literal["published", "identity", "given"]
 RETAIN_AND_FORGET = (Pass("retain", "forget"),)
+#: Share of unseen among unseen and forget images from which on an attacker who knows nothing is right too often to say nothing.
+ONE_SIDED = 0.55
 
 
 class FaceDataModule(L.LightningDataModule):
@@ -165,6 +167,14 @@ class FaceDataModule(L.LightningDataModule):
                 "data.split to 'identity' to have the program deal them out."
             )
         self.splits = splitting.without_repeats(splits, self.digests) if self.deduplicate else splits
+        forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
+        floor = unseen / (forget + unseen)
+        if floor > ONE_SIDED:
+            rank_zero_warn(
+                f"there are {forget} forget images and {unseen} unseen ones: who always says 'unseen' is right for "
+                f"{100 * floor:.0f} % of them, and the MIA accuracy, with the forgetting and final scores, is to be read "
+                "against that. Compare it with a retrained model's, or lower data.unseen_share."
+            )
 
     def _split(self) -> dict[str, Rows]:
         """Row numbers of the four sets, not yet checked."""

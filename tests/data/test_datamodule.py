@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def test_train_is_retain_and_forget_together(root: Path) -> None:
     data = _module(root)
     assert data.rows("train").tolist() == list(range(18))
     assert {name: len(data.rows(name)) for name in SIZES} == SIZES
+
+
+def test_a_forget_set_too_small_for_the_attack_is_warned_of(root: Path) -> None:
+    with pytest.warns(
+        UserWarning, match="1 forget images and 3 unseen ones: who always says 'unseen' is right for 75 %"
+    ):
+        _module(root, forget_identities=["p14"]).setup()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _module(root).setup()  # Of four forget images three are used, as many as there are unseen.
 
 
 def test_a_training_batch_is_of_retain_and_of_forget(root: Path) -> None:
