@@ -28,7 +28,7 @@ SIZES = (64, 128)
 
 GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
     "gli": [lambda size=size, steps=steps: iterations.gli_iteration(size, steps) for size in SIZES for steps in (2, 5)],
-    "audits": [lambda: audits.audit(64), lambda: audits.audit(128, rounds=2)],
+    "audits": [lambda: audits.audit(64), lambda: audits.audit(128, rounds=2), lambda: audits.memory_kept(64)],
     "images": [
         *(lambda size=size: images.cached(size) for size in SIZES),
         *(lambda size=size: images.first_decode(size) for size in SIZES),
