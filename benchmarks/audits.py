@@ -8,7 +8,6 @@ prints the seconds that an audit takes, in a process of its own.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.beside import silence, some_weights
-from benchmarks.faces import MUFAC, files
-from benchmarks.timing import Finding, dearer, faster, in_turn
+from benchmarks.faces import MUFAC, files, table
+from benchmarks.timing import Finding, dearer, faster, in_turn, printed
 from gli.callbacks import ForgettingAudit
 from gli.data import FaceTable
 from gli.methods import NegGrad
@@ -61,13 +60,6 @@ def auditing(data: FaceTable, weights: Path) -> tuple[Callable[[], None], Forget
     return audit, gathered
 
 
-def _drawn_files(size: int) -> FaceTable:
-    """The data of the audit, its pixels in the cache."""
-    data = FaceTable(str(files()), split="given", image_size=size, cache_dir="data/cache", labels=["age"])
-    data.prepare_data()
-    return data
-
-
 def memory_kept(size: int, rounds: int = 3) -> Finding:
     """An audit whose freed memory is kept against one that gives it back, each in a process of its own."""
     # Any such setting leaves the rest to the C library; this one is its own default.
@@ -75,9 +67,7 @@ def memory_kept(size: int, rounds: int = 3) -> Finding:
     times: dict[str, list[float]] = {name: [] for name in environments}
     for _ in range(rounds):
         for name, environment in environments.items():
-            command = [sys.executable, "-m", "benchmarks.audits", str(size)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-            times[name].append(float(done.stdout.split()[-1]))
+            times[name].append(printed([sys.executable, "-m", "benchmarks.audits", str(size)], environment))
     what = f"audit of {sum(MUFAC.values()):,} images, {size} x {size}, freed memory kept"
     return faster(what, "given back to the system", times["given back"], times["kept"])
 
@@ -107,7 +97,7 @@ def audit(size: int, rounds: int = 3) -> list[Finding]:
         unseen = evaluate("unseen")[1]
         scores.update(summary(accuracy, evaluate("forget")[1], unseen))
 
-    ours, gathered = auditing(_drawn_files(size), weights)
+    ours, gathered = auditing(table(size), weights)
     times = in_turn({"plain": plain, "ours": ours}, rounds)
     for name in ("mia_accuracy", "jsd"):
         differ = abs(scores[name] - gathered.rows[-1][name])
@@ -130,5 +120,5 @@ def audit(size: int, rounds: int = 3) -> list[Finding]:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    call, _ = auditing(_drawn_files(int(sys.argv[1])), some_weights(files()))
+    call, _ = auditing(table(int(sys.argv[1])), some_weights(files()))
     print(in_turn({"audit": call}, 1)["audit"][0])

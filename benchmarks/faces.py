@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gli.data import SyntheticFaces
+from gli.data import FaceTable, SyntheticFaces
+from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.progress import progress
 
 #: Sizes of MUFAC's evaluation sets.
@@ -40,3 +41,12 @@ def files() -> Path:
             advance(1)
     (folder / "faces.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def table(size: int, augmentation: Augmentation = NO_AUGMENTATION) -> FaceTable:
+    """The faces of :func:`files`, their pixels in the ordinary cache."""
+    faces = FaceTable(
+        str(files()), split="given", image_size=size, augmentation=augmentation, cache_dir="data/cache", labels=["age"]
+    )
+    faces.prepare_data()
+    return faces

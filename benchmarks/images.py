@@ -11,9 +11,8 @@ from PIL import Image
 from torchvision import transforms
 
 from benchmarks.beside import silence
-from benchmarks.faces import files
+from benchmarks.faces import files, table
 from benchmarks.timing import Finding, faster, in_turn, seconds, under
-from gli.data import FaceTable
 from gli.data.augment import Augmentation
 from gli.data.cache import cache_path, open_pixels
 from gli.data.faces import digest
@@ -26,10 +25,7 @@ MUCAC = 30_000
 def cached(size: int) -> Finding:
     """An augmented epoch out of the cache against PIL and torchvision, one thread each."""
     folder = files()
-    data = FaceTable(
-        str(folder), split="given", image_size=size, augmentation=Augmentation(), cache_dir="data/cache", labels=["age"]
-    )
-    data.prepare_data()
+    data = table(size, Augmentation())
     data.splits = {"retain": np.arange(COUNT // 2), "forget": np.arange(COUNT // 2, COUNT)}
     loader = data.train_dataloader()
     assert len(loader) * 2 * 64 == COUNT
@@ -66,7 +62,7 @@ def first_decode(size: int) -> Finding:
     """Filling the cache, all cores, against decoding one image after the other."""
     folder = files()
     resize = transforms.Resize(size)
-    data = FaceTable(str(folder), split="given", image_size=size, cache_dir="data/cache", labels=["age"])
+    data = table(size)
     images, digests = data.faces.images, data.digests
 
     def plain() -> None:

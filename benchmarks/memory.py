@@ -7,7 +7,6 @@ prints how many MB the process grew by over the iterations of one run.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.faces import drawn
-from benchmarks.timing import Finding, dearer
+from benchmarks.timing import Finding, dearer, printed
 from gli.data.loading import Pass
 from gli.methods import GLI, FineTune
 from gli.processes import keep_freed_memory, memory
@@ -59,9 +58,7 @@ def peak(size: int, rounds: int = 3) -> Finding:
     found: dict[str, list[float]] = {"FineTune": [], "GLI": []}
     for _ in range(rounds):
         for method, values in found.items():
-            command = [sys.executable, "-m", "benchmarks.memory", method, str(size)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            values.append(float(done.stdout.split()[-1]))
+            values.append(printed([sys.executable, "-m", "benchmarks.memory", method, str(size)]))
     theirs = (np.array(found["FineTune"]) + perturbation).tolist()
     return dearer(
         f"peak memory of GLI, {size} x {size}, batch {BATCH}", "a training step's and the perturbation",

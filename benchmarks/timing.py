@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ def seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
+
+
+def printed(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """The number that a command ends with."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return float(done.stdout.split()[-1])
 
 
 def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
