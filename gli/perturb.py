@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from gli.pixel_gradient import PixelGradient
+
 
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
@@ -84,7 +86,7 @@ def perturb(
     if start is None:
         start = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
     perturbation = start.detach()
-    with statistics_kept(model), torch.enable_grad(), in_float32(images):
+    with statistics_kept(model), torch.enable_grad(), in_float32(images), PixelGradient():
         for _ in range(steps):
             perturbation.requires_grad_(True)
             value = loss(model((images + perturbation).clamp(*clip)))
