@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gli.pieces import in_pieces
+
 #: Random numbers per image: flip, shear, scale, brightness, contrast, saturation, order of the colour operations.
 DRAWS = 7
 _GREY = (0.2989, 0.587, 0.114)
@@ -55,11 +57,7 @@ class Augmentation:
         Returns:
             Floats in [0, 1], of the same shape.
         """
-        part = max(1, PIXELS_AT_A_TIME // max(1, images.shape[-2] * images.shape[-1]))
-        if images.is_cuda or len(images) <= part:
-            return self._augment(images, draws)
-        parts = zip(torch.split(images, part), torch.split(draws, part), strict=True)
-        return torch.cat([self._augment(*one) for one in parts])
+        return in_pieces(self._augment, images, draws, pixels=PIXELS_AT_A_TIME)
 
     def _augment(self, images: Tensor, draws: Tensor) -> Tensor:
         given = images
@@ -86,7 +84,7 @@ class Augmentation:
         return images
 
 
-#: A processor works on so many pixels at a time: what belongs to them fits into its cache.
+#: Pixels that a processor augments at a time: what belongs to them fits into its cache.
 PIXELS_AT_A_TIME = 2**18
 NO_AUGMENTATION = Augmentation(enabled=False)
 

@@ -21,9 +21,13 @@ from gli.data.loading import Batch, Pass
 from gli.errors import SettingError
 from gli.models import Classifier, build_classifier, load_weights
 from gli.parts import frozen_modules
+from gli.pieces import in_pieces
 from gli.recipe import Recipe
 from gli.runs import iterations_done
 from gli.tasks import Task
+
+#: Pixels that a processor evaluates at a time: with more, activations outgrow its cache; with fewer, its cores lack work.
+PIXELS_AT_A_TIME = 2**19
 
 
 def not_negative(**settings: float | None) -> None:
@@ -322,7 +326,7 @@ class Method(L.LightningModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Per image: its row number, its loss, and its scores; what is made of them is the audit's business."""
-        logits = self.model(batch.images)
+        logits = in_pieces(self.model, batch.images, pixels=PIXELS_AT_A_TIME)
         scores = self.task.scores(logits, batch.labels)
         return {"index": batch.index, "loss": self.task.losses(logits, batch.labels), **scores}
 
