@@ -23,4 +23,6 @@ def in_pieces(work: Callable[..., Tensor], images: Tensor, *others: Tensor, pixe
     count = max(1, pixels // max(1, images.shape[-2] * images.shape[-1]))
     if images.device.type != "cpu" or len(images) <= count:
         return work(images, *others)
-    return torch.cat([work(*piece) for piece in zip(*(one.split(count) for one in (images, *others)), strict=True)])
+    return torch.cat(
+        [work(*piece) for piece in zip(*(torch.split(one, count) for one in (images, *others)), strict=True)]
+    )
