@@ -19,7 +19,7 @@ BAR = "--trainer.enable_progress_bar=true"
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What a terminal is sent."""
     written = io.StringIO()
-    monkeypatch.setattr(progress_bar, "console", Console(file=written, force_terminal=True, width=80))
+    monkeypatch.setattr(progress_bar, "console", Console(file=written, force_terminal=True, width=120))
     return written
 
 

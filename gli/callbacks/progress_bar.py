@@ -50,7 +50,7 @@ class RunProgress(ProgressBar):
             name = TextColumn("{task.description}", table_column=Column(min_width=len(AUDIT)))
             scores = TextColumn("{task.fields[scores]}")
             # Drawn when something happens, not by a thread: one may be drawing while processes are being started.
-            # So narrow that all of it stands in a line of 80 characters.
+            # Narrow, so that the scores have room in a line of 80 characters.
             columns = (name, BarColumn(10), MofNCompleteColumn(), TimeRemainingColumn(), scores)
             self._bar = Progress(*columns, console=console, auto_refresh=False, disable=not self._enabled)
             self._bar.start()
