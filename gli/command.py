@@ -12,13 +12,12 @@ import lightning as L
 import yaml
 from filelock import FileLock
 from jsonargparse import Namespace, get_loader, set_loader
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 
 import gli
 from gli import originals, ranks, resume, runs
-from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, RunProgress, StopWhenWorse
+from gli.callbacks import BestCheckpoint, Figures, ForgettingAudit, StopWhenWorse, with_bar
 from gli.data import FaceDataModule
 from gli.data.files import load_yaml, read_text, replacing
 from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
@@ -150,9 +149,7 @@ class CLI(LightningCLI):
                 f"trainer.precision is {settings.precision}; weights are kept in float32 here. Use one of "
                 f"{', '.join(PRECISIONS[1:])}."
             )
-        callbacks = settings.callbacks or []
-        if settings.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
-            kwargs["callbacks"] = [*callbacks, RunProgress()]
+        kwargs["callbacks"] = with_bar(settings.callbacks or [], settings.enable_progress_bar)
         kwargs["plugins"] = [*(settings.plugins or []), resume.WholeCheckpoints()]
         if settings.logger in (None, True) and not settings.fast_dev_run:
             kwargs["logger"] = self._loggers()

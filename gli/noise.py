@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gli.perturb import in_float32, statistics_kept
-from gli.pixel_gradient import PixelGradient
+from gli.perturb import inner_steps
 
 
 def synthesise(
@@ -41,7 +40,7 @@ def synthesise(
     """
     noise = noise.detach().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([noise], lr=lr)
-    with statistics_kept(model), torch.enable_grad(), in_float32(noise), PixelGradient():
+    with inner_steps(model, noise):
         for _ in range(steps):
             (noise.grad,) = torch.autograd.grad(loss(model(noise)), noise)
             optimizer.step()

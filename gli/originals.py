@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from gli.callbacks import BestCheckpoint, ForgettingAudit, RunProgress
+from gli.callbacks import BestCheckpoint, ForgettingAudit, with_bar
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import digest
 from gli.data.files import one_at_a_time, remove_leftovers, replacing
@@ -144,11 +144,12 @@ def _train(
     run = logs / f"original_{data.label}" / version
     last = run / "checkpoints" / "last.ckpt"
     done = iteration_of(last)
-    bar = [] if trainer_settings.get("enable_progress_bar") is False else [RunProgress()]
     trainer = L.Trainer(
         logger=loggers(logs, run.parent.name, version, done),
         plugins=[WholeCheckpoints()],
-        callbacks=[ForgettingAudit(), BestCheckpoint(monitor=None), *bar],
+        callbacks=with_bar(
+            [ForgettingAudit(), BestCheckpoint(monitor=None)], trainer_settings.get("enable_progress_bar")
+        ),
         max_epochs=data.recipe.epochs,
         check_val_every_n_epoch=max(1, data.recipe.epochs // AUDITS),
         num_sanity_val_steps=0,

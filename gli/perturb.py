@@ -33,6 +33,13 @@ def in_float32(images: Tensor) -> torch.autocast:
     return torch.autocast(images.device.type, enabled=False)
 
 
+@contextmanager
+def inner_steps(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Inside, gradients of the pixels are taken, in float32, and of nothing else; BatchNorm's statistics are put back."""
+    with statistics_kept(model), torch.enable_grad(), in_float32(images), PixelGradient():
+        yield
+
+
 @torch.no_grad()
 def features(model: nn.Module, images: Tensor) -> Tensor:
     """F(x): the logits of images in float32, without a gradient; BatchNorm's statistics are left as they were found."""
@@ -86,7 +93,7 @@ def perturb(
     if start is None:
         start = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
     perturbation = start.detach()
-    with statistics_kept(model), torch.enable_grad(), in_float32(images), PixelGradient():
+    with inner_steps(model, images):
         for _ in range(steps):
             perturbation.requires_grad_(True)
             value = loss(model((images + perturbation).clamp(*clip)))

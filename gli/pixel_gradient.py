@@ -1,8 +1,8 @@
 """The gradient of the pixels through a network's first convolution, in half of torch's time on a CPU.
 
-The inner steps of GLI need it, and nothing else does. Torch's is the same sum taken pixel by pixel: some eighth of an inner step
-of ResNet-18. Here it is taken from the same numbers in the same order, so that it is torch's to the bit on x86-64 (float32,
-channels last), and elsewhere but for rounding.
+The inner steps of GLI need it, and nothing else does; torch's takes an eighth of such a step of ResNet-18. Here the same numbers
+are summed in the same order, so that it is torch's to the bit where that was tried (x86-64 with AVX-512, float32, channels last),
+and elsewhere but for rounding.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def _convolve(
         return None
     if weight.shape[1] > _MOST_CHANNELS or groups > 1 or {*_pair(dilation)} != {1}:
         return None
-    settings = [{*_pair(stride)}, {*_pair(padding)}, {*weight.shape[2:]}]
-    if any(len(one) > 1 for one in settings):
+    pairs = _pair(stride), _pair(padding), weight.shape[2:]
+    if any(down != across for down, across in pairs):
         return None
-    step, pad, kernel = (one.pop() for one in settings)
+    step, pad, kernel = (down for down, _ in pairs)
     if step == 1 or pad >= kernel or any(_reach(side, kernel, step, pad) < side for side in input.shape[2:]):
         return None
     return _Convolution.apply(input, weight.detach(), None if bias is None else bias.detach(), step, pad)

@@ -3,6 +3,6 @@
 from gli.callbacks.audit import ForgettingAudit
 from gli.callbacks.checkpoint import BestCheckpoint, StopWhenWorse
 from gli.callbacks.figures import Figures
-from gli.callbacks.progress_bar import RunProgress
+from gli.callbacks.progress_bar import RunProgress, with_bar
 
-__all__ = ["BestCheckpoint", "Figures", "ForgettingAudit", "RunProgress", "StopWhenWorse"]
+__all__ = ["BestCheckpoint", "Figures", "ForgettingAudit", "RunProgress", "StopWhenWorse", "with_bar"]

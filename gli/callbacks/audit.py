@@ -155,6 +155,8 @@ class ForgettingAudit(L.Callback):
         """Begin gathering."""
         self._start(pl_module.device)
 
+    on_test_epoch_start = on_validation_epoch_start
+
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
@@ -162,21 +164,12 @@ class ForgettingAudit(L.Callback):
         """Gather a batch."""
         self._add(outputs, dataloader_idx)
 
+    on_test_batch_end = on_validation_batch_end
+
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compute and log under ``val/``."""
         if not trainer.sanity_checking:  # A few batches are no audit.
             self._finish(trainer, pl_module, "val")
-
-    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin gathering."""
-        self._start(pl_module.device)
-
-    def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
-        """Gather a batch."""
-        self._add(outputs, dataloader_idx)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compute and log under ``test/``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -101,14 +102,13 @@ class RunProgress(ProgressBar):
     def _begin_audit(self, batches: Any) -> None:
         self._audit = self._begin().add_task(AUDIT, total=sum(batches), scores="")
 
-    def _end_audit(self, trainer: L.Trainer) -> None:
-        self._update(self._run, scores=_scores(trainer))
-        self._update(self._audit, visible=self._run is None)
-        self._audit = None
-
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the audit."""
         self._begin_audit(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the audit."""
+        self._begin_audit(trainer.num_test_batches)
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -117,24 +117,15 @@ class RunProgress(ProgressBar):
         """A batch is evaluated."""
         self._update(self._audit, advance=1)
 
+    on_test_batch_end = on_validation_batch_end
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show what it found."""
-        self._end_audit(trainer)
+        self._update(self._run, scores=_scores(trainer))
+        self._update(self._audit, visible=self._run is None)
+        self._audit = None
 
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the audit."""
-        self._begin_audit(trainer.num_test_batches)
-
-    def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
-        """A batch is evaluated."""
-        self._update(self._audit, advance=1)
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """It is over."""
-        self._end_audit(trainer)
+    on_test_end = on_validation_end
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -145,6 +136,12 @@ class RunProgress(ProgressBar):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Leave the bar as it is, so that what is said next stands below it."""
         self._end()
+
+
+def with_bar(callbacks: Sequence[L.Callback], enabled: bool | None) -> list[L.Callback]:
+    """Callbacks of a trainer, and the bar where ``enable_progress_bar`` is not off and none of them is one."""
+    own = enabled is False or any(isinstance(one, ProgressBar) for one in callbacks)
+    return [*callbacks] if own else [*callbacks, RunProgress()]
 
 
 def _total(trainer: L.Trainer, done: int) -> float | None:
