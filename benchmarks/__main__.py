@@ -19,9 +19,9 @@ from pathlib import Path
 from benchmarks import audits, images, iterations, memory, startup
 from benchmarks.plain import PLAIN
 from benchmarks.timing import MACHINE, Finding, markdown
-from gli.data.files import replacing
-from gli.processes import keep_freed_memory
-from gli.progress import progress
+from gli.system.files import atomic_write
+from gli.system.memory import keep_freed_memory
+from gli.system.console import progress
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
@@ -43,9 +43,9 @@ GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
 def write(path: Path, found: list[Finding]) -> None:
     """What was found so far, as JSON and as a table beside it."""
     report = {"machine": MACHINE, "findings": [asdict(one) for one in found]}
-    with replacing(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(report, indent=2) + "\n")
-    with replacing(path.with_suffix(".md")) as aside:
+    with atomic_write(path.with_suffix(".md")) as aside:
         aside.write_text(f"{MACHINE}\n\n{markdown(found)}\n")
 
 

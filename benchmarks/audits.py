@@ -25,9 +25,10 @@ from benchmarks.timing import Finding, dearer, faster, in_turn, printed
 from gli.callbacks import ForgettingAudit
 from gli.data import FaceTable
 from gli.methods import NegGrad
-from gli.metrics import summary
-from gli.models import build_classifier, load_weights
-from gli.processes import keep_freed_memory
+from gli.metrics.utility import summary
+from gli.models.backbones import build_classifier
+from gli.models.checkpoints import load_weights
+from gli.system.memory import keep_freed_memory
 
 
 class Files(Dataset):

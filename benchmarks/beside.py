@@ -14,11 +14,11 @@ import lightning as L
 import torch
 
 from benchmarks.plain import Plain, Step
-from gli.cli import quiet
-from gli.command import run
+from gli.commands.main import silence_lightning
+from gli.commands.fit import run
 from gli.data.loading import Batch
-from gli.models import build_classifier
-from gli.progress import console
+from gli.models.backbones import build_classifier
+from gli.system.console import console
 
 #: Iterations that are not counted: in the first, memory is taken for good; the second follows an audit of the original.
 WARM_UP = 2
@@ -90,7 +90,7 @@ class Beside(L.Callback):
 @contextmanager
 def silence() -> Iterator[None]:
     """Runs say nothing: their bars and tables go nowhere."""
-    quiet()
+    silence_lightning()
     console.quiet = True
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):

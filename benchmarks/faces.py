@@ -9,7 +9,7 @@ from PIL import Image
 
 from gli.data import FaceTable, SyntheticFaces
 from gli.data.augment import NO_AUGMENTATION, Augmentation
-from gli.progress import progress
+from gli.system.console import progress
 
 #: Sizes of MUFAC's evaluation sets.
 MUFAC = {"test": 1539, "forget": 1500, "unseen": 1504}

@@ -15,7 +15,7 @@ from benchmarks.faces import files, table
 from benchmarks.timing import Finding, faster, in_turn, seconds, under
 from gli.data.augment import Augmentation
 from gli.data.cache import cache_path, open_pixels
-from gli.data.faces import digest
+from gli.system.digest import digest
 from gli.data.synthetic import DrawnFaces
 
 COUNT = 1280

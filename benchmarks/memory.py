@@ -19,7 +19,7 @@ from benchmarks.faces import drawn
 from benchmarks.timing import Finding, dearer, printed
 from gli.data.loading import Pass
 from gli.methods import GLI, FineTune
-from gli.processes import keep_freed_memory, memory
+from gli.system.memory import keep_freed_memory, memory
 
 BATCH = 64
 #: Iterations that come to twelve passes: GLI's has two inner steps and a training step.

@@ -110,7 +110,7 @@ def unsir(method: Any) -> tuple[Plain, Step]:
         if forget is None:
             plain.descend(plain.loss(retain))
             return
-        noise = method.normal_like(forget.images).requires_grad_(True)
+        noise = method.seeded_randn_like(forget.images).requires_grad_(True)
         adam = torch.optim.Adam([noise], lr=method.noise_lr)
         with torch.no_grad():
             away = plain.model(forget.images)

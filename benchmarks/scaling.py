@@ -24,9 +24,10 @@ from benchmarks.plain import gli
 from benchmarks.timing import MACHINE, seconds
 from gli.data import FaceTable
 from gli.data import splits as splitting
-from gli.data.files import replacing
-from gli.metrics import jensen_shannon_distance, membership_inference_accuracy
-from gli.progress import progress
+from gli.system.files import atomic_write
+from gli.metrics.jensen_shannon import jensen_shannon_distance
+from gli.metrics.membership_inference import membership_inference_accuracy
+from gli.system.console import progress
 
 PAGE = Path("docs/scaling.md")
 ROUNDS = 3
@@ -197,7 +198,7 @@ def main() -> None:
     with progress("Growing", len(parts)) as advance:
         for part in parts:
             page += "\n\n" + part().table().replace("\n\n", f"\n\n{part.__doc__}\n\n", 1)
-            with replacing(PAGE) as aside:  # What was measured stays, whatever comes of the rest.
+            with atomic_write(PAGE) as aside:  # What was measured stays, whatever comes of the rest.
                 aside.write_text(page + "\n")
             advance(1)
     print(page)

@@ -41,7 +41,7 @@ def first_iteration(rounds: int = 3) -> Finding:
 
 
 def _until_first_iteration() -> None:
-    from gli.cli import main
+    from gli.commands.main import main
     from gli.methods import GLI
 
     def unlearn(*_: Any) -> None:

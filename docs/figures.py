@@ -16,8 +16,9 @@ from PIL import Image
 
 from gli.data import SyntheticFaces
 from gli.data.drawing import contact_sheet
-from gli.plots import save, utility_grid
-from gli.results import Run, read_run
+from gli.audit.plots import save
+from gli.report.plots import utility_grid
+from gli.runs.read import Run, read_run
 
 IMAGES = Path(__file__).parent / "images"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")

@@ -12,10 +12,10 @@ from pathlib import Path
 import docstring_parser
 
 import gli.methods
-from gli.data.files import replacing
+from gli.system.files import atomic_write
 from gli.methods import Method
 from gli.methods.by_recipe import ByRecipe
-from gli.runs import snake_case
+from gli.runs.folder import snake_case
 
 FOLDER = Path(__file__).parent / "methods"
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -124,5 +124,5 @@ def pages() -> dict[str, str]:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
-        with replacing(FOLDER / name) as aside:
+        with atomic_write(FOLDER / name) as aside:
             aside.write_text(text)

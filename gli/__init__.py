@@ -1,3 +1,3 @@
-"""gli: make face classifiers forget people, with Guided Loss-Increasing and its rivals."""
+"""gli: make face classifiers forget people, with Guided Loss-Increasing and other unlearning methods."""
 
 __version__ = "0.1.0"

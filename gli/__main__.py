@@ -1,6 +1,6 @@
 """``python -m gli`` is the command ``gli``."""
 
-from gli.cli import main
+from gli.commands.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent / "data"))
-
-import makers
+from tests.helpers import fake_data
 
 # The same inputs in every run, so that a change is to blame for what fails; make test-all draws new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -21,25 +18,25 @@ settings.load_profile("repeatable")
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
     """The bytes of a small face-sized JPEG, different for each number."""
-    return makers.jpeg
+    return fake_data.jpeg
 
 
 @pytest.fixture(scope="session")
 def make_mufac() -> Callable[..., Path]:
     """Write a folder in MUFAC's format."""
-    return makers.make_mufac
+    return fake_data.make_mufac
 
 
 @pytest.fixture(scope="session")
 def make_mucac() -> Callable[..., Path]:
     """Write a folder in MUCAC's format."""
-    return makers.make_mucac
+    return fake_data.make_mucac
 
 
 @pytest.fixture(scope="session")
 def make_table() -> Callable[..., Path]:
     """Write a CSV of faces and the images that it names."""
-    return makers.make_table
+    return fake_data.make_table
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gli.command import subclasses
+from gli.commands.fit import subclasses
 from gli.methods import Method
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -33,18 +33,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gli import audits, command
-from gli.audits import Audit
-from gli.benchmark import cells, read_grid
-from gli.cli import main
+from gli.audit import record as audits
+from gli.commands import fit as command
+from gli.audit.record import Audit
+from gli.commands.cells import cells_of
+from gli.commands.grid import read_grid
+from gli.commands.main import main
 from gli.data import MUCAC, MUFAC, FaceTable
-from gli.data.files import read_csv
+from gli.system.files import read_csv
 from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.methods import Method
-from gli.models import Classifier, classifier_state, load_classifier, load_weights, read_checkpoint
-from gli.results import read_run, results
-from gli.runs import read_cost
-from gli.tasks import MultiClass
+from gli.models.backbones import Classifier
+from gli.models.checkpoints import classifier_state, load_classifier, load_weights, read_checkpoint
+from gli.runs.read import read_run
+from gli.report.results import collect_results
+from gli.runs.cost import read_cost
+from gli.data.tasks import MultiClass
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 REPOSITORY = Path(__file__).parent.parent
@@ -1055,10 +1059,10 @@ def test_a_spoilt_configuration_is_one_message_at_the_command_line(
 def test_a_spoilt_benchmark_is_refused_or_a_grid_of_runs_in_its_own_folder(
     canary: Path, tmp_path: Path, count: int
 ) -> None:
-    """The cells' configurations are those beside the benchmark's, their folders below its own and no two the same."""
+    """Configurations are beside the benchmark or one folder above, folders of cells in its own and all different."""
     configs, output = tmp_path / "configs", tmp_path / "out"
     shutil.copytree(REPOSITORY / "configs", configs)
-    path = configs / "benchmark_spoilt.yaml"
+    path = configs / "benchmark/spoilt.yaml"
 
     def check(text: bytes) -> None:
         path.write_bytes(text)
@@ -1069,21 +1073,22 @@ def test_a_spoilt_benchmark_is_refused_or_a_grid_of_runs_in_its_own_folder(
             return
         assert Path(f"benchmark_{grid.data}").name == f"benchmark_{grid.data}"
         try:
-            found = cells(grid, configs, output, tmp_path / "originals")
+            found = cells_of(grid, path, output, tmp_path / "originals")
         except SettingError as error:
-            assert re.search(r"there is no configuration|have the same name and seed", str(error))
+            assert re.search(r"There is no configuration|have the same name and seed", str(error))
             return
         assert len({cell.folder for cell in found}) == len(found)
         for cell in found:
             assert cell.folder.parent == output / "cells"
-            assert cell.config.parent == configs
-            assert cell.done() is None
-            assert all(argument.startswith("--") for argument in cell.arguments)
+            assert cell.config.parent in (configs, path.parent)
+            assert cell.run is None
+            assert cell.arguments[0] == "fit"
+            assert all(argument.startswith("--") for argument in cell.arguments[1:])
             assert cell.key
         assert not canary.exists()
 
-    texts = [path.read_text() for path in (REPOSITORY / "configs").glob("benchmark_*.yaml")]
-    keys = ("data", "methods", "seeds", "seed_data", "backbones", "settings", "variants", "select", "draws")
+    texts = [path.read_text() for path in (REPOSITORY / "configs/benchmark").glob("*.yaml")]
+    keys = ("data", "methods", "seeds", "seed_data", "backbones", "settings", "variants", "select", "resamples")
     base = (
         "data: synthetic\nmethods: {GLI: {model.lr: 0.1}, LI: {}}\nseeds: [0]\nvariants: {A: {config: li_synthetic}}\n"
     )
@@ -1098,10 +1103,10 @@ def test_a_spoilt_benchmark_is_refused_or_a_grid_of_runs_in_its_own_folder(
 def test_a_spoilt_note_of_a_finished_cell_is_as_none(tmp_path: Path, said: str) -> None:
     (tmp_path / "li_synthetic.yaml").write_text("model: LI\n")
     (tmp_path / "grid.yaml").write_text("data: synthetic\nmethods: [LI]\n")
-    (cell,) = cells(read_grid(tmp_path / "grid.yaml"), tmp_path, tmp_path / "out", tmp_path)
+    (cell,) = cells_of(read_grid(tmp_path / "grid.yaml"), tmp_path / "grid.yaml", tmp_path / "out", tmp_path)
     cell.folder.mkdir(parents=True)
     (cell.folder / "done.json").write_text(said)
-    assert cell.done() is None
+    assert cell.run is None
 
 
 # Folders of runs.
@@ -1123,7 +1128,7 @@ def make_run(folder: Path) -> dict[str, bytes]:
     lines = []
     for step in (0, 2, 4):
         values = {name: {key: generator.random(6) for key in ("loss", "accuracy")} for name in SETS}
-        audits.write(folder, Audit(step, values))
+        audits.write_record(folder, Audit(step, values))
         lines.append({"step": step} | {f"val/{name}": value for name, value in Audit(step, values).scores().items()})
     audits.write_people(folder, {name: np.repeat(["anna", "ben", "carl"], 2) for name in SETS})
     with (folder / "metrics.csv").open("w", newline="") as file:
@@ -1175,7 +1180,9 @@ def test_a_spoilt_folder_of_a_run_is_refused_or_gives_results(canary: Path, tmp_
         (folder / name).write_bytes(data)
         try:
             run = read_run(folder)
-            found = results([run], select, 2 if select == "held_out" else 0)
+            found, failed = collect_results([run], select, 2 if select == "held_out" else 0)
+            if failed:
+                raise DataError(failed[0])
         except DataError as error:
             assert str(folder) in str(error)
         else:

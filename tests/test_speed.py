@@ -7,7 +7,7 @@ import pytest
 from benchmarks.beside import beside
 from benchmarks.iterations import SETTINGS
 from benchmarks.plain import PLAIN, gli_released
-from gli.command import subclasses
+from gli.commands.fit import subclasses
 from gli.methods import Method
 
 SMALL = ["--data.people=24", "--data.pictures=5", "--data.batch_size=8", "--data.cache_dir=cache"]

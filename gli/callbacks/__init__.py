@@ -1,8 +1,32 @@
-"""Callbacks: the audit, checkpoints of sound models only, stopping, figures, and the progress bar."""
+"""Callbacks: the audit, checkpoints, stopping, figures, and the progress bar. Thin: the arithmetic is elsewhere."""
 
-from gli.callbacks.audit import ForgettingAudit
-from gli.callbacks.checkpoint import BestCheckpoint, StopWhenWorse
+import lightning as L
+
+from gli.callbacks.audit import ForgettingAudit, find_callback
+from gli.callbacks.checkpoint import BestCheckpoint
+from gli.callbacks.divergence import StopOnDivergence, is_finite
+from gli.callbacks.early_stopping import EarlyStop
 from gli.callbacks.figures import Figures
+from gli.callbacks.last_audit import AuditTheEnd
 from gli.callbacks.progress_bar import RunProgress, with_bar
+from gli.callbacks.stopwatch import Stopwatch
 
-__all__ = ["BestCheckpoint", "Figures", "ForgettingAudit", "RunProgress", "StopWhenWorse", "with_bar"]
+__all__ = [
+    "AuditTheEnd",
+    "BestCheckpoint",
+    "EarlyStop",
+    "Figures",
+    "ForgettingAudit",
+    "RunProgress",
+    "StopOnDivergence",
+    "Stopwatch",
+    "find_callback",
+    "is_finite",
+    "standard_callbacks",
+    "with_bar",
+]
+
+
+def standard_callbacks() -> list[L.Callback]:
+    """Return the callbacks without settings that belong to every run."""
+    return [Stopwatch(), StopOnDivergence(), AuditTheEnd()]

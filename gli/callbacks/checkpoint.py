@@ -1,130 +1,132 @@
-"""Checkpoints that are never of a model that fell apart, and stopping when the score no longer improves."""
+"""Checkpoints saved only while losses are finite: the best by a score, and the last."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning_utilities.core.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
 
-from gli.callbacks.audit import ForgettingAudit
-from gli.data.files import replacing
+from gli.callbacks.divergence import is_finite
 from gli.errors import SettingError, did_you_mean
+from gli.metrics.registry import SCORES, score_of
+from gli.system.files import atomic_write
 
-NEVER = 2**31
-#: What a checkpoint can go by, and whether more or less of it is better; None where that is a matter of opinion.
-SCORES = {
-    **dict.fromkeys(("final_score", "accuracy", "top2_accuracy"), "max"),
-    **dict.fromkeys(("forgetting_score", "jsd", "utility_drop", "rewind_gap", "loss_test"), "min"),
-    **dict.fromkeys(("mia_accuracy", "forget_accuracy", "unseen_accuracy", "loss_forget", "loss_unseen"), None),
-}
+MODES = {1: "max", -1: "min", 0: None}
 
 
-def better(setting: str, monitor: str, mode: str | None) -> str:
-    """Whether more (``max``) or less (``min``) of a score is better.
+def mode_of(setting: str, monitor: str, mode: str | None) -> str:
+    """Return whether higher (``max``) or lower (``min``) values of a monitored score are better.
 
     Args:
-        setting: Whose monitor it is, for the message.
-        monitor: The score's name in the log.
-        mode: ``max`` or ``min``; None for what goes without saying.
+        setting: Section of the setting, for the message.
+        monitor: Name of the score in the log.
+        mode: ``max`` or ``min``; None for what the registry of scores says.
 
     Raises:
-        SettingError: If there is no such score, or the mode is no mode, or does not go without saying.
+        SettingError: If there is no such score, the mode is unknown, or none is given for a score without a direction.
     """
-    prefix, _, score = monitor.rpartition("/")
-    if prefix != "val" or not (score in SCORES or score.startswith("accuracy_")):
+    prefix, _, name = monitor.rpartition("/")
+    score = score_of(name)
+    if prefix != "val" or score is None:
         known = [f"val/{name}" for name in SCORES]
-        hint = did_you_mean(f"val/{score}", known)
+        hint = did_you_mean(f"val/{name}", known)
         raise SettingError(
-            f"{setting}.monitor is {monitor!r}, which is no score of the audit.{hint} Known: {', '.join(known)}."
+            f"{setting}.monitor is {monitor!r}, which is not a score of the audit.{hint} Known: {', '.join(known)}."
         )
-    mode = mode or SCORES.get(score, "max")
+    mode = mode or MODES[score.sign]
     if mode not in ("max", "min"):
-        raise SettingError(f"{setting}.mode is {mode!r}; give max where more of {monitor} is better, or min.")
+        raise SettingError(
+            f"{setting}.mode is {mode!r}; give max if higher values of {monitor} are better, or min if lower ones are."
+        )
     return mode
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps ``best.ckpt`` by the monitored score and ``last.ckpt``, or only the last.
+class BestCheckpoint(Checkpoint):
+    """Keep ``best.ckpt`` by a monitored score and ``last.ckpt`` after every audit, or only the last after every epoch.
 
-    Nothing is saved after an audit that found non-finite losses.
+    Nothing is saved while losses are not finite.
 
     Args:
-        monitor: What makes a checkpoint the best one; None to keep only the last, after every epoch.
-        mode: Whether more (``max``) or less (``min``) of it is better; None for what goes without saying.
+        monitor: Score that makes a checkpoint the best; None to keep only the last.
+        mode: ``max`` if higher is better, ``min`` if lower is; None for what the registry of scores says.
+
+    Attributes:
+        best_model_path: Path of the best checkpoint; empty where there is none.
+        best_model_score: Its score.
     """
 
     def __init__(self, monitor: str | None = "val/final_score", mode: str | None = None) -> None:
-        last_only = monitor is None
-        super().__init__(
-            monitor=monitor,
-            mode="max" if monitor is None else better("checkpoint", monitor, mode),
-            filename="last" if last_only else "best",
-            save_last=None if last_only else True,
-            save_on_train_epoch_end=last_only,
-            enable_version_counter=False,
-        )
+        self.monitor = monitor
+        self.mode = "max" if monitor is None else mode_of("checkpoint", monitor, mode)
+        self.best_model_path, self.best_model_score = "", math.nan
+        self._folder = Path()
+        self._saved = False
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best checkpoint so far along into the folder of the resumed run: its best is the best of the whole run."""
-        former = Path(state_dict["best_model_path"])
-        if self.dirpath is not None and str(self.dirpath) != state_dict["dirpath"] and former.is_file():
-            path = Path(self.dirpath) / former.name
-            _copy(former, path)
-            taken = {"best_model_path": str(path), "kth_best_model_path": str(path), "last_model_path": ""}
-            scores = {str(path): state_dict["best_model_score"]}
-            state_dict = {**state_dict, **taken, "dirpath": self.dirpath, "best_k_models": scores}
-        super().load_state_dict(state_dict)
-
-    @staticmethod
-    def _sound(trainer: L.Trainer) -> bool:
-        audit = ForgettingAudit.of(trainer)
-        return audit is None or audit.finite
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Find the folder of the run on every process, because the answer is broadcast."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if the model is sound."""
-        if not self._sound(trainer):
+        """Save the last checkpoint, and the best if this audit is the best so far."""
+        if self.monitor is None or trainer.sanity_checking or not self._may_save(trainer):
             return
-        super().on_validation_end(trainer, pl_module)
-        # The parent writes last.ckpt only where it has just written the best one.
-        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        score = trainer.callback_metrics.get(self.monitor)
+        if score is not None and self._is_best(float(score)):
+            path = str(self._folder / "best.ckpt")
+            self.best_model_path, self.best_model_score = path, float(score)
+            trainer.save_checkpoint(path)
+        self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if the model is sound."""
-        if self._sound(trainer):
-            super().on_train_epoch_end(trainer, pl_module)
+        """Save the last checkpoint after every epoch where no score is monitored."""
+        if self.monitor is None and self._may_save(trainer):
+            self.best_model_path = str(self._folder / "last.ckpt")
+            self._save_last(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the last state, if the model is sound."""
-        if self._sound(trainer):
-            super().on_train_end(trainer, pl_module)
+        """Save the last checkpoint of a run that ends before its first audit."""
+        if self.monitor is not None and not self._saved and self._may_save(trainer):
+            self._save_last(trainer)
+
+    @staticmethod
+    def _may_save(trainer: L.Trainer) -> bool:
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        return fitting and not trainer.fast_dev_run and is_finite(trainer)  # type: ignore[attr-defined]
+
+    def _is_best(self, score: float) -> bool:
+        """Return whether a score is better than the best so far; NaN is the worst."""
+
+        def rank(value: float) -> float:
+            return -math.inf if math.isnan(value) else value if self.mode == "max" else -value
+
+        return not self.best_model_path or rank(score) > rank(self.best_model_score)
+
+    def _save_last(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self._folder / "last.ckpt")
+        self._saved = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best checkpoint so far."""
+        return {"best_model_path": self.best_model_path, "best_model_score": self.best_model_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the best checkpoint so far, copied into the folder of the resumed run."""
+        self.best_model_path = state_dict["best_model_path"]
+        self.best_model_score = float(state_dict["best_model_score"])
+        former = Path(self.best_model_path)
+        if former.parent != self._folder and former.is_file():
+            path = self._folder / former.name
+            _copy(former, path)
+            self.best_model_path = str(path)
 
 
 @rank_zero_only
 def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as aside:
-        shutil.copyfile(source, aside)
-
-
-class StopWhenWorse(EarlyStopping):
-    """Stops when the monitored score has not improved for some audits, as GLI's released code does.
-
-    Args:
-        patience: Audits without a better score after which the run stops; None to run to its end.
-        monitor: The score.
-        mode: Whether more (``max``) or less (``min``) of it is better; None for what goes without saying.
-    """
-
-    def __init__(self, patience: int | None = 3, monitor: str = "val/final_score", mode: str | None = None) -> None:
-        # An audit of broken losses stops the run itself, with a message that says more.
-        super().__init__(
-            monitor,
-            patience=NEVER if patience is None else patience,
-            mode=better("early_stopping", monitor, mode),
-            check_finite=False,
-            strict=False,
-        )
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)

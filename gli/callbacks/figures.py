@@ -11,19 +11,20 @@ import numpy.typing as npt
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
-from gli import audits, plots
+from gli.audit import plots
+from gli.audit.record import read_record
 from gli.callbacks.audit import ForgettingAudit
-from gli.runs import iterations_done
+from gli.methods.base import Method
 
 
 class Figures(L.Callback):
-    """Draws utility drop, loss densities and, for methods that perturb images, examples of what they train on.
+    """Draw the utility drop, loss densities and, for methods that perturb images, examples of what they train on.
 
-    The densities are drawn for the original and for the best audit so far; the rest at the end, or whenever ``every``
-    audits have passed.
+    The densities are drawn for the original and for the best audit so far; the rest at the end, or after every ``every``
+    audits.
 
     Args:
-        every: Also draw after every so many audits; 0 for only at the start and the end (a figure costs some 0.2 s).
+        every: Number of audits after which to draw as well; 0 for only at the start and the end (a figure takes 0.2 s).
     """
 
     def __init__(self, every: int = 0) -> None:
@@ -33,18 +34,11 @@ class Figures(L.Callback):
         self._folder: str | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Ask for the run's folder on every process, since the answer is broadcast."""
+        """Find the folder of the run on every process, because the answer is broadcast."""
         self._folder = trainer.log_dir
 
-    def _show(self, trainer: L.Trainer, name: str, figure: Figure, iteration: int) -> None:
-        if self._folder is not None:
-            plots.save(figure, Path(self._folder) / f"{name}.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure(f"figures/{name}", figure, iteration)
-
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the losses of the best audit; draw those of the original."""
+        """Keep the losses of the best audit; draw those of the original."""
         audit = ForgettingAudit.of(trainer)
         if audit is None or not audit.rows or trainer.sanity_checking:
             return
@@ -66,29 +60,38 @@ class Figures(L.Callback):
             self._draw_examples(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw everything once more."""
+        """Draw all figures."""
         self.draw(trainer, pl_module)
 
     def draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw all figures as they now stand."""
+        """Draw all figures as of the last audit."""
         audit = ForgettingAudit.of(trainer)
         if audit is None or not audit.rows or not trainer.is_global_zero:
             return
         method, iteration = type(pl_module).__name__, int(audit.rows[-1]["iteration"])
         self._show(trainer, "utility_drop", plots.utility_drop(audit.rows, method), iteration)
-        if not self.best_losses and audit.best is not None and self._folder is not None:  # It was before a resume.
-            kept = audits.read_one(Path(self._folder), int(audit.best["iteration"]))
-            self.best_losses = {name: values["loss"] for name, values in kept.values.items()} if kept else {}
-        if self.best_losses and audit.best is not None:
-            title = f"{method}, iteration {audit.best['iteration']:.0f}"
-            figure = plots.densities(self.best_losses["forget"], self.best_losses["unseen"], title)
-            self._show(trainer, "losses_after", figure, iteration)
+        if audit.best is not None:
+            self._draw_best_losses(trainer, method, int(audit.best["iteration"]), iteration)
         self._draw_examples(trainer, pl_module)
 
-    def _draw_examples(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        examples = getattr(pl_module, "examples", None)
-        if examples is not None:
-            before, after = (images.float().permute(0, 2, 3, 1).cpu().numpy() for images in examples)
-            iteration = iterations_done(trainer)
-            title = f"{type(pl_module).__name__}, iteration {iteration}"
-            self._show(trainer, "perturbations", plots.perturbations(before, after, title), iteration)
+    def _draw_best_losses(self, trainer: L.Trainer, method: str, best: int, iteration: int) -> None:
+        if not self.best_losses and self._folder is not None:  # The best audit was before a resume.
+            record = read_record(Path(self._folder), best)
+            self.best_losses = {name: columns["loss"] for name, columns in record.values.items()} if record else {}
+        if self.best_losses:
+            title = f"{method}, iteration {best}"
+            figure = plots.densities(self.best_losses["forget"], self.best_losses["unseen"], title)
+            self._show(trainer, "losses_after", figure, iteration)
+
+    def _draw_examples(self, trainer: L.Trainer, method: L.LightningModule) -> None:
+        if isinstance(method, Method) and method.examples is not None:
+            before, after = (images.float().permute(0, 2, 3, 1).cpu().numpy() for images in method.examples)
+            title = f"{method.name}, iteration {method.iteration}"
+            self._show(trainer, "perturbations", plots.perturbations(before, after, title), method.iteration)
+
+    def _show(self, trainer: L.Trainer, name: str, figure: Figure, iteration: int) -> None:
+        if self._folder is not None:
+            plots.save(figure, Path(self._folder) / f"{name}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_figure(f"figures/{name}", figure, iteration)

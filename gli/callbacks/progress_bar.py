@@ -1,4 +1,4 @@
-"""The progress bar of a run: its iterations, with what the last audit found beside them, and the audit under way."""
+"""The progress bar of a run: its iterations with the scores of the last audit, and the audit under way."""
 
 from __future__ import annotations
 
@@ -13,114 +13,120 @@ from rich.table import Column
 
 from gli.callbacks.audit import ForgettingAudit
 from gli.methods.base import Method
-from gli.progress import console
-from gli.runs import epoch_now, iterations_done
+from gli.metrics.registry import shown_in
+from gli.system.console import console
+from gli.system.lightning import batches_done_in_epoch, current_epoch
 
 AUDIT = "Audit"
-#: What is shown of the last audit: log name, heading.
-SHOWN = (("utility_drop", "utility drop"), ("mia_accuracy", "MIA"), ("accuracy", "accuracy"))
-#: Seconds between two pictures of the bar.
-_PAUSE = 0.1
+#: Seconds between two redraws.
+REDRAW_SECONDS = 0.1
 
 
 class RunProgress(ProgressBar):
-    """One bar for all iterations of a run, whatever its epochs, and one for each audit while it lasts."""
+    """One bar for all iterations of a run, across its epochs, and one for each audit while it lasts."""
 
     def __init__(self) -> None:
         super().__init__()
         self._enabled = True
-        self._bar: Progress | None = None
+        self._progress: Progress | None = None
         self._run: TaskID | None = None
         self._audit: TaskID | None = None
-        self._drawn = 0.0
+        self._redrawn = 0.0
 
     def enable(self) -> None:
-        """Show it."""
+        """Show the bar."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Show nothing; the trainer asks for it on all processes but the first."""
+        """Show nothing; the trainer calls this on all processes but the first."""
         self._enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print above the bar."""
         console.print(*args, **kwargs)
 
-    def _begin(self) -> Progress:
-        if self._bar is None:
+    def _start(self) -> Progress:
+        """Start drawing, or continue."""
+        if self._progress is None:
             name = TextColumn("{task.description}", table_column=Column(min_width=len(AUDIT)))
             scores = TextColumn("{task.fields[scores]}")
-            # Drawn when something happens, not by a thread: one may be drawing while processes are being started.
-            # Narrow, so that the scores have room in a line of 80 characters.
+            # A narrow bar leaves room for the scores in a line of 80 characters.
             columns = (name, BarColumn(10), MofNCompleteColumn(), TimeRemainingColumn(), scores)
-            self._bar = Progress(*columns, console=console, auto_refresh=False, disable=not self._enabled)
-            self._bar.start()
-        return self._bar
+            # No refresh thread: it could be drawing while worker processes are forked.
+            self._progress = Progress(*columns, console=console, auto_refresh=False, disable=not self._enabled)
+            self._progress.start()
+        return self._progress
 
-    def _update(self, task: TaskID | None, **what: Any) -> None:
-        if self._bar is not None and task is not None:
-            self._bar.update(task, **what)
-            if time.monotonic() - self._drawn > _PAUSE or not what.keys() <= {"completed", "advance"}:
-                self._bar.refresh()
-                self._drawn = time.monotonic()
+    def _update(self, task: TaskID | None, **changes: Any) -> None:
+        if self._progress is not None and task is not None:
+            self._progress.update(task, **changes)
+            due = time.monotonic() - self._redrawn > REDRAW_SECONDS
+            if due or not changes.keys() <= {"completed", "advance"}:
+                self._progress.refresh()
+                self._redrawn = time.monotonic()
 
-    def _end(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar = self._run = self._audit = None
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._run = self._audit = None
 
     # -- training --------------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the run, from where it goes on."""
-        self._run = self._begin().add_task("", total=None, scores=_scores(trainer))
-        epoch = trainer.fit_loop.epoch_loop.batch_progress.current
-        self._describe(trainer, pl_module, epoch.completed if trainer.fit_loop.restarted_mid_epoch else 0)
+        """Show the run, from the iteration it continues at."""
+        self._run = self._start().add_task("", total=None, scores=_scores(trainer))
+        self._describe(trainer, pl_module, batches_done_in_epoch(trainer))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Epochs may differ in length, and in the stage that they belong to."""
+        """Update length and stage: epochs may differ in both."""
         self._describe(trainer, pl_module, 0)
 
-    def _describe(self, trainer: L.Trainer, method: L.LightningModule, done_of_epoch: int) -> None:
-        parts = (method.name, method.stage(epoch_now(trainer))) if isinstance(method, Method) else ()
-        done = iterations_done(trainer)
-        total = _total(trainer, done - done_of_epoch)
-        self._update(self._run, completed=done, total=total, description=", ".join(part for part in parts if part))
+    def _describe(self, trainer: L.Trainer, method: L.LightningModule, done_in_epoch: int) -> None:
+        assert isinstance(method, Method)
+        description = ", ".join(filter(None, (method.name, method.stage(current_epoch(trainer)))))
+        total = _total_iterations(trainer, method.iteration - done_in_epoch)
+        self._update(self._run, completed=method.iteration, total=total, description=description)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """An iteration is done."""
-        self._update(self._run, completed=iterations_done(trainer))
+        """Advance by an iteration."""
+        assert isinstance(pl_module, Method)
+        self._update(self._run, completed=pl_module.iteration)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The run may have been stopped early."""
+        """Show the last scores; the run may have been stopped early."""
         self._update(self._run, scores=_scores(trainer))
 
     # -- audits ----------------------------------------------------------------------------------------------------
 
-    def _begin_audit(self, batches: Any) -> None:
-        self._audit = self._begin().add_task(AUDIT, total=sum(batches), scores="")
+    def _start_audit(self, batches: Any) -> None:
+        self._audit = self._start().add_task(AUDIT, total=sum(batches), scores="")
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the audit."""
-        self._begin_audit(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches)
+        self._start_audit(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the audit."""
-        self._begin_audit(trainer.num_test_batches)
+        self._start_audit(trainer.num_test_batches)
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
-        """A batch is evaluated."""
+    ) -> None:
+        """Advance by a batch."""
         self._update(self._audit, advance=1)
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show what it found."""
+        """Show the scores."""
         self._update(self._run, scores=_scores(trainer))
         self._update(self._audit, visible=self._run is None)
         self._audit = None
@@ -131,30 +137,31 @@ class RunProgress(ProgressBar):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave the bar as it is."""
-        self._end()
+        self._stop()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Leave the bar as it is, so that what is said next stands below it."""
-        self._end()
+        """Leave the bar as it is, so that messages appear below it."""
+        self._stop()
 
 
 def with_bar(callbacks: Sequence[L.Callback], enabled: bool | None) -> list[L.Callback]:
-    """Callbacks of a trainer, and the bar where ``enable_progress_bar`` is not off and none of them is one."""
-    own = enabled is False or any(isinstance(one, ProgressBar) for one in callbacks)
-    return [*callbacks] if own else [*callbacks, RunProgress()]
+    """Return a trainer's callbacks with our bar, unless ``enabled`` is False or the user gives a bar."""
+    no_bar = enabled is False or any(isinstance(callback, ProgressBar) for callback in callbacks)
+    return [*callbacks] if no_bar else [*callbacks, RunProgress()]
 
 
-def _total(trainer: L.Trainer, done: int) -> float | None:
-    """Iterations of the whole run, as far as can be said when an epoch begins; None where nothing limits it."""
+def _total_iterations(trainer: L.Trainer, done: int) -> float | None:
+    """Return the iterations of the whole run as known at the start of an epoch; None where nothing limits it."""
     limits = [float(trainer.max_steps)] if trainer.max_steps >= 0 else []
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        limits.append(done + trainer.num_training_batches * max(0, trainer.max_epochs - epoch_now(trainer)))
+        limits.append(done + trainer.num_training_batches * max(0, trainer.max_epochs - current_epoch(trainer)))
     return min(limits, default=None)
 
 
 def _scores(trainer: L.Trainer) -> str:
+    """Return the last audit's scores that are registered for the bar."""
     audit = ForgettingAudit.of(trainer)
     if audit is None or not audit.rows:
         return ""
     row = audit.rows[-1]
-    return " · ".join(f"{heading} {row[name]:.3f}" for name, heading in SHOWN if name in row)
+    return " · ".join(f"{score.label} {row[score.name]:.3f}" for score in shown_in("bar") if score.name in row)

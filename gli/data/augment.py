@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gli.pieces import in_pieces
+from gli.system.chunks import in_chunks
 
 #: Random numbers per image: flip, shear, scale, brightness, contrast, saturation, order of the colour operations.
 DRAWS = 7
@@ -57,7 +57,7 @@ class Augmentation:
         Returns:
             Floats in [0, 1], of the same shape.
         """
-        return in_pieces(self._augment, images, draws, pixels=PIXELS_AT_A_TIME)
+        return in_chunks(self._augment, images, draws, pixels=CHUNK_PIXELS)
 
     def _augment(self, images: Tensor, draws: Tensor) -> Tensor:
         given = images
@@ -85,7 +85,7 @@ class Augmentation:
 
 
 #: Pixels that a processor augments at a time: what belongs to them fits into its cache.
-PIXELS_AT_A_TIME = 2**18
+CHUNK_PIXELS = 2**18
 NO_AUGMENTATION = Augmentation(enabled=False)
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gli.data.faces import Images, digest
-from gli.data.files import one_at_a_time, remove_leftovers, replacing, writable
+from gli.data.faces import Images
 from gli.errors import DataError
-from gli.processes import end_with_parent
-from gli.progress import progress
+from gli.system.children import end_with_parent
+from gli.system.console import progress
+from gli.system.digest import digest
+from gli.system.files import file_lock, remove_leftovers, atomic_write, writable
 
 #: Part of the key: raised whenever decoding or resizing changes its result.
 VERSION = 1
@@ -106,7 +107,7 @@ def _fill_all(filling: _Filling, firsts: npt.NDArray[np.int64], advance: Callabl
 
 def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int) -> None:
     """Fill the file aside and put it in place once it is whole."""
-    with replacing(path) as aside, aside.open("w+b") as file:
+    with atomic_write(path) as aside, aside.open("w+b") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(firsts), size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
@@ -143,7 +144,7 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
     if not path.exists():
         with writable(cache_dir, len(firsts) * size * size * 3 / 1e6):
             cache_dir.mkdir(parents=True, exist_ok=True)
-            with one_at_a_time(path.with_suffix(".lock"), "filling the pixel cache"):
+            with file_lock(path.with_suffix(".lock"), "filling the pixel cache"):
                 remove_leftovers(cache_dir, path.name)
                 if not path.exists():
                     _write(path, images, firsts, size)

@@ -17,13 +17,14 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
-from gli.data.faces import Faces, Rows, digest
-from gli.data.files import read_text
+from gli.data.faces import Faces, Rows
 from gli.data.loading import EVALUATION_SETS, Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass
+from gli.data.recipe import Recipe
+from gli.data.tasks import Task
 from gli.errors import SettingError
-from gli.recipe import Recipe
-from gli.runs import epoch_now
-from gli.tasks import Task
+from gli.system.digest import digest
+from gli.system.files import read_text
+from gli.system.lightning import current_epoch
 
 Split = Literal["published", "identity", "given"]
 RETAIN_AND_FORGET = (Pass("retain", "forget"),)
@@ -280,7 +281,7 @@ class FaceDataModule(L.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Batches of this epoch for the sets that the method wants; retain and forget together where nothing is said."""
         method: Any = self.trainer and self.trainer.lightning_module
-        epoch = epoch_now(self.trainer) if self.trainer else 0
+        epoch = current_epoch(self.trainer) if self.trainer else 0
         passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else RETAIN_AND_FORGET
         sets = {name: self.rows(name) for one in passes for name in one.names}
         plan = EpochPlan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gli.data.files import replacing, writable
+from gli.data.tasks import Task
 from gli.errors import DataError
-from gli.tasks import Task
+from gli.system.digest import DIGEST_BYTES, digest
+from gli.system.files import atomic_write, writable
 
 Rows = npt.NDArray[np.int64]
-DIGEST_BYTES = 16
 
 
-def digest(*parts: bytes | str | int | float) -> str:
-    """A short content hash of the parts, each set off from the next, in hexadecimal digits."""
-    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        state.update(len(data).to_bytes(8, "little") + data)
-    return state.hexdigest()
 
 
 class Images(ABC):
@@ -85,7 +77,7 @@ class ImageFiles(Images):
             return np.load(remembered, allow_pickle=False)
         found = [digest(self._bytes(path)) for path in self.paths]
         result = np.array(found, dtype=f"S{2 * DIGEST_BYTES}")
-        with writable(cache_dir), replacing(remembered) as aside, aside.open("wb") as file:
+        with writable(cache_dir), atomic_write(remembered) as aside, aside.open("wb") as file:
             np.save(file, result, allow_pickle=False)
         return result
 

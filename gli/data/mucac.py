@@ -21,10 +21,10 @@ import numpy as np
 from gli.data.augment import Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.faces import Faces, ImageFiles
-from gli.data.files import inside, read_text, require_folder
+from gli.data.recipe import Recipe
+from gli.data.tasks import MultiLabel
 from gli.errors import DataError, did_you_mean
-from gli.recipe import Recipe
-from gli.tasks import MultiLabel
+from gli.system.files import inside, read_text, require_folder
 
 LABELS = {"male": "Male", "smiling": "Smiling", "young": "Young"}
 IDENTITY_FILE, ATTRIBUTE_FILE = "CelebA-HQ-identity.txt", "CelebA-HQ-attribute.txt"

@@ -20,10 +20,10 @@ import numpy as np
 from gli.data.augment import Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.faces import Faces, ImageFiles
-from gli.data.files import Row, inside, read_csv, require_folder
+from gli.data.recipe import Recipe
+from gli.data.tasks import MultiClass
 from gli.errors import DataError
-from gli.recipe import Recipe
-from gli.tasks import MultiClass
+from gli.system.files import Row, inside, read_csv, require_folder
 
 AGE_CLASSES = ("0-6", "7-12", "13-19", "20-30", "31-45", "46-55", "56-66", "67-80")
 AGE_LETTERS = "abcdefgh"

@@ -14,11 +14,12 @@ from gli.data import drawing
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.drawing import Person, Picture, draw_face, sample_person, sample_picture
-from gli.data.faces import Faces, Images, digest
+from gli.data.faces import Faces, Images
 from gli.data.mufac import AGE_CLASSES
+from gli.data.recipe import Recipe
+from gli.data.tasks import MultiClass, MultiLabel
 from gli.errors import SettingError
-from gli.recipe import Recipe
-from gli.tasks import MultiClass, MultiLabel
+from gli.system.digest import digest
 
 #: Part of the content hash: raised whenever the drawing changes.
 DRAWING = 1

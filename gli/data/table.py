@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.faces import Faces, ImageFiles
-from gli.data.files import Row, inside, read_csv, require_folder
 from gli.data.splits import SPLITS
+from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.errors import DataError, SettingError, did_you_mean
-from gli.tasks import MultiClass, MultiLabel, Task
+from gli.system.files import Row, inside, read_csv, require_folder
 
 YES, NO = {"1", "yes", "true"}, {"0", "-1", "no", "false"}
 MAX_CLASSES = 1000

@@ -1,13 +1,16 @@
-"""Unlearning methods: one subclass of :class:`~gli.methods.base.Method` each."""
+"""Unlearning methods: each a subclass of :class:`~gli.methods.base.Method`, one file per method or family."""
 
 from gli.data.loading import Pass
 from gli.methods.bad_teaching import BadTeaching
 from gli.methods.base import Method
-from gli.methods.fine_tune import CFk, EUk, FineTune
-from gli.methods.gradient_ascent import AdvancedNegGrad, NegGrad
-from gli.methods.guided_loss import GLI, LI
+from gli.methods.cfk import CFk
+from gli.methods.euk import EUk
+from gli.methods.fine_tune import FineTune
+from gli.methods.gli import GLI, LI
+from gli.methods.neg_grad import AdvancedNegGrad, NegGrad
+from gli.methods.original import Original
+from gli.methods.retrained import Retrained
 from gli.methods.scrub import SCRUB
-from gli.methods.supervised import Original, Retrained
 from gli.methods.unsir import UNSIR
 
 __all__ = [

@@ -1,17 +1,18 @@
-"""Bad Teaching: two teachers, a competent one for what is to be remembered, an incompetent one for what is to be forgotten."""
+"""Bad Teaching: a competent teacher for retain, an incompetent one for forget."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import Method, OptimizerName, positive
+from gli.methods.base import Method, OptimizerName, require_positive
 
 
 class BadTeaching(Method):
-    """Bad Teaching: the student learns retain from the original model and forget from a network that knows nothing.
+    """Bad Teaching: the student learns retain from the original model and forget from an untrained network.
 
     Batches mix forget with a fixed random share of retain; each image is taught by the teacher of its set.
 
@@ -25,9 +26,9 @@ class BadTeaching(Method):
         retain, once. Three models in memory.
 
     Fails:
-        The incompetent teacher says nearly the same of every image: close to a guess at random for ResNet-18, but one class
-        with much confidence for a fresh ResNet-50. Forget's losses then end all alike, or above those of unseen people: an
-        attacker that looks at more than one threshold tells them apart (JSD) though the MIA accuracy is near 0.5.
+        The incompetent teacher gives nearly the same output for every image: close to uniform for ResNet-18, but one class
+        with high confidence for a fresh ResNet-50. Forget's losses then become nearly equal, or larger than those of unseen
+        people: an attacker with more than one threshold tells them apart (JSD) although the MIA accuracy is near 0.5.
 
     Defaults:
         Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of retain,
@@ -55,18 +56,20 @@ class BadTeaching(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(lr=lr, optimizer=optimizer, **kwargs)
-        positive(temperature=temperature)
+        require_positive(temperature=temperature)
         self.temperature = temperature
         shares = {"retain": retain_share}
         self.passes = (Pass("retain", "forget", mixed=True, shares=shares, batch_size=batch_size),)
 
     def prepare(self) -> None:
-        """The competent teacher is the original model, the incompetent one a fresh network."""
+        """Keep the original model as the competent teacher, a fresh network as the incompetent one."""
         self.keep_original()
-        self.keep_teacher("incompetent", self.fresh())
+        self.keep_teacher("incompetent", self.fresh_classifier())
 
-    def unlearn(self, retain: Batch, forget: Batch) -> None:
-        """Descend on the divergence from each image's teacher."""
-        lessons = torch.cat([self.taught("original", retain.images), self.taught("incompetent", forget.images)])
+    def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
+        """Return the divergence from each image's teacher, the mean over the batch."""
+        targets = torch.cat(
+            [self.teacher_logits("original", retain.images), self.teacher_logits("incompetent", forget.images)]
+        )
         logits = self.model(torch.cat([retain.images, forget.images]))
-        self.descend(self.task.divergence(logits, lessons, self.temperature).mean())
+        return self.task.divergence(logits, targets, self.temperature).mean()

@@ -1,4 +1,4 @@
-"""SCRUB: a student that obeys its teacher on what is to be remembered and disobeys it on what is to be forgotten."""
+"""SCRUB: a student that obeys its teacher on retain and disobeys it on forget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import Method, Scalars, not_negative, positive
+from gli.methods.base import Method, require_not_negative, require_positive
 
 
 class SCRUB(Method):
@@ -21,16 +21,16 @@ class SCRUB(Method):
         Max step: min over theta of -T^2 KL(teacher || student) on forget. Min step: min over theta of
         alpha T^2 KL(teacher || student) + gamma CE on retain; both softened by the temperature T, means over the batch.
         With several labels KL is the sum over the labels of the KL between two Bernoullis (the benchmark's MUCAC
-        notebook takes a softmax over the labels, as if they excluded one another).
+        notebook takes a softmax over the labels, as if they were mutually exclusive).
 
     Cost:
         Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in memory.
 
     Fails:
-        A student that still is its teacher has nothing to disobey: with BatchNorm in eval mode a max pass that comes first
-        does nothing. The max step has no bound: too many of them, or too large a learning rate, and the min passes cannot
-        mend the model. Too few, and forget's error is still below that of unseen people. *Rewinding* (SCRUB+R) keeps the
-        model of the audit at which both errors are closest: ``--checkpoint.monitor val/rewind_gap``.
+        A student that still equals its teacher has no divergence to increase: with BatchNorm in eval mode, a max pass that
+        comes first does nothing. The max step has no bound: after too many of them, or with too large a learning rate, the
+        min passes cannot repair the model. With too few, forget's error stays below that of unseen people. *Rewinding*
+        (SCRUB+R) keeps the model of the audit at which both errors are closest: ``--checkpoint.monitor val/rewind_gap``.
 
     Defaults:
         The MUFAC/MUCAC benchmark's: min pass, then max pass, in both of two epochs; alpha = gamma = 1, T = 4, SGD at
@@ -66,34 +66,34 @@ class SCRUB(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        not_negative(alpha=alpha, gamma=gamma, msteps=msteps)
-        positive(temperature=temperature)
+        require_not_negative(alpha=alpha, gamma=gamma, msteps=msteps)
+        require_positive(temperature=temperature)
         self.alpha, self.gamma, self.temperature, self.msteps, self.first = alpha, gamma, temperature, msteps, first
         self.max_pass = Pass("forget", batch_size=forget_batch_size)
         self.min_pass = Pass("retain", batch_size=retain_batch_size)
 
     def passes_in(self, epoch: int) -> Sequence[Pass]:
-        """A max and a min pass in the first ``msteps`` epochs, then min passes."""
+        """Return a max and a min pass in the first ``msteps`` epochs, then min passes."""
         if epoch >= self.msteps:
             return (self.min_pass,)
         return (self.max_pass, self.min_pass) if self.first == "max" else (self.min_pass, self.max_pass)
 
     def prepare(self) -> None:
-        """The teacher is the original model."""
+        """Keep the original model as the teacher."""
         self.keep_original()
 
     def divergence(self, logits: Tensor, images: Tensor) -> Tensor:
-        """T^2 KL(teacher || student), the mean over the batch."""
-        per_image = self.task.divergence(logits, self.taught("original", images), self.temperature)
+        """Return T^2 KL(teacher || student), the mean over the batch."""
+        per_image = self.task.divergence(logits, self.teacher_logits("original", images), self.temperature)
         return self.temperature**2 * per_image.mean()
 
-    def unlearn(self, retain: Batch | None, forget: Batch) -> Scalars:
-        """A min step where there is a retain batch, else a max step."""
+    def unlearn(self, retain: Batch | None, forget: Batch) -> Tensor:
+        """Return the loss of a min step where there is a retain batch, else that of a max step."""
         if retain is None:
             divergence = self.divergence(self.model(forget.images), forget.images)
-            self.descend(-divergence)
-            return {"divergence_forget": divergence.detach()}
+            self.track(divergence_forget=divergence)
+            return -divergence
         logits = self.model(retain.images)
         divergence = self.divergence(logits, retain.images)
-        self.descend(self.alpha * divergence + self.gamma * self.task.loss(logits, retain.labels))
-        return {"divergence_retain": divergence.detach()}
+        self.track(divergence_retain=divergence)
+        return self.alpha * divergence + self.gamma * self.task.loss(logits, retain.labels)

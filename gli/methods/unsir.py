@@ -1,18 +1,17 @@
-"""UNSIR at the level of features: impair with noise that is far from the faces to be forgotten, then repair."""
+"""UNSIR at the level of features: impair with noise far from the faces to be forgotten, then repair."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.distances import DISTANCES, DistanceName
 from gli.errors import SettingError
-from gli.methods.base import Method, not_negative
-from gli.noise import synthesise
-from gli.perturb import features
+from gli.methods.base import BatchNormMode, Method, require_not_negative
+from gli.perturbation import features, maximise_error
+from gli.perturbation.distances import DISTANCES, DistanceName
 
 
 class UNSIR(Method):
@@ -32,12 +31,12 @@ class UNSIR(Method):
 
     Fails:
         Noise lies so far from faces that the model can learn its labels without unlearning anything; then only the
-        fine-tuning of stage 2 is left. In train mode the noise would also spoil BatchNorm's statistics.
+        fine-tuning of stage 2 remains. In train mode the noise would also distort BatchNorm's statistics.
 
     Defaults:
         The MUFAC/MUCAC benchmark's: 5 steps of Adam at 0.01 on noise from a standard normal, mean squared error over the
         logits; SGD at 0.001; two epochs of impairing, each one pass over forget, and one of repairing. BatchNorm is in
-        eval mode there, since the notebook measures the model before it trains it.
+        eval mode there, because the notebook evaluates the model before training.
 
     Source:
         Paper, section 4.1.2, Eq. 4; Tarun et al., "Fast Yet Effective Machine Unlearning", 2021.
@@ -59,43 +58,43 @@ class UNSIR(Method):
         noise_steps: int = 5,
         noise_lr: float = 0.01,
         distance: DistanceName = "mse",
-        batch_norm: Literal["train", "eval", "train_first"] = "eval",
+        batch_norm: BatchNormMode = "eval",
         **kwargs: Any,
     ) -> None:
         super().__init__(batch_norm=batch_norm, **kwargs)
-        not_negative(
+        require_not_negative(
             impair_epochs=impair_epochs, repair_epochs=repair_epochs, noise_steps=noise_steps, noise_lr=noise_lr
         )
         if impair_epochs + repair_epochs == 0:
-            raise SettingError("model.impair_epochs and model.repair_epochs are both 0: there is nothing to do.")
+            raise SettingError(
+                "model.impair_epochs and model.repair_epochs are both 0: nothing would be done. Raise one of them."
+            )
         self.impair_epochs, self.epochs = impair_epochs, impair_epochs + repair_epochs
         self.noise_steps, self.noise_lr, self.distance = noise_steps, noise_lr, DISTANCES[distance]
 
     def passes_in(self, epoch: int) -> Sequence[Pass]:
-        """Both sets for one pass over forget while impairing, retain alone while repairing."""
+        """Return one pass over forget with both sets while impairing, one over retain alone while repairing."""
         return (Pass("retain", "forget", over="forget"),) if epoch < self.impair_epochs else (Pass("retain"),)
 
     def stage(self, epoch: int) -> str:
-        """The stage, as it is reported."""
+        """Return the name of the stage."""
         return "stage 1 (impair)" if epoch < self.impair_epochs else "stage 2 (repair)"
 
-    def unlearn(self, retain: Batch, forget: Batch | None) -> None:
-        """Impair while there is a forget batch, then repair."""
+    def unlearn(self, retain: Batch, forget: Batch | None) -> Tensor:
+        """Return the impair loss where there is a forget batch, else the repair loss."""
         if forget is None:
-            self.descend(self.loss(retain))
-        else:
-            noise = retain._replace(images=self.noise(forget))
-            self.descend(self.loss(noise) + self.loss(retain))
+            return self.loss(retain)
+        return self.loss(retain._replace(images=self.noise(forget))) + self.loss(retain)
 
     def noise(self, forget: Batch) -> Tensor:
-        """Noise images whose features are far from those of the forget batch, of its shape, in [0, 1]."""
-        far_from = features(self.model, forget.images)
-        # Adam's epsilon makes the gradient's scale matter: that of the mean over the batch of all processes.
+        """Return noise images in [0, 1] whose features are far from those of the forget batch, of its shape."""
+        forget_features = features(self.model, forget.images)
+        # Adam's epsilon makes the gradient's scale matter: take that of the mean over the batch of all processes.
         world = self.trainer.world_size
-        return synthesise(
+        return maximise_error(
             self.model,
-            self.normal_like(forget.images),
-            lambda logits: -self.distance(logits, far_from) / world,
+            self.seeded_randn_like(forget.images),
+            lambda logits: -self.distance(logits, forget_features) / world,
             steps=self.noise_steps,
             lr=self.noise_lr,
         )

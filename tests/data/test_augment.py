@@ -273,12 +273,12 @@ def plain(batch: Tensor, draws: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [(64, 3, 64, 64), (5, 3, 31, 31), (9, 3, 20, 48)])
-@pytest.mark.parametrize("at_a_time", [augment.PIXELS_AT_A_TIME, 2000])
+@pytest.mark.parametrize("at_a_time", [augment.CHUNK_PIXELS, 2000])
 @pytest.mark.parametrize("seed", range(3))
 def test_augmentation_is_the_plain_one(
     shape: tuple[int, ...], at_a_time: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augment, "PIXELS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(augment, "CHUNK_PIXELS", at_a_time)
     batch = torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
     draws = torch.from_numpy(Augmentation().draw(np.random.default_rng(seed), shape[0]))
     # Where rounding decides between two neighbours that are equally near, another processor may decide otherwise.

@@ -15,8 +15,9 @@ from PIL import Image
 
 from gli.data import cache
 from gli.data.cache import PixelCache, open_pixels
-from gli.data.faces import ImageFiles, Images, digest
-from gli.data.files import replacing
+from gli.data.faces import ImageFiles, Images
+from gli.system.digest import digest
+from gli.system.files import atomic_write
 from gli.errors import DataError
 
 SIZE = 6
@@ -353,11 +354,11 @@ def test_digest_sets_its_parts_apart() -> None:
 
 def test_file_written_aside_takes_its_place_in_the_end(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    with replacing(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"
-    with replacing(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("second")
         assert path.read_text() == "first"
     assert path.read_text() == "second"
@@ -369,7 +370,7 @@ def test_file_stays_as_it_was_when_writing_fails(tmp_path: Path) -> None:
     path.write_text("old")
 
     def half() -> None:
-        with replacing(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text("half")
             raise KeyboardInterrupt
 

@@ -15,7 +15,7 @@ from gli.data import splits as splitting
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, Images
 from gli.errors import SettingError
-from gli.tasks import MultiClass
+from gli.data.tasks import MultiClass
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

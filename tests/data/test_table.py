@@ -9,7 +9,7 @@ import pytest
 
 from gli.data import FaceTable
 from gli.errors import DataError, SettingError
-from gli.tasks import MultiClass, MultiLabel
+from gli.data.tasks import MultiClass, MultiLabel
 
 Maker = Callable[..., Path]
 AGES = ("child", "adult")

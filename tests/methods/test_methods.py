@@ -27,10 +27,10 @@ from gli.methods import (
     Pass,
     Retrained,
 )
-from gli.models import build_classifier
-from gli.recipe import Recipe
-from gli.schedules import ClassWeight
-from gli.tasks import MultiClass, MultiLabel
+from gli.models.backbones import build_classifier
+from gli.data.recipe import Recipe
+from gli.perturbation.class_weight import ClassWeight
+from gli.data.tasks import MultiClass, MultiLabel
 
 LR = 0.1
 TASKS = {"multi_class": MultiClass(("a", "b", "c")), "multi_label": MultiLabel(("p", "q", "r"))}
@@ -306,7 +306,7 @@ def test_unsir_impairs_with_noise_far_from_forget_and_then_repairs(task, monkeyp
     steps, expected = batches(task), tiny_model().eval()
     method = UNSIR(lr=LR, noise_steps=3, noise_lr=0.05)
     noise = torch.randn(5, 3, 6, 6, generator=torch.Generator().manual_seed(4))
-    monkeypatch.setattr(method, "normal_like", lambda images: noise.clone())
+    monkeypatch.setattr(method, "seeded_randn_like", lambda images: noise.clone())
     model = run(method, task, steps, monkeypatch, parts=[("retain", "forget"), ("retain",)])
 
     (retain, forget), (later, _) = steps
@@ -341,17 +341,17 @@ def test_noise_of_several_processes_is_the_noise_of_one():
     alone, parts = UNSIR(), []
     attach(alone, TASKS["multi_class"])
     torch.manual_seed(3)
-    whole = alone.normal_like(images)
+    whole = alone.seeded_randn_like(images)
     torch.rand(5)  # Whatever is drawn in between.
-    assert torch.equal(alone.normal_like(images), whole)
+    assert torch.equal(alone.seeded_randn_like(images), whole)
     alone.iteration = 1
-    assert not torch.equal(alone.normal_like(images), whole)
+    assert not torch.equal(alone.seeded_randn_like(images), whole)
     for rank in range(3):
         method = UNSIR()
         attach(method, TASKS["multi_class"], world=3)
         method._trainer_stub.global_rank = rank
         torch.manual_seed(3)
-        parts.append(method.normal_like(images[:2]))
+        parts.append(method.seeded_randn_like(images[:2]))
     assert torch.equal(torch.cat(parts), whole)
     assert whole.std().item() == pytest.approx(1, abs=0.2)
 
@@ -485,7 +485,7 @@ def test_unsir_goes_by_the_distance_that_it_is_given(distance, monkeypatch):
     method.model.eval()
     start, forget = torch.full((5, 3, 6, 6), 0.5), batches(method.task)[0][1]
     start += torch.linspace(0, 0.1, start.numel()).reshape(start.shape)
-    monkeypatch.setattr(method, "normal_like", lambda images: start.clone())
+    monkeypatch.setattr(method, "seeded_randn_like", lambda images: start.clone())
     goal, pixels = method.model(forget.images).detach(), start.clone().requires_grad_(True)
     logits = method.model(pixels)
     far = {

@@ -1,0 +1,1 @@
+"""What an audit saw, and what follows from it."""

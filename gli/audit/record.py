@@ -1,0 +1,230 @@
+"""Records of audits: per-image values kept in a run's folder, so that scores can be recomputed without the model.
+
+``audits/people.npz`` holds the identity on each image of each evaluation set; ``audits/<iteration>.npz`` the per-image
+columns (``<set>/<column>``) in the same order, and the names of those columns that are accuracies. All are plain arrays,
+each file written whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gli.errors import DataError
+from gli.metrics.registry import EVALUATION_SETS, LOSS, Audited, compute_scores
+from gli.system.files import atomic_write
+
+FOLDER, PEOPLE = "audits", "people.npz"
+#: Array of a record that names the columns that are accuracies.
+ACCURACIES = "accuracies"
+Array = npt.NDArray[np.float64]
+People = Mapping[str, npt.NDArray[np.str_]]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The per-image values of one audit.
+
+    Attributes:
+        iteration: Unlearning iteration, 0 for the original.
+        values: For each evaluation set its per-image columns by name (``loss``, ``accuracy``, ...), shape ``(images,)``.
+        accuracies: Names of the columns whose mean over the test set is an accuracy.
+    """
+
+    iteration: int
+    values: Mapping[str, Mapping[str, Array]]
+    accuracies: Set[str] = frozenset({"accuracy"})
+
+    def scores(self, chosen: Mapping[str, npt.NDArray[Any]] | None = None) -> dict[str, float]:
+        """Compute the scores that a report shows, optionally of a subset of the images.
+
+        Args:
+            chosen: For each evaluation set a mask or row numbers (which may repeat); a set that is not named counts whole.
+        """
+        sets = {
+            name: {key: value[chosen[name]] if chosen and name in chosen else value for key, value in values.items()}
+            for name, values in self.values.items()
+        }
+        return compute_scores(Audited(sets), self.accuracies, "report")
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_people(run: Path, identities: People) -> None:
+    """Write the identity on each image of each evaluation set into a run's folder."""
+    _write_arrays(run / FOLDER / PEOPLE, identities)
+
+
+def write_record(run: Path, audit: Audit) -> None:
+    """Write an audit into a run's folder, values as float32."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        f"{name}/{key}": value.astype(np.float32)
+        for name, values in audit.values.items()
+        for key, value in values.items()
+    }
+    _write_arrays(_path(run, audit.iteration), {**arrays, ACCURACIES: np.array(sorted(audit.accuracies))})
+
+
+def _unreadable(path: Path, reason: object) -> DataError:
+    return DataError(f"{path}: cannot be read as the record of an audit ({reason}). Repeat the run to write it again.")
+
+
+def _read_arrays(path: Path, kinds: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays in a file, each 1-D and of a NumPy kind in ``kinds``."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        if any(value.ndim != 1 or value.dtype.kind not in kinds for value in arrays.values()):
+            raise ValueError("an array of an unexpected shape or type")
+        return arrays
+    except (
+        Exception
+    ) as error:  # Damaged archives, damaged arrays and files of other formats each raise their own errors.
+        raise _unreadable(path, error) from error
+
+
+def read_people(run: Path) -> dict[str, npt.NDArray[np.str_]]:
+    """Return the identity on each image of each evaluation set.
+
+    Raises:
+        DataError: If the run kept no records, or the file is damaged.
+    """
+    path = run / FOLDER / PEOPLE
+    if not path.is_file():
+        raise DataError(
+            f"{run}: holds no records of its audits ({FOLDER}/{PEOPLE}). Run again with --audit.keep_losses true."
+        )
+    people = _read_arrays(path, "U")
+    _require_sets(path, people)
+    return people
+
+
+def _require_sets(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Refuse a record that lacks an evaluation set."""
+    lacking = [name for name in EVALUATION_SETS if not len(arrays.get(name, ()))]
+    if lacking:
+        raise _unreadable(path, f"nothing of {', '.join(lacking)}")
+
+
+def _path(run: Path, iteration: int) -> Path:
+    return run / FOLDER / f"{iteration:06d}.npz"
+
+
+def read_record(run: Path, iteration: int) -> Audit | None:
+    """Return the audit of an iteration, or None where it was not kept.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    path = _path(run, iteration)
+    if not path.is_file():
+        return None
+    arrays = _read_arrays(path, "fU")
+    accuracies = arrays.pop(ACCURACIES, None)
+    values: dict[str, dict[str, Array]] = {}
+    for name, value in arrays.items():
+        subset, _, column = name.partition("/")
+        if value.dtype.kind != "f":
+            raise _unreadable(path, f"{name} holds no numbers")
+        values.setdefault(subset, {})[column] = value.astype(np.float64)
+    _require_sets(path, values)
+    for subset, columns in values.items():
+        if not {LOSS, "accuracy"} <= columns.keys() or len({len(value) for value in columns.values()}) > 1:
+            raise _unreadable(path, f"{subset} is incomplete")
+    # Records of gli 0.1 name no accuracies: there, every column but the loss was one.
+    names = values["test"].keys() - {LOSS} if accuracies is None else accuracies.tolist()
+    return Audit(iteration, values, frozenset(names))
+
+
+def read_records(run: Path) -> list[Audit]:
+    """Return all audits of a run in the order of their iterations.
+
+    Raises:
+        DataError: If a file is damaged.
+    """
+    iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal())
+    return [audit for audit in (read_record(run, iteration) for iteration in iterations) if audit is not None]
+
+
+def check_people(run: Path, audit: Audit, people: People) -> None:
+    """Refuse an audit whose number of images differs from the number of identities.
+
+    Raises:
+        DataError: Naming the run and the iteration.
+    """
+    for name, values in audit.values.items():
+        images, identities = len(values[LOSS]), len(people.get(name, ()))
+        if images != identities:
+            raise DataError(
+                f"{run}: the record of iteration {audit.iteration} has {images} images of {name}, but {FOLDER}/{PEOPLE} has "
+                f"{identities} identities. Repeat the run to write both again."
+            )
+
+
+def split_people_in_half(
+    people: People, sets: Sequence[str] = ("test", "unseen"), seed: int = 0
+) -> tuple[dict[str, npt.NDArray[np.bool_]], dict[str, npt.NDArray[np.bool_]]]:
+    """Split the people of some evaluation sets into two halves: one to choose by, one to report.
+
+    The halves depend on the people and the seed alone, so that all runs on one data set share them.
+
+    Args:
+        people: Identity on each image, for each evaluation set.
+        sets: Evaluation sets to split.
+        seed: Seed of the split.
+
+    Returns:
+        Masks over the images of each set, for either half. Nobody is in both.
+    """
+    choose, report = {}, {}
+    for name in sets:
+        everyone = np.unique(people[name])
+        half = np.random.default_rng(seed).permutation(everyone)[: len(everyone) // 2]
+        choose[name] = np.isin(people[name], half)
+        report[name] = ~choose[name]
+    return choose, report
+
+
+def bootstrap_intervals(
+    audit: Audit, people: People, resamples: int = 100, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Return bootstrap confidence intervals of one audit's scores, resampling people.
+
+    People, not images, are drawn with replacement in every evaluation set, because pictures of one person are alike.
+
+    Args:
+        audit: The audit.
+        people: Identity on each of its images, for each evaluation set.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        For each score its 2.5 % and 97.5 % quantile over the resamples.
+
+    Raises:
+        ValueError: If ``resamples`` is less than 1.
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+    generator = np.random.default_rng(seed)
+    rows_of_people = {
+        name: [np.flatnonzero(inverse == person) for person in range(inverse.max() + 1)]
+        for name, inverse in ((name, np.unique(people[name], return_inverse=True)[1]) for name in audit.values)
+    }
+    samples: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        chosen = {
+            name: np.concatenate([rows[person] for person in generator.integers(0, len(rows), len(rows))])
+            for name, rows in rows_of_people.items()
+        }
+        for key, value in audit.scores(chosen).items():
+            samples.setdefault(key, []).append(value)
+    return {key: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for key, values in samples.items()}

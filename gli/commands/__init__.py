@@ -1,0 +1,1 @@
+"""The command ``gli``: one module for each of its commands."""

@@ -1,0 +1,200 @@
+"""The cells of a benchmark: one run each, in a folder of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gli.commands.configs import find_config
+from gli.commands.grid import Entry, Grid
+from gli.errors import DataError, SettingError
+from gli.runs.read import LOG
+from gli.system.digest import digest
+from gli.system.files import atomic_write, inside, read_yaml
+
+#: Folder of the cells in that of a benchmark, and the record of a finished cell in the cell's folder.
+CELLS, DONE = "cells", "done.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid.
+
+    Attributes:
+        name: Name of the method or variant.
+        seed: The seed.
+        backbone: The backbone; None for that of the configuration.
+        config: File of the configuration.
+        settings: Arguments of ``gli fit`` that the result depends on.
+        folder: Folder of the cell.
+        originals: Folder of the original models.
+    """
+
+    name: str
+    seed: int
+    backbone: str | None
+    config: Path
+    settings: tuple[str, ...]
+    folder: Path
+    originals: Path
+
+    @property
+    def title(self) -> str:
+        """Name in tables and messages."""
+        return self.name if self.backbone is None else f"{self.name}, {self.backbone}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Arguments of ``gli``."""
+        places = [f"--trainer.default_root_dir={self.folder}", f"--originals={self.originals}"]
+        return ["fit", f"--config={self.config}", *self.settings, *places]
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that the result depends on: the settings, and all files that hold some of them.
+
+        Raises:
+            DataError: If a file cannot be read.
+        """
+        return digest(*(path.read_bytes() for path in config_files(self.config)), *self.settings)
+
+    @property
+    def run(self) -> Path | None:
+        """Folder of the finished run; None where there is none with these settings."""
+        with suppress(OSError, DataError):  # A configuration cannot be read: the run will fail and name it.
+            return finished_run(self.folder, self.key)
+        return None
+
+    def finish(self, run: Path, seconds: float) -> None:
+        """Record that the run is finished.
+
+        Args:
+            run: Folder of the run, inside that of the cell.
+            seconds: Time that it took.
+        """
+        name = run.resolve().relative_to(self.folder.resolve())
+        with atomic_write(self.folder / DONE) as temporary:
+            temporary.write_text(json.dumps({"key": self.key, "run": str(name), "seconds": seconds}))
+
+
+def config_files(config: Path) -> list[Path]:
+    """Return a configuration and all configurations that it refers to, directly or through others, each once.
+
+    A value that names a YAML file, relative to the file that the value is in, is such a reference.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    files: dict[str, Path] = {}  # By real path, so that files which refer to each other end.
+    waiting = [config]
+    while waiting:
+        path = waiting.pop(0)
+        if os.path.realpath(path) in files:
+            continue
+        files[os.path.realpath(path)] = path
+        names = [name for name in _texts(read_yaml(path, "a configuration")) if name.endswith((".yaml", ".yml"))]
+        waiting += [path.parent / name for name in names if os.path.isfile(path.parent / name)]
+    return list(files.values())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text among nested values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+
+
+def finished_run(folder: Path, key: str | None = None) -> Path | None:
+    """Return the folder of the finished run in the folder of a cell, or None where there is none.
+
+    Args:
+        folder: Folder of the cell.
+        key: Key of the settings that the run must have had; None for any.
+    """
+    # A damaged record may hold anything; it counts as missing.
+    with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):
+        done = json.loads((folder / DONE).read_text())
+        run = folder / inside(folder, done["run"], str(folder / DONE))
+        if (run / LOG).exists() and key in (None, done["key"]):
+            return run
+    return None
+
+
+def finished_runs(benchmark: Path) -> tuple[list[Path], list[str]]:
+    """Return the folders of the finished runs of a benchmark, and a message for every cell that is not finished.
+
+    Args:
+        benchmark: Folder of the benchmark.
+
+    Raises:
+        DataError: If it has no cells.
+    """
+    folders = sorted(path for path in (benchmark / CELLS).iterdir() if path.is_dir())
+    if not folders:
+        raise DataError(f"{benchmark}: has no cells. Run the benchmark first.")
+    runs = {folder: finished_run(folder) for folder in folders}
+    unfinished = [
+        f"{folder}: this cell is not finished. Repeat the benchmark to finish it."
+        for folder, run in runs.items()
+        if run is None
+    ]
+    return [run for run in runs.values() if run is not None], unfinished
+
+
+def cells_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list[Cell]:
+    """Return the cells of a grid, seed by seed, originals first.
+
+    Args:
+        grid: The grid.
+        benchmark: File of the benchmark; the configurations of the methods are looked for near it.
+        output: Folder of the benchmark's results.
+        originals: Folder of the original models, which the cells share.
+
+    Raises:
+        SettingError: If a method has no configuration, or two cells have the same folder.
+    """
+    entries = sorted(grid.entries.items(), key=lambda item: item[0] != "Original")
+    configs = {name: _config_of(name, entry, benchmark) for name, entry in entries}
+    cells = []
+    for seed, backbone, (name, entry) in itertools.product(grid.seeds, grid.backbones or (None,), entries):
+        settings: dict[str, Any] = {"seed_everything": seed, "trainer.enable_progress_bar": False}
+        settings |= {**grid.settings, **entry.settings}
+        settings |= {"data.seed": seed} if grid.seed_data else {}
+        settings |= {"model.backbone": backbone} if backbone else {}
+        stem = re.sub(r"[^A-Za-z0-9]+", "_", f"{name} {backbone or ''}").strip("_")
+        cells.append(
+            Cell(
+                name,
+                seed,
+                backbone,
+                config=configs[name],
+                settings=tuple(_argument(key, value) for key, value in settings.items()),
+                folder=output / CELLS / f"{stem}-seed{seed}",
+                originals=originals,
+            )
+        )
+    if len({cell.folder for cell in cells}) < len(cells):
+        raise SettingError(
+            "Two cells of the benchmark have the same name and seed. Name each method, variant and seed once."
+        )
+    return cells
+
+
+def _config_of(name: str, entry: Entry, benchmark: Path) -> Path:
+    try:
+        return find_config(entry.config, near=benchmark)
+    except SettingError as error:
+        raise SettingError(f"{name}: {error}") from error
+
+
+def _argument(key: str, value: Any) -> str:
+    return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"

@@ -1,0 +1,92 @@
+"""Report existing runs: tables, figures, and one page that needs no other file.
+
+gli report lightning_logs/*_synthetic/version_* --output report --resamples 100
+gli report benchmark_synthetic --output report
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gli.commands.cells import CELLS, finished_runs
+from gli.commands.main import run_command
+from gli.errors import DataError, SettingError
+from gli.report.results import SELECTIONS
+from gli.report.write import write_report
+from gli.runs.read import Run, read_run
+from gli.system.files import writable
+
+
+def main(args: Sequence[str]) -> int:
+    """Run ``gli report``; return the exit status 0, or 2 after an error that the user can correct."""
+    parser = argparse.ArgumentParser(
+        prog="gli report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of a benchmark")
+    parser.add_argument("--output", type=Path, default=Path("report"), help="folder of the report (default: report)")
+    parser.add_argument(
+        "--select",
+        choices=list(SELECTIONS),
+        default="final_score",
+        help="which audit of a run is reported (default: final_score)",
+    )
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=0,
+        help="bootstrap resamples of the people for each run's confidence intervals (default: none)",
+    )
+    options = parser.parse_args(args)
+    return run_command("gli report", lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> int:
+    if options.resamples < 0:
+        raise SettingError(f"--resamples is {options.resamples}; it must not be negative.")
+    runs, missing = read_runs(options.runs)
+    with writable(options.output, what="the report", setting="--output"):
+        failed = write_report(runs, options.output, options.select, options.resamples, missing)
+    for message in (*missing, *failed):
+        print(f"gli report: left out: {message}", file=sys.stderr)
+    print(options.output / "report.html")
+    return 0
+
+
+def read_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Read runs.
+
+    Args:
+        arguments: Folders of runs; the folder of a benchmark stands for all its finished cells.
+
+    Returns:
+        The runs, each once, and a message for every run that was cut off before its first audit, or is damaged.
+
+    Raises:
+        DataError: If a folder does not exist, a benchmark has no cells, or no run can be read.
+    """
+    folders: list[Path] = []
+    missing: list[str] = []
+    for argument in arguments:
+        if (argument / CELLS).is_dir():
+            finished, unfinished = finished_runs(argument)
+            folders += finished
+            missing += unfinished
+        else:
+            folders.append(argument)
+    runs: list[Run] = []
+    for folder in dict.fromkeys(folders):
+        try:
+            runs.append(read_run(folder))
+        except DataError as error:
+            if not folder.is_dir():  # A mistyped path.
+                raise
+            missing.append(str(error))
+    if not runs:
+        raise DataError(" ".join(missing))
+    return runs, missing

@@ -1,0 +1,52 @@
+"""EU-k: retrain the last k blocks from a fresh start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gli.methods.cfk import CFk
+from gli.models.blocks import last_blocks, reinitialise
+
+
+class EUk(CFk):
+    """EU-k, exact unlearning of the last k blocks: reinitialise them and train them as the original was, on retain only.
+
+    Equation:
+        min over the last k blocks of theta, from a fresh start, of CE(f(x; theta), y), the mean over retain.
+
+    Cost:
+        The recipe's epochs over retain, with a backward pass through the last k blocks only.
+
+    Fails:
+        It is exact for the last blocks alone: what the frozen blocks have memorised stays, and a small k keeps most of it. It
+        costs nearly as much as retraining.
+
+    Defaults:
+        k = 3 as in CF-3; epochs, learning rate and schedule are those of the data set's recipe (``data.recipe``).
+
+    Source:
+        Goel et al., "Towards Adversarial Evaluations for Inexact Machine Unlearning", 2022.
+
+    Args:
+        lr: Learning rate; None for the recipe's.
+        momentum: Momentum of SGD; None for the recipe's.
+        weight_decay: Weight decay; None for the recipe's.
+        **kwargs: See :class:`CFk` and :class:`~gli.methods.base.Method`.
+    """
+
+    follows_recipe = True
+
+    def __init__(
+        self,
+        lr: float | None = None,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(lr=lr, momentum=momentum, weight_decay=weight_decay, **kwargs)
+
+    def prepare(self) -> None:
+        """Freeze all but the last k blocks, and reinitialise those."""
+        super().prepare()
+        fresh = self.fresh_classifier(pretrained=self.pretrained)
+        reinitialise(last_blocks(self.model, self.k), last_blocks(fresh, self.k))

@@ -1,0 +1,86 @@
+"""NegGrad and Advanced NegGrad: gradient ascent on forget, alone or against a descent on retain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from gli.data.loading import Batch, Pass
+from gli.errors import SettingError
+from gli.methods.base import Method
+
+
+class NegGrad(Method):
+    """NegGrad: gradient ascent on the task's loss on forget.
+
+    Equation:
+        max over theta of CE(f(x; theta), y), the mean over forget.
+
+    Cost:
+        One forward and backward pass per forget image; retain images are not loaded. An epoch has as many batches as one
+        over retain, as in the benchmark.
+
+    Fails:
+        Nothing bounds the ascent: after some tens to hundreds of iterations the accuracy collapses (the paper's
+        catastrophic utility drop, Figure 3), and finally the weights are no longer finite. Stopped in time it forgets
+        well.
+
+    Defaults:
+        The MUFAC/MUCAC benchmark's: two epochs of SGD at 0.001.
+
+    Source:
+        Paper, section 4.1.1, Eq. 2; Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020.
+
+    Args:
+        **kwargs: See :class:`~gli.methods.base.Method`.
+    """
+
+    passes = (Pass("forget", over="retain"),)
+    epochs = 2
+
+    def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
+        """Return minus the task's loss on forget."""
+        return -self.loss(forget)
+
+
+class AdvancedNegGrad(Method):
+    """Advanced NegGrad: descend on retain's loss and ascend on forget's in one step; with ``alpha`` it is NegGrad+.
+
+    Equation:
+        min over theta of CE(retain) - CE(forget), or of alpha CE(retain) - (1 - alpha) CE(forget).
+
+    Cost:
+        One forward and backward pass per retain image and epoch, and as many forget images: twice fine-tuning.
+
+    Fails:
+        The descent slows the collapse but does not bound the ascent: forget's loss can still grow without limit. A large
+        alpha makes it fine-tuning.
+
+    Defaults:
+        The benchmark's: no alpha, two epochs of SGD at 0.001. NegGrad+ takes alpha 0.95 and BatchNorm in eval mode.
+
+    Source:
+        Choi and Na, "Towards Machine Unlearning Benchmarks", 2023 (Advanced NegGrad); Kurmanji et al., "Towards Unbounded
+        Machine Unlearning", NeurIPS 2023 (NegGrad+).
+
+    Args:
+        alpha: Weight of retain's loss, in [0, 1]; None for both losses with weight one.
+        **kwargs: See :class:`~gli.methods.base.Method`.
+    """
+
+    epochs = 2
+
+    def __init__(self, alpha: float | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if alpha is not None and not 0 <= alpha <= 1:
+            raise SettingError(
+                f"model.alpha is {alpha:g}; it must lie in [0, 1], or be null for both losses with weight one."
+            )
+        self.weights = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+
+    def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
+        """Return retain's loss less forget's."""
+        retain_loss, forget_loss = self.loss(retain), self.loss(forget)
+        self.track(loss_retain=retain_loss, loss_forget=forget_loss)
+        return self.weights[0] * retain_loss - self.weights[1] * forget_loss

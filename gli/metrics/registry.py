@@ -1,0 +1,281 @@
+"""Every score of an audit, declared once.
+
+A score is one function and one entry here. The log, the checkpoint, early stopping, the progress bar, the closing table,
+the report, the curves and the published figures all read this registry::
+
+    from gli.metrics import Score, register
+
+    register(Score("entropy_gap", "entropy gap", "lower", entropy_gap, shown={"bar", "table", "report"}))
+
+A score is computed from per-image columns. The task gives the columns ``loss``, ``accuracy`` and further accuracies; a score
+on another column registers the column as well, see :class:`Column`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gli.metrics.utility import final_score, forgetting_score, utility_drop
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[np.float64]
+#: Where a score is shown: in the progress bar, the table that ends a run, the report's tables of methods and of single
+#: runs, and the curves over the iterations.
+Place = Literal["bar", "table", "report", "runs", "curves"]
+#: The sets that every audit evaluates, in the order of the loaders.
+EVALUATION_SETS = ("test", "forget", "unseen")
+#: Column of every audit: the per-image loss in nats.
+LOSS = "loss"
+
+
+@dataclass
+class Audited:
+    """What a score is computed from.
+
+    Attributes:
+        sets: For each evaluation set (``test``, ``forget``, ``unseen``) its per-image columns by name, shape ``(images,)``.
+        scores: The scores of this audit computed so far, in the order of the registry.
+        original: The scores of the original model; None where there is none to compare with.
+    """
+
+    sets: Mapping[str, Mapping[str, Array]]
+    scores: dict[str, float] = field(default_factory=dict)
+    original: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A per-image value of every audit, beside those of the task.
+
+    Attributes:
+        name: Name of the column in the record of an audit.
+        compute: Called with the task, a batch's logits and its labels; returns one value per image, shape ``(batch,)``.
+        is_accuracy: Whether the mean over the test set is an accuracy, and so a score of the column's name.
+    """
+
+    name: str
+    compute: Callable[[Any, Tensor, Tensor], Tensor]
+    is_accuracy: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of an audit.
+
+    Attributes:
+        name: Name in the log, below ``val/`` and ``test/``.
+        heading: Name in tables.
+        better: Whether ``higher`` or ``lower`` values are better; None where that depends on the question.
+        compute: Called with an :class:`Audited`. It may return None where the score does not apply, and raise ValueError where
+            the values allow no score (losses that are not finite); the score is then NaN.
+        shown: Places that show it.
+        note: Explanation in brackets behind the heading of the closing table.
+        short: Name in the progress bar and in legends; the heading by default.
+        required: Whether every log of a run has it, so that a log without it is damaged.
+    """
+
+    name: str
+    heading: str
+    better: Literal["higher", "lower"] | None
+    compute: Callable[[Audited], float | None]
+    shown: Set[Place] = frozenset()
+    note: str = ""
+    short: str = ""
+    required: bool = False
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is better, 0 where neither is."""
+        return {"higher": 1, "lower": -1, None: 0}[self.better]
+
+    @property
+    def label(self) -> str:
+        """The short name."""
+        return self.short or self.heading
+
+    @property
+    def explained(self) -> str:
+        """The heading with its note, as in the closing table."""
+        return f"{self.heading} ({self.note})" if self.note else self.heading
+
+    @property
+    def with_arrow(self) -> str:
+        """The heading with an arrow that points to better values, as in the report."""
+        arrow = {1: " ↑", -1: " ↓", 0: f" ({self.note})" if self.note else ""}[self.sign]
+        return self.heading + arrow
+
+
+SCORES: dict[str, Score] = {}
+COLUMNS: dict[str, Column] = {}
+
+
+def register(score: Score) -> Score:
+    """Add a score to every audit from now on; one of the same name is replaced."""
+    SCORES[score.name] = score
+    return score
+
+
+def register_column(column: Column) -> Column:
+    """Add a per-image column to every audit from now on; one of the same name is replaced."""
+    COLUMNS[column.name] = column
+    return column
+
+
+def _accuracy_column(name: str) -> Score:
+    """Return the score of an accuracy column that has no entry of its own, such as ``accuracy_smiling``."""
+    return Score(name, name.replace("_", " "), "higher", mean_of("test", name), shown={"table", "report"})
+
+
+def score_of(name: str) -> Score | None:
+    """Return the score of a name, which may be that of a label's accuracy; None where there is no such score."""
+    return SCORES.get(name) or (_accuracy_column(name) if name.startswith("accuracy_") else None)
+
+
+def scores_among(names: Collection[str], place: Place | None = None) -> list[Score]:
+    """Return the scores of some names in the order of tables: as registered, labels behind the accuracy.
+
+    Args:
+        names: Names of scores or accuracy columns; others are passed over.
+        place: Only those that are shown there; None for all.
+    """
+    labels = [_accuracy_column(name) for name in names if name not in SCORES and name.startswith("accuracy_")]
+    ordered: list[Score] = []
+    for score in SCORES.values():
+        ordered += [score] if score.name in names else []
+        ordered += labels if score.name == "accuracy" else []
+    return [score for score in ordered if place is None or place in score.shown]
+
+
+def shown_in(place: Place) -> list[Score]:
+    """Return the registered scores that a place shows, in the order of tables."""
+    return scores_among(SCORES, place)
+
+
+def compute_scores(audited: Audited, accuracies: Collection[str] = (), place: Place | None = None) -> dict[str, float]:
+    """Compute the scores of an audit into ``audited.scores``.
+
+    Args:
+        audited: The per-image columns, and the original's scores.
+        accuracies: Names of the columns that are accuracies.
+        place: Compute only the scores that this place shows; None for all.
+
+    Returns:
+        ``audited.scores``: a score that does not apply is left out; one that the values do not allow is NaN.
+    """
+    for score in scores_among({*SCORES, *accuracies}, place):
+        try:
+            value = score.compute(audited)
+        except ValueError:
+            value = math.nan
+        if value is not None:
+            audited.scores[score.name] = value
+    return audited.scores
+
+
+# -- the scores of the paper and of the audit --------------------------------------------------------------------------
+
+
+def mean_of(subset: str, column: str) -> Callable[[Audited], float | None]:
+    """Return a score: the mean of a column over an evaluation set; None where the audit has no such column."""
+
+    def compute(audited: Audited) -> float | None:
+        values = audited.sets[subset].get(column)
+        return None if values is None else float(values.mean())
+
+    return compute
+
+
+def _membership_inference(audited: Audited) -> float:
+    from gli.metrics.membership_inference import membership_inference_accuracy  # Loads scikit-learn.
+
+    return membership_inference_accuracy(audited.sets["forget"][LOSS], audited.sets["unseen"][LOSS])
+
+
+def _jensen_shannon(audited: Audited) -> float:
+    from gli.metrics.jensen_shannon import jensen_shannon_distance  # Loads SciPy.
+
+    return jensen_shannon_distance(audited.sets["forget"][LOSS], audited.sets["unseen"][LOSS])
+
+
+def _forgetting(audited: Audited) -> float:
+    return forgetting_score(audited.scores["mia_accuracy"])
+
+
+def _final(audited: Audited) -> float:
+    return final_score(audited.scores["accuracy"], audited.scores["forgetting_score"])
+
+
+def _utility_drop(audited: Audited) -> float | None:
+    return None if audited.original is None else utility_drop(audited.original["accuracy"], audited.scores["accuracy"])
+
+
+def _rewind_gap(audited: Audited) -> float:
+    return abs(audited.scores["forget_accuracy"] - audited.scores["unseen_accuracy"])
+
+
+for _score in (
+    Score(
+        "accuracy",
+        "test accuracy",
+        "higher",
+        mean_of("test", "accuracy"),
+        shown={"bar", "table", "report", "runs", "curves"},
+        short="accuracy",
+        required=True,
+    ),
+    Score("top2_accuracy", "top-2 accuracy", "higher", mean_of("test", "top2_accuracy"), shown={"table", "report"}),
+    Score(
+        "mia_accuracy",
+        "MIA accuracy",
+        None,
+        _membership_inference,
+        shown={"bar", "table", "report", "runs", "curves"},
+        note="0.5 is best",
+        short="MIA",
+        required=True,
+    ),
+    Score(
+        "forgetting_score",
+        "forgetting score",
+        "lower",
+        _forgetting,
+        shown={"table", "report"},
+        note="lower is better",
+        required=True,
+    ),
+    Score(
+        "jsd",
+        "JSD",
+        "lower",
+        _jensen_shannon,
+        shown={"table", "report", "runs"},
+        note="lower is better",
+        required=True,
+    ),
+    Score(
+        "final_score",
+        "final score",
+        "higher",
+        _final,
+        shown={"table", "report", "runs", "curves"},
+        note="higher is better",
+        required=True,
+    ),
+    Score("utility_drop", "utility drop", "lower", _utility_drop, shown={"bar", "table"}),
+    Score("loss_test", "test loss", "lower", mean_of("test", LOSS)),
+    Score("loss_forget", "forget loss", None, mean_of("forget", LOSS)),
+    Score("loss_unseen", "unseen loss", None, mean_of("unseen", LOSS)),
+    Score("forget_accuracy", "forget accuracy", None, mean_of("forget", "accuracy")),
+    Score("unseen_accuracy", "unseen accuracy", None, mean_of("unseen", "accuracy")),
+    # SCRUB+R rewinds to the checkpoint where it is smallest.
+    Score("rewind_gap", "gap between forget and unseen accuracy", "lower", _rewind_gap),
+):
+    register(_score)

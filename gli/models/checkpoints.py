@@ -1,0 +1,160 @@
+"""Checkpoints read safely, and weights loaded from them."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from gli.errors import CheckpointError, SettingError
+from gli.models.backbones import Classifier, build_classifier
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint file: tensors and plain values only, no code.
+
+    Raises:
+        CheckpointError: If the file is absent, damaged, or holds pickled code (which is not run).
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|weights_only", str(error)) or not _is_pickle(path):
+            raise CheckpointError(
+                f"{path}: cannot be read as a checkpoint: it is a file of another kind. Check what was downloaded, or "
+                "copy it again."
+            ) from error
+        raise CheckpointError(
+            f"{path}: holds pickled code or objects, which could run anything, so it was not loaded. Ask its owner for a "
+            "plain state dict: torch.save(model.state_dict(), FILE)."
+        ) from error
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such checkpoint. Check the path.") from error
+    except Exception as error:  # torch raises many kinds for damaged files; none of them should reach a user bare.
+        raise CheckpointError(
+            f"{path}: cannot be read as a checkpoint ({error}). It may be damaged: copy it again."
+        ) from error
+    if not isinstance(found, Mapping) or not found:
+        raise CheckpointError(f"{path}: holds a {type(found).__name__}, not a state dict or a checkpoint of gli.")
+    return dict(found)
+
+
+def _is_pickle(path: str | Path) -> bool:
+    """Whether a file begins like a pickle or a torch archive, rather than like text or zeros."""
+    with open(path, "rb") as file:
+        return file.read(4).startswith((b"PK", b"\x80"))
+
+
+def classifier_state(path: str | Path) -> dict[str, Tensor]:
+    """The backbone's state dict from a checkpoint of gli or a plain torchvision state dict.
+
+    Prefixes that wrappers leave behind (``model.``, ``backbone.``, ``module.``) and the benchmark's doubled head
+    (``fc.fc.weight``) are taken off.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint`, or if there are no weights inside, or two of one name.
+    """
+    found = read_checkpoint(path)
+    state = found.get("state_dict", found)
+    named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: holds no state dict (names and tensors) of a classifier.")
+    result = {}
+    for key, value in state.items():
+        for prefix in ("module.", "model.", "backbone."):
+            key = key.removeprefix(prefix)
+        key = "fc." + key.removeprefix("fc.fc.") if key.startswith("fc.fc.") else key
+        if key in result:
+            raise CheckpointError(
+                f"{path}: holds {key} twice, under different prefixes. Keep the weights of one network."
+            )
+        result[key] = value
+    return result
+
+
+def _loadable(value: Tensor) -> bool:
+    """Whether a tensor can be copied into a weight: dense real numbers in memory."""
+    dense = value.layout is torch.strided and not value.is_nested and not value.is_quantized and not value.is_meta
+    return dense and not value.is_complex() and type(value) in (Tensor, nn.Parameter)
+
+
+def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
+    """Load a checkpoint's weights into a classifier of the same architecture.
+
+    Args:
+        classifier: The classifier, changed in place.
+        path: A checkpoint of gli or a plain torchvision state dict.
+        name: Name of the classifier's backbone, for the messages.
+
+    Raises:
+        CheckpointError: If the file is unsafe or damaged, or of another architecture or number of outputs.
+    """
+    state, own = classifier_state(path), classifier.backbone.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or extra:
+        raise CheckpointError(
+            f"{path}: is of another architecture than --model.backbone {name}: it lacks {len(missing)} of its weights "
+            f"({', '.join(missing[:2])}{', ...' if len(missing) > 2 else ''}) and has {len(extra)} others "
+            f"({', '.join(extra[:2])}{', ...' if len(extra) > 2 else ''}). Name its architecture with --model.backbone."
+        )
+    for key, value in own.items():
+        if not _loadable(state[key]):
+            raise CheckpointError(
+                f"{path}: {key} is no plain tensor of real numbers. Save the model's weights anew: "
+                "torch.save(model.state_dict(), FILE)."
+            )
+        if value.shape != state[key].shape:
+            outputs = key.startswith(("fc.", "classifier.", "head."))
+            found = state[key].shape[0] if state[key].ndim else "no"
+            what = f"has {found} outputs, but the data has {value.shape[0] if value.ndim else 1} classes or labels"
+            raise CheckpointError(
+                f"{path}: {what if outputs else 'is of another width than --model.backbone ' + name} ({key} is "
+                f"{tuple(state[key].shape)} instead of {tuple(value.shape)}). Use data with the classes it was trained on, "
+                "or another checkpoint."
+            )
+    try:
+        classifier.backbone.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: its weights cannot be loaded ({error}). Ask its owner for them anew."
+        ) from error
+
+
+def load_classifier(path: str | Path) -> Classifier:
+    """The classifier of a checkpoint that gli wrote, ready to use: in eval mode, on the CPU.
+
+    Example:
+        >>> model = load_classifier("lightning_logs/gli_synthetic/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
+        >>> logits = model(images)  # images in [0, 1], shape (batch, 3, height, width)  # doctest: +SKIP
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint of gli.
+    """
+    description = read_checkpoint(path).get("classifier")
+    if not _describes(description):
+        raise CheckpointError(
+            f"{path}: does not say which classifier it holds, so gli did not write it. Build the network yourself and "
+            "load its weights with gli.models.load_weights."
+        )
+    try:
+        classifier = build_classifier(
+            description["backbone"], len(description["outputs"]), normalize=description["normalize"]
+        )
+    except SettingError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    load_weights(classifier, path, description["backbone"])
+    return classifier.eval()
+
+
+def _describes(description: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether this is what gli notes of a classifier: a backbone's name, the outputs' names, and a yes or no."""
+    if not isinstance(description, Mapping) or not {"backbone", "outputs", "normalize"} <= description.keys():
+        return False
+    backbone, outputs, normalize = (description[name] for name in ("backbone", "outputs", "normalize"))
+    named = isinstance(outputs, list | tuple) and len(outputs) > 0 and all(isinstance(one, str) for one in outputs)
+    return isinstance(backbone, str) and named and isinstance(normalize, bool)

@@ -1,0 +1,158 @@
+"""Write a report: ``results.csv``, ``results.json``, ``results.md`` and ``report.html``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gli.errors import DataError
+from gli.report.page import page
+from gli.report.published import PUBLISHED
+from gli.report.results import SELECTIONS, Result, Select, collect_results, summarise, warm_up
+from gli.report.tables import Table, markdown, table_of_methods, table_of_runs
+from gli.runs.read import Run
+from gli.system.console import progress
+from gli.system.files import atomic_write
+
+WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
+
+
+def write_report(
+    runs: Sequence[Run],
+    output: Path,
+    select: Select = "final_score",
+    resamples: int = 0,
+    missing: Sequence[str] = (),
+) -> list[str]:
+    """Write the report of runs on one data set.
+
+    Args:
+        runs: The runs.
+        output: Folder of the report.
+        select: Which audit of a run is reported, see :func:`gli.report.results.select_audit`.
+        resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
+        missing: Messages for runs that are expected in the report and could not be read.
+
+    Returns:
+        A message for every run that gave no result.
+
+    Raises:
+        DataError: If the runs are of several data sets, or none gave a result.
+    """
+    data_sets = sorted({run.data for run in runs})
+    if len(data_sets) != 1:
+        raise DataError(
+            f"The runs are of several data sets ({', '.join(data_sets)}), so their scores cannot be compared. Write a "
+            "report of each data set."
+        )
+    data = data_sets[0]
+    with progress("Reading runs" + (f", {resamples} resamples each" if resamples else ""), len(runs)) as tick:
+        results, failed = collect_results(runs, select, resamples, tick)
+    if not results:
+        raise DataError("None of the runs gave a result: " + " ".join(failed))
+    left_out = [*missing, *failed]
+    notes = _notes(data, select, resamples, left_out)
+    tables = {"": table_of_methods(results, data)}
+    if compared := warm_up(results):
+        tables[WARM_UP] = table_of_methods(compared, data)
+    runs_table = {"Runs": table_of_runs(results)}
+    rows = [_flat_row(result, select) for result in results]
+    _write_csv(output / "results.csv", rows)
+    _write_json(output / "results.json", data, select, results, rows, left_out)
+    _write_text(output / "results.md", _markdown(data, notes, tables | runs_table))
+    # Only a page needs matplotlib.
+    from gli.report.figures import draw_svg
+
+    _write_text(output / "report.html", page(data, notes, tables | draw_svg(runs, results) | runs_table))
+    return failed
+
+
+def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -> list[str]:
+    """Return the sentences above the tables."""
+    notes = [
+        f"Reported: {SELECTIONS[select]}.",
+        "Mean ± standard deviation over runs; **best** and *second best* of the methods.",
+    ]
+    if data in PUBLISHED:
+        notes.append("In round brackets the published scores of the paper (ResNet-18 at 128x128).")
+    if resamples:
+        notes.append(
+            f"In square brackets the 95 % confidence interval from {resamples} bootstrap resamples of the people."
+        )
+    if left_out:
+        notes.append("Without a result: " + " ".join(left_out))
+    return notes
+
+
+def _markdown(data: str, notes: Sequence[str], tables: Mapping[str, Table]) -> str:
+    paragraphs = [f"# {data}", "\n".join(f"- {note}" for note in notes)]
+    for heading, table in tables.items():
+        paragraphs += [f"## {heading}", markdown(table)] if heading else [markdown(table)]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _flat_row(result: Result, select: Select) -> dict[str, Any]:
+    """Return a result as a row of ``results.csv``."""
+    origin = {"data": result.run.data, "method": result.label, "seed": result.run.seed, "select": select}
+    scores = {name: value for name, value in result.scores.items() if not name.startswith("loss_")}
+    intervals = {
+        f"{name}_{end}": value
+        for name, interval in result.intervals.items()
+        for end, value in zip(("low", "high"), interval, strict=True)
+    }
+    return {
+        **origin,
+        "iteration": result.iteration,
+        **scores,
+        **intervals,
+        **result.cost,
+        "run": str(result.run.folder),
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "run"))
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*names, "run"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_json(
+    path: Path,
+    data: str,
+    select: Select,
+    results: Sequence[Result],
+    rows: Sequence[Mapping[str, Any]],
+    left_out: Sequence[str],
+) -> None:
+    lines = [
+        {
+            "method": summary.label,
+            "mean": summary.mean,
+            "standard_deviation": summary.spread,
+            "gap_to_retrained": summary.gap,
+            "runs": [str(result.run.folder) for result in summary.results],
+        }
+        for summary in summarise(results)
+    ]
+    contents = {"data": data, "select": select, "lines": lines, "results": rows, "failed": left_out}
+    _write_text(path, json.dumps(_finite(contents), indent=1))
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with every number that JSON cannot express, such as NaN, replaced by None."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

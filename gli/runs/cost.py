@@ -1,0 +1,50 @@
+"""What a run cost: training time and peak memory, in ``cost.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gli.system.files import atomic_write
+from gli.system.memory import memory
+
+if TYPE_CHECKING:
+    import torch
+
+COST = "cost.json"
+NUMBERS = ("training_seconds", "peak_memory_bytes")
+
+
+def write_cost(folder: Path, training_seconds: float, device: torch.device) -> None:
+    """Write what a run cost into its folder.
+
+    Args:
+        folder: Folder of the run.
+        training_seconds: Time spent in training steps, without audits.
+        device: Device that the model was trained on; its peak memory is the one that counts.
+    """
+    cost: dict[str, Any] = {"training_seconds": training_seconds, "peak_memory_bytes": memory()[1], "device": "cpu"}
+    if device.type == "cuda":
+        from torch import cuda  # Loaded already, since there is a device.
+
+        cost |= {
+            "peak_memory_bytes": cuda.max_memory_allocated(device),
+            "device": cuda.get_device_name(device),
+        }
+    with atomic_write(folder / COST) as temporary:
+        temporary.write_text(json.dumps(cost))
+
+
+def read_cost(folder: Path) -> dict[str, Any]:
+    """Return what a run cost: ``training_seconds``, ``peak_memory_bytes`` and ``device``.
+
+    The result is empty where the run did not reach its end, or the file is damaged.
+    """
+    try:
+        cost = json.loads((folder / COST).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(cost, dict) or any(type(cost[name]) not in (int, float) for name in NUMBERS if name in cost):
+        return {}
+    return {name: cost[name] for name in (*NUMBERS, "device") if name in cost}

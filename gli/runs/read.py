@@ -1,0 +1,120 @@
+"""Read the folder of a run: its settings and its log."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gli.errors import DataError
+from gli.metrics.registry import SCORES
+from gli.system.files import read_yaml
+
+LOG, SETTINGS = "metrics.csv", "config.yaml"
+#: Settings that repeat a run with another seed or on another machine; runs that differ in any other are of another kind.
+REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
+#: GLI without warm-up has a row of its own in the paper's Table 3.
+FIXED = "GLI with fixed weight"
+EXAMPLE = "Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run.
+
+    Attributes:
+        folder: The folder.
+        method: Class name of the method.
+        data: Class name of the data module.
+        seed: Seed of the run.
+        settings: Settings that make it another kind of run, by dotted name.
+        rows: The audits in its log: ``iteration`` and the scores.
+    """
+
+    folder: Path
+    method: str
+    data: str
+    seed: int
+    settings: Mapping[str, Any]
+    rows: Sequence[Mapping[str, float]]
+
+    @property
+    def kind(self) -> str:
+        """The method's name in the paper's tables."""
+        initial, final = (self.settings.get(f"model.class_weight.{end}") for end in ("initial", "final"))
+        return FIXED if self.method == "GLI" and initial is not None and initial == final else self.method
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted names."""
+    if not isinstance(settings, Mapping):
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a log; a last row that a kill cut off is left out."""
+    complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return list(csv.DictReader(complete.split("\n"), restkey=""))
+
+
+def _audit_row(row: Mapping[str, str]) -> dict[str, float]:
+    """Return the audit in a row of a log, names without ``val/``."""
+    scores = {key.removeprefix("val/"): float(value) for key, value in row.items() if key.startswith("val/") and value}
+    iteration = float(row["step"])
+    lacking = [score.name for score in SCORES.values() if score.required and score.name not in scores]
+    if lacking:
+        raise ValueError(f"step {iteration:g} has no val/{lacking[0]}")
+    if not iteration.is_integer() or iteration < 0:
+        raise ValueError(f"{iteration:g} is not a valid step")
+    return scores | {"iteration": iteration}
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Return the audits in a run's log, in the order of their iterations.
+
+    Raises:
+        DataError: If there is no log, it is damaged, or it holds no audit.
+    """
+    path = folder / LOG
+    try:
+        rows = [_audit_row(row) for row in read_rows(path) if row.get("val/accuracy")]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such log. {EXAMPLE}") from error
+    except (OSError, ValueError, TypeError, KeyError, csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as the log of a run ({error}).") from error
+    if not rows:
+        raise DataError(f"{path}: holds no audit. Let the run reach its first audit.")
+    # A resumed run may have logged an iteration twice; the later row counts.
+    return sorted({row["iteration"]: row for row in rows}.values(), key=lambda row: row["iteration"])
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder of a run.
+
+    Raises:
+        DataError: If it is not the folder of a run, or a file in it is damaged.
+    """
+    path = folder / SETTINGS
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        config = read_yaml(path, "the settings of a run")
+        model, data = config["model"], config["data"]
+        method, module = (section["class_path"].rpartition(".")[2] for section in (model, data))
+        settings = {f"model.{name}": value for name, value in flatten(model.get("init_args") or {}).items()}
+        settings |= {f"data.{name}": value for name, value in flatten(data.get("init_args") or {}).items()}
+        seed = int(config["seed_everything"])
+        if not method.isidentifier() or not module.isidentifier():
+            raise ValueError(f"{method!r} or {module!r} is not a class name")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. {EXAMPLE}") from error
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
+    kind = {name: value for name, value in settings.items() if name.rpartition(".")[2] not in REPEATS}
+    return Run(folder, method, module, seed, kind, read_log(folder))

@@ -1,0 +1,34 @@
+"""Everything in gli that touches a private name of Lightning, jsonargparse or torchmetrics, each with its reason.
+
+Public names that need a comment are here too, so that the rest of gli reads without them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import lightning as L
+
+
+def clear_step_values(trainer: L.Trainer) -> None:
+    """Clear the values that the previous training step logged.
+
+    Lightning keeps the last value of every key that a step has ever logged, and writes it again for steps that do not log
+    the key. Methods whose passes log different values would repeat stale ones. There is no public way to clear them.
+    """
+    results = cast(Any, trainer)._results
+    for value in (results or {}).values():
+        if value.meta.fx == "training_step" and not value.meta.on_epoch:
+            value.reset()
+
+
+def current_epoch(trainer: L.Trainer) -> int:
+    """Return the epoch under way; ``trainer.current_epoch`` is one behind after resuming at the end of an epoch."""
+    return int(cast(Any, trainer.fit_loop.epoch_progress.current).processed)
+
+
+def batches_done_in_epoch(trainer: L.Trainer) -> int:
+    """Return the batches of the current epoch that were done before a resume; 0 where the epoch starts at its first batch."""
+    if not trainer.fit_loop.restarted_mid_epoch:
+        return 0
+    return int(trainer.fit_loop.epoch_loop.batch_progress.current.completed)

@@ -1,0 +1,93 @@
+"""The parts of every kind of backbone, and what freezing and a fresh start do to them."""
+
+import pytest
+import torch
+from torch import nn
+
+from gli.errors import SettingError
+from gli.models.backbones import TORCHVISION, build_classifier
+from gli.models.blocks import frozen_modules, reinitialise, last_blocks, parts, freeze_except
+
+
+def names(model, found):
+    """Each part by the names of its modules."""
+    known = {module: name for name, module in model.backbone.named_modules()}
+    return [[known[module] for module in part] for part in found]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet18_slim", "resnet34"])
+def test_a_resnets_last_three_parts_are_the_benchmarks_cf_3(name):
+    model = build_classifier(name, 8)
+    assert names(model, last_blocks(model, 3)) == [["layer3"], ["layer4"], ["fc"]]
+    assert names(model, parts(model))[0] == ["conv1", "bn1"]
+    assert len(parts(model)) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "last"),
+    [
+        ("efficientnet_b0", 10, ["classifier"]),
+        ("vit_tiny_patch16_224", 14, ["head"]),
+        ("mobilenetv3_small_050", 9, ["classifier"]),
+        ("convnext_atto", 6, ["head"]),
+        ("swin_tiny_patch4_window7_224", 6, ["head"]),
+        ("beit_base_patch16_224", 14, ["head"]),
+    ],
+)
+def test_other_backbones_are_taken_apart_block_by_block(name, count, last):
+    with torch.device("meta"):  # Their shape is enough.
+        model = build_classifier(name, 8)
+    assert len(parts(model)) == count
+    assert names(model, parts(model))[-1] == last
+
+
+@pytest.mark.parametrize("name", [*TORCHVISION, "vit_tiny_patch16_224"])
+def test_parts_share_nothing_and_train_only_freezes_all_else(name):
+    model = build_classifier(name, 8)
+    held = [id(weight) for part in parts(model) for module in part for weight in module.parameters()]
+    assert len(held) == len(set(held))
+    freeze_except(model, last_blocks(model, 2))
+    wanted = {id(weight) for part in parts(model)[-2:] for module in part for weight in module.parameters()}
+    assert {id(weight) for weight in model.parameters() if weight.requires_grad} == wanted
+
+
+def test_frozen_modules_are_the_largest_without_anything_trained():
+    model = build_classifier("resnet18", 8)
+    freeze_except(model, last_blocks(model, 3))
+    known = {module: name for name, module in model.backbone.named_modules()}
+    assert [known[module] for module in frozen_modules(model)] == ["conv1", "bn1", "layer1", "layer2"]
+    assert list(frozen_modules(build_classifier("resnet18", 8))) == []
+
+
+def test_a_norm_without_weights_is_frozen_with_its_part():
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    assert list(frozen_modules(model)) == [model[0]]
+
+
+def test_statistics_without_weights_are_frozen_unless_inside_what_is_trained():
+    loose, inside = nn.BatchNorm2d(4, affine=False), nn.BatchNorm1d(2, affine=False)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), loose, nn.ReLU(), nn.Flatten(), nn.Sequential(nn.LazyLinear(2), inside))
+    model(torch.rand(2, 3, 4, 4))
+    assert list(frozen_modules(model)) == []
+    model[0].requires_grad_(False)
+    assert list(frozen_modules(model)) == [model[0], loose]
+
+
+def test_a_fresh_start_gives_weights_and_statistics_and_leaves_the_rest():
+    model, fresh = build_classifier("resnet18_slim", 8), build_classifier("resnet18_slim", 8)
+    for buffer in model.buffers():
+        buffer.fill_(3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    reinitialise(last_blocks(model, 2), last_blocks(fresh, 2))
+    for name, value in model.state_dict().items():
+        last = name.startswith(("backbone.layer4", "backbone.fc"))
+        assert torch.equal(value, fresh.state_dict()[name] if last else before[name]), name
+        if last and value.ndim > 1:
+            assert not torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("k", [0, -1, 7])
+def test_k_out_of_range_is_refused_with_the_range(k):
+    with pytest.raises(SettingError, match=rf"model.k is {k}.*between 1 and 6"):
+        last_blocks(build_classifier("resnet18_slim", 8), k)

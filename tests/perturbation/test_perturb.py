@@ -1,0 +1,451 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gli.perturbation.distances import DISTANCES, DistanceName
+from gli.perturbation.perturb import perturb, statistics_kept
+from gli.perturbation.class_weight import ClassWeight
+
+Floats = npt.NDArray[np.float64]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps worked out by hand
+# ---------------------------------------------------------------------------------------------------------------------
+
+COUNT, PIXELS, OUTPUTS = 3, 12, 4
+
+
+class Example:
+    """Three images of 3 x 2 x 2, a linear model, labels, and features to move away from."""
+
+    def __init__(self, seed: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        self.weight = generator.normal(size=(OUTPUTS, PIXELS))
+        self.bias = generator.normal(size=OUTPUTS)
+        self.images = generator.random((COUNT, PIXELS))
+        self.images[:, :3], self.images[:, 3:6] = 0.02, 0.98  # soon out of range, whichever way they go
+        self.features = generator.normal(size=(COUNT, OUTPUTS))
+        self.labels = generator.integers(0, OUTPUTS, COUNT)
+
+    @property
+    def model(self) -> nn.Module:
+        linear = nn.Linear(PIXELS, OUTPUTS).double()
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(self.weight))
+            linear.bias.copy_(torch.from_numpy(self.bias))
+        return nn.Sequential(nn.Flatten(), linear)
+
+    @property
+    def tensor(self) -> Tensor:
+        return torch.from_numpy(self.images).reshape(COUNT, 3, 2, 2)
+
+
+def distance_gradient(name: str, logits: Floats, others: Floats) -> Floats:
+    """d distance / d logits, written out."""
+    difference = logits - others
+    if name == "l1":
+        return np.sign(difference) / COUNT
+    if name == "l2":
+        return difference / np.sqrt((difference**2).sum(axis=1, keepdims=True)) / COUNT
+    if name == "mse":
+        return 2 * difference / (COUNT * OUTPUTS)
+    # d cos / d z = o / (|z| |o|) - (z . o) z / (|z|^3 |o|)
+    z, o = (np.sqrt((array**2).sum(axis=1, keepdims=True)) for array in (logits, others))
+    dot = (logits * others).sum(axis=1, keepdims=True)
+    return -(others / (z * o) - dot * logits / (z**3 * o)) / COUNT
+
+
+def class_gradient(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+    """d mean cross-entropy / d logits: (softmax - one-hot) / n."""
+    exponentials = np.exp(logits)
+    return (exponentials / exponentials.sum(axis=1, keepdims=True) - np.eye(OUTPUTS)[labels]) / COUNT
+
+
+def by_hand(example: Example, logit_gradient: Callable[[Floats], Floats], steps: int, size: float) -> list[Floats]:
+    """The images after 0, 1, ... ``steps`` steps."""
+    perturbation = np.zeros_like(example.images)
+    results = [example.images]
+    for _ in range(steps):
+        moved = example.images + perturbation
+        inside = (moved >= 0) & (moved <= 1)
+        logits = np.clip(moved, 0, 1) @ example.weight.T + example.bias
+        gradient = (logit_gradient(logits) @ example.weight) * inside
+        perturbation = perturbation - size * np.sign(gradient)
+        results.append(np.clip(example.images + perturbation, 0, 1))
+    return results
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+@pytest.mark.parametrize("size", [0.01, 0.1])
+def test_steps_away_from_features_by_hand(name: DistanceName, steps: int, size: float) -> None:
+    example = Example()
+    others = torch.from_numpy(example.features)
+    result = perturb(
+        example.model, example.tensor, lambda logits: -DISTANCES[name](logits, others), steps=steps, step_size=size
+    )
+    *_, before, expected = by_hand(
+        example, lambda logits: -distance_gradient(name, logits, example.features), steps, size
+    )
+    np.testing.assert_array_equal(result.reshape(COUNT, PIXELS).numpy(), expected)
+    assert not np.array_equal(before, expected)  # the last step counts
+
+
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+@pytest.mark.parametrize(
+    ("weight", "steps"),
+    [
+        (ClassWeight(0.5, 4.0, over="steps"), 2),
+        (ClassWeight(0.2, 0.9, form="convex", over="steps"), 2),
+        (ClassWeight(0.0, 1.0, form="convex", over="steps"), 4),
+        (ClassWeight(200, 1000), 2),
+    ],
+    ids=["class", "convex", "from-distance-to-class", "released"],
+)
+def test_steps_of_class_loss_and_distance_by_hand(name: DistanceName, weight: ClassWeight, steps: int) -> None:
+    example = Example(seed=1)
+    others, labels = torch.from_numpy(example.features), torch.from_numpy(example.labels)
+    step = itertools.count()
+
+    def loss(logits: Tensor) -> Tensor:
+        class_loss = functional.cross_entropy(logits, labels)
+        return weight.combine(weight.at(1, 4, next(step), steps), class_loss, DISTANCES[name](logits, others))
+
+    number = itertools.count()
+
+    def gradient(logits: Floats) -> Floats:
+        place = next(number) / (steps - 1) if weight.over == "steps" else 1 / 3
+        w = weight.initial + (weight.final - weight.initial) * place
+        against = 1 if weight.form == "class" else 1 - w
+        return w * class_gradient(logits, example.labels) - against * distance_gradient(name, logits, example.features)
+
+    result = perturb(example.model, example.tensor, loss, steps=steps, step_size=0.05)
+    expected = by_hand(example, gradient, steps, 0.05)[-1]
+    np.testing.assert_array_equal(result.reshape(COUNT, PIXELS).numpy(), expected)
+
+
+def test_one_step_on_one_pixel_by_hand() -> None:
+    # Loss 3 x - 2 y: x falls, y rises.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    model[1].weight.data = torch.tensor([[3.0, -2.0]])
+    image = torch.tensor([0.5, 0.5]).reshape(1, 1, 1, 2)
+    result = perturb(model, image, torch.sum, steps=1, step_size=0.125)
+    assert result.flatten().tolist() == [0.375, 0.625]
+
+
+def test_pixels_without_influence_stay() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
+    model[1].weight.data = torch.tensor([[0.0, 1.0, 0.0]])
+    image = torch.full((1, 1, 1, 3), 0.5)
+    result = perturb(model, image, torch.sum, steps=3, step_size=0.125)
+    assert result.flatten().tolist() == [0.5, 0.125, 0.5]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Clipping and start noise
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_result_is_clipped_on_both_sides() -> None:
+    image = torch.tensor([0.05, 0.5, 0.95]).reshape(1, 1, 1, 3)
+    for sign, expected in ((1, [0, 0.4, 0.85]), (-1, [0.15, 0.6, 1])):
+        result = perturb(nn.Identity(), image, lambda x, sign=sign: sign * x.sum(), steps=1, step_size=0.1)
+        assert result.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_other_ranges_can_be_kept() -> None:
+    image = torch.tensor([-0.95, 0.0, 0.95]).reshape(1, 1, 1, 3)
+    result = perturb(nn.Identity(), image, lambda x: -x.sum(), steps=4, step_size=0.5, clip=(-1, 1))
+    assert result.flatten().tolist() == pytest.approx([1, 1, 1])
+
+
+def test_pixel_pushed_out_of_range_no_longer_moves() -> None:
+    # Up, then twice down again: 0.95 leaves the range at once, has no gradient any more and stays at 1.
+    image = torch.tensor([0.5, 0.95], dtype=torch.float64).reshape(1, 1, 1, 2)
+    signs = iter([-1, 1, 1])
+    result = perturb(nn.Identity(), image, lambda x: next(signs) * x.sum(), steps=3, step_size=0.1)
+    assert result.flatten().tolist() == pytest.approx([0.4, 1], abs=1e-12)
+
+
+def test_model_sees_clipped_images() -> None:
+    seen = []
+
+    def loss(images: Tensor) -> Tensor:
+        seen.append(images.detach().clone())
+        return -images.sum()
+
+    perturb(nn.Identity(), torch.full((1, 1, 1, 1), 0.9), loss, steps=3, step_size=0.08)
+    assert [image.item() for image in seen] == pytest.approx([0.9, 0.98, 1])
+
+
+def test_start_noise_is_normal_with_its_standard_deviation() -> None:
+    torch.manual_seed(0)
+    images = torch.full((10, 3, 40, 40), 0.5, dtype=torch.float64)
+    noise = perturb(nn.Identity(), images, torch.sum, steps=0, step_size=0.1, init_std=0.05) - images
+    # 48,000 draws: the standard error of their deviation is 0.05 / sqrt(96,000), or 0.3 %.
+    assert noise.std().item() == pytest.approx(0.05, rel=0.02)
+    assert noise.mean().item() == pytest.approx(0, abs=0.0012)
+    assert (noise.abs() < 0.05).double().mean().item() == pytest.approx(0.6827, abs=0.01)
+
+
+def test_start_noise_is_reproducible_and_differs_between_calls() -> None:
+    def run() -> Tensor:
+        return perturb(nn.Identity(), torch.full((2, 3, 4, 4), 0.5), torch.sum, steps=1, step_size=0.1, init_std=0.01)
+
+    torch.manual_seed(3)
+    first, second = run(), run()
+    torch.manual_seed(3)
+    assert torch.equal(run(), first)
+    assert not torch.equal(first, second)
+
+
+def test_steps_start_from_the_noise() -> None:
+    images = torch.full((2, 1, 3, 3), 0.5, dtype=torch.float64)
+    torch.manual_seed(1)
+    noise = torch.randn(2, 1, 3, 3, dtype=torch.float64) * 0.01
+    torch.manual_seed(1)
+    result = perturb(nn.Identity(), images, torch.sum, steps=3, step_size=0.1, init_std=0.01)
+    torch.testing.assert_close(result, images + noise - 0.3, rtol=0, atol=1e-12)
+
+
+def test_without_noise_no_random_number_is_drawn() -> None:
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    perturb(nn.Identity(), torch.rand(1, 1, 2, 2, generator=torch.Generator()), torch.sum, steps=2, step_size=0.1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_steps_and_no_noise_return_the_images() -> None:
+    images = torch.rand(2, 3, 4, 4)
+    result = perturb(nn.Identity(), images, torch.sum, steps=0, step_size=0.1)
+    assert torch.equal(result, images)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    steps=st.integers(0, 4),
+    step_size=st.floats(0, 0.5),
+    init_std=st.floats(0, 0.5),
+)
+def test_result_is_in_range_and_no_further_than_steps_and_noise_reach(
+    seed: int, steps: int, step_size: float, init_std: float
+) -> None:
+    torch.manual_seed(seed)
+    images, direction = torch.rand(2, 2, 1, 3, 3, dtype=torch.float64)
+    state = torch.get_rng_state()
+    noise = torch.randn(2, 1, 3, 3, dtype=torch.float64) * init_std
+    torch.set_rng_state(state)
+    result = perturb(
+        nn.Identity(),
+        images,
+        lambda x: (x - direction).pow(2).sum(),
+        steps=steps,
+        step_size=step_size,
+        init_std=init_std,
+    )
+    assert (result >= 0).all()
+    assert (result <= 1).all()
+    assert ((result - images).abs() <= noise.abs() + steps * step_size + 1e-12).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The contract
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("steps", "step_size"), [(-1, 0.1), (2, -0.1)])
+def test_negative_steps_are_refused(steps: int, step_size: float) -> None:
+    with pytest.raises(ValueError, match="must not be negative"):
+        perturb(nn.Identity(), torch.rand(1, 1, 2, 2), torch.sum, steps=steps, step_size=step_size)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+def test_loss_and_model_are_called_once_a_step(steps: int) -> None:
+    calls = {"loss": 0, "model": 0}
+    model = nn.Conv2d(1, 1, 3)
+
+    def loss(output: Tensor) -> Tensor:
+        calls["loss"] += 1
+        return output.sum()
+
+    model.register_forward_hook(lambda *_: calls.update(model=calls["model"] + 1))
+    perturb(model, torch.rand(2, 1, 4, 4), loss, steps=steps, step_size=0.1)
+    assert calls == {"loss": steps, "model": steps}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("steps", [0, 2])
+def test_result_is_detached_and_new_and_the_images_stay(dtype: torch.dtype, steps: int) -> None:
+    images = torch.rand(2, 1, 4, 4, dtype=dtype, requires_grad=True)
+    before = images.detach().clone()
+    result = perturb(nn.Conv2d(1, 1, 3).to(dtype), images, torch.sum, steps=steps, step_size=0.1)
+    assert (result.requires_grad, result.grad_fn) == (False, None)
+    assert (result.shape, result.dtype) == (images.shape, dtype)
+    assert result.data_ptr() != images.data_ptr()
+    assert images.grad is None
+    assert images.requires_grad
+    assert torch.equal(images.detach(), before)
+
+
+def test_works_where_gradients_are_switched_off() -> None:
+    example = Example()
+    expected = perturb(example.model, example.tensor, torch.sum, steps=2, step_size=0.1)
+    with torch.no_grad():
+        result = perturb(example.model, example.tensor, torch.sum, steps=2, step_size=0.1)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(result, expected)
+    assert not torch.equal(result, example.tensor)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.Dropout(0.2)),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.Flatten(),
+        nn.Linear(4 * 2 * 2, 3),
+    )
+
+
+def set_mode(model: nn.Sequential, mode: str) -> None:
+    model.train(mode != "eval")
+    if mode == "first frozen":
+        model[1].eval()
+    elif mode == "only one trains":
+        model.eval()
+        model[3][1].train()
+
+
+def state(model: nn.Module) -> dict[str, object]:
+    """All that must not change."""
+    return {
+        "modes": {name: module.training for name, module in model.named_modules()},
+        "buffers": {name: buffer.clone() for name, buffer in model.named_buffers()},
+        "parameters": {name: value.detach().clone() for name, value in model.named_parameters()},
+        "requires": {name: value.requires_grad for name, value in model.named_parameters()},
+        "gradients": {
+            name: None if value.grad is None else value.grad.clone() for name, value in model.named_parameters()
+        },
+    }
+
+
+def assert_equal(first: dict[str, object], second: dict[str, object]) -> None:
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+MODES = ["train", "eval", "first frozen", "only one trains"]
+
+
+def used_network(mode: str) -> nn.Sequential:
+    """With statistics that are not the initial ones, some gradients, and some frozen parameters."""
+    model = network()
+    for _ in range(2):
+        model(torch.rand(4, 3, 6, 6)).square().sum().backward()
+    model[0].weight.grad = None
+    model[6].bias.requires_grad_(False)
+    set_mode(model, mode)
+    return model
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_model_is_left_as_found(mode: str) -> None:
+    model = used_network(mode)
+    before = state(model)
+    identities = {name: id(value) for name, value in [*model.named_buffers(), *model.named_parameters()]}
+    result = perturb(model, torch.rand(4, 3, 6, 6), lambda x: x.square().sum(), steps=3, step_size=0.01)
+    assert_equal(state(model), before)
+    assert {name: id(value) for name, value in [*model.named_buffers(), *model.named_parameters()]} == identities
+    assert result.shape == (4, 3, 6, 6)
+
+
+def test_train_mode_would_have_moved_the_statistics() -> None:
+    model = used_network("train")
+    before = state(model)["buffers"]
+    model(torch.rand(4, 3, 6, 6))
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(state(model)["buffers"], before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_model_is_left_as_found_when_the_loss_fails(mode: str) -> None:
+    model = used_network(mode)
+    before = state(model)
+    calls = itertools.count()
+
+    def loss(output: Tensor) -> Tensor:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return output.sum()
+
+    with pytest.raises(KeyboardInterrupt):
+        perturb(model, torch.rand(4, 3, 6, 6), loss, steps=3, step_size=0.01)
+    assert_equal(state(model), before)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_statistics_of_the_batch_are_used_in_train_mode_alone(mode: str) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(1))
+    model.train(mode == "train")
+    seen: list[Tensor] = []
+
+    def loss(output: Tensor) -> Tensor:
+        seen.append(output.detach())
+        return output.square().sum()
+
+    images = torch.rand(4, 1, 3, 3)
+    perturb(model, images, loss, steps=1, step_size=0.01)
+    # Fresh running statistics are mean 0 and variance 1: in eval mode the layer is all but the identity.
+    expected = (images - images.mean()) / (images.var(correction=0) + 1e-5).sqrt() if mode == "train" else images
+    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_next_training_step_is_the_same_with_and_without_a_perturbation_before() -> None:
+    results = []
+    for perturbed in (True, False):
+        model = used_network("train")
+        model[3][2].p = 0.0
+        images = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+        if perturbed:
+            perturb(model, images, lambda x: x.square().sum(), steps=2, step_size=0.01)
+        model.zero_grad()
+        model(images).square().sum().backward()
+        results.append(state(model))
+    assert_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_statistics_kept_puts_back_what_a_forward_pass_moves(mode: str) -> None:
+    model = used_network(mode)
+    before = state(model)
+    with statistics_kept(model):
+        model(torch.rand(4, 3, 6, 6))
+    assert_equal(state(model), before)
+
+
+def test_statistics_kept_puts_back_on_an_error_too() -> None:
+    model = used_network("train")
+    before = state(model)
+
+    def broken_step() -> None:
+        with statistics_kept(model):
+            model(torch.rand(4, 3, 6, 6))
+            raise ValueError("broken step")
+
+    with pytest.raises(ValueError, match="broken step"):
+        broken_step()
+    assert_equal(state(model), before)

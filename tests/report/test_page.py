@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from gli.report.page import html_table, page
+from gli.report.tables import Table
+
+
+def test_cells_are_escaped_and_marked():
+    text = html_table(Table(["<method>"], [["**0.5** (0.4)"], ["*0.4*"], ["a & b*"]]))
+    assert "<th>&lt;method&gt;</th>" in text
+    assert "<td><b>0.5</b> (0.4)</td>" in text
+    assert "<td><u>0.4</u></td>" in text
+    assert "<td>a &amp; b*</td>" in text
+
+
+def test_a_page_holds_notes_tables_and_figures_in_their_order():
+    sections = {"": Table(["x"], [["1"]]), "A & B": "<svg>drawn</svg>", "Runs": Table(["y"], [["2"]])}
+    text = page("MUFAC", ["**best** and *second best*", "<b>"], sections)
+    parts = [
+        "<title>MUFAC: unlearning methods</title>",
+        "<h1>MUFAC: unlearning methods compared</h1>",
+        "<p><b>best</b> and <u>second best</u></p>",
+        "<p>&lt;b&gt;</p>",
+        "<td>1</td>",
+        "<h2>A &amp; B</h2>",
+        "<figure><svg>drawn</svg></figure>",
+        "<h2>Runs</h2>",
+        "<td>2</td>",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert text.count("<h2>") == 2

@@ -1,0 +1,298 @@
+"""Killed, interrupted and doubled runs: the same command ends with the weights of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tests.helpers.tiny import EVERY, TINY
+
+from gli.runs import log as logs
+from gli.commands.main import main
+from gli.commands.fit import subclasses
+from gli.system.files import atomic_write
+from gli.errors import DataError
+from gli.methods import Method
+from gli.training.resume import AtomicCheckpointIO, find_run, iteration_of
+from gli.runs.folder import snake_case
+
+ENDED = Path(__file__).parents[1] / "helpers" / "kill_at.py"
+ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
+GLI = ["fit", "--model=GLI", *ARGUMENTS]
+SHIPPED = sorted(name for name, method in subclasses(Method).items() if method.__module__.startswith("gli."))
+#: The iteration that a run of any method ends with, audited and saved after every second one; kills come in between.
+END = 18
+TO_THE_END = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1", f"--trainer.max_steps={END}"]
+#: What gives an optimiser and a schedule something to remember, and a stage and a pass several iterations.
+OWN = {name: ["--model.momentum=0.9"] for name in SHIPPED}
+OWN |= {"Original": ["--data.recipe.milestones=[1,2]"], "Retrained": ["--data.recipe.milestones=[1,2]"]}
+OWN |= {"BadTeaching": ["--model.batch_size=8"], "GLI": [*OWN["GLI"], "--model.class_weight.initial=50"]}
+OWN |= {"UNSIR": [*OWN["UNSIR"], "--model.impair_epochs=4"], "SCRUB": [*OWN["SCRUB"], "--model.forget_batch_size=4"]}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of an undisturbed run, in a home of its own."""
+    home = tmp_path_factory.mktemp("whole")
+    assert subprocess.run([sys.executable, "-m", "gli", *GLI], cwd=home, check=False).returncode == 0
+    return home / "lightning_logs/gli_synthetic/version_0"
+
+
+def ended(home: Path, how: str, place: str) -> int:
+    """Run the command in a process that ends itself at a place; its exit status."""
+    command = [sys.executable, str(ENDED), how, place, *GLI]
+    return subprocess.run(command, cwd=home, capture_output=True, check=False, timeout=240).returncode
+
+
+def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"]
+
+
+def assert_alike(run: Path, other: Path) -> None:
+    for checkpoint in ("last.ckpt", "best.ckpt"):
+        one, two = weights(run, checkpoint), weights(other, checkpoint)
+        assert one.keys() == two.keys()
+        assert all(torch.equal(value, two[name]) for name, value in one.items())
+    # What was trained after the last audit before the kill is in the log once, as if nothing had happened.
+    assert logs.read_rows(run / "metrics.csv") == logs.read_rows(other / "metrics.csv")
+    kept = [{path.name: path.read_bytes() for path in folder.glob("audits/*")} for folder in (run, other)]
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["cache", "step,Original,7", "checkpoint,2", "step,GLI,3", "checkpoint,6"],
+    ids=["filling the cache", "training the original", "writing its checkpoint", "unlearning", "writing a checkpoint"],
+)
+def test_a_run_killed_anywhere_goes_on_with_the_same_command(place, whole, tmp_path, monkeypatch):
+    assert ended(tmp_path, "SIGKILL", place) == -signal.SIGKILL
+    monkeypatch.chdir(tmp_path)
+    assert not list(Path("lightning_logs/originals").glob("*.ckpt")) or "GLI" in place or place == "checkpoint,6"
+    assert main([*GLI, "--ckpt_path=last"]) == 0
+    runs = sorted(Path("lightning_logs/gli_synthetic").glob("version_*/checkpoints/last.ckpt"))
+    assert len(runs) == 1
+    assert_alike(runs[0].parent.parent, whole)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path):
+    """Three runs, each killed until it gets through; moments are drawn between start-up and end."""
+    arguments = [one for one in GLI if "max_steps" not in one] + ["--trainer.max_steps=20", "--data.recipe.epochs=4"]
+    command = [sys.executable, "-m", "gli", *arguments, "--ckpt_path=last"]
+    began = time.monotonic()
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    whole, seconds = tmp_path / "lightning_logs/gli_synthetic/version_0", time.monotonic() - began
+    kills, generator = 0, random.Random(0)
+    for repeat in range(3):
+        home = tmp_path / str(repeat)
+        home.mkdir()
+        for _ in range(100):
+            with subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                try:
+                    assert process.wait(generator.uniform(0.3, 0.8) * seconds) == 0
+                    break
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    kills += 1
+        (checkpoint,) = home.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
+        assert_alike(checkpoint.parent.parent, whole)
+        assert not list(home.rglob("*.part"))
+    print(f"{kills} kills")
+    assert kills >= 3
+
+
+def kill_in_the_middle(command: list[str], home: Path, run: Path, ahead: int) -> None:
+    """Run a command, and kill it once it has logged so many iterations more than the run's checkpoint has."""
+    last = run / "checkpoints/last.ckpt"
+    before = iteration_of(last) or 0
+
+    def is_there() -> bool:
+        with suppress(FileNotFoundError):
+            return any(float(row["step"]) >= before + ahead for row in logs.read_rows(run / "metrics.csv"))
+        return False
+
+    with (
+        (home / "said.txt").open("w") as said,
+        subprocess.Popen(command, cwd=home, stdout=said, stderr=said) as process,
+    ):
+        reached = eventually(lambda: process.poll() is not None or is_there(), 240)
+        process.kill()
+    assert reached, f"no iteration {before + ahead} in the log after 240 s: {(home / 'said.txt').read_text()}"
+    assert process.returncode == -signal.SIGKILL, f"it ended by itself: {(home / 'said.txt').read_text()}"
+    saved, logged = iteration_of(last) or 0, logs.read_rows(run / "metrics.csv")[-1]["step"]
+    print(f"killed after iteration {logged}, with a checkpoint of iteration {saved}")
+    assert before < saved < END, "the kill did not come in the middle of the run"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("method", SHIPPED)
+def test_a_run_of_any_method_killed_twice_ends_like_an_undisturbed_one(method, tmp_path):
+    """Killed as soon as the log has the third iteration, then the fifth from there: neither is one that is saved."""
+    command = [sys.executable, "-m", "gli", "fit", f"--model={method}", *TINY, *EVERY, *TO_THE_END, *OWN[method]]
+    runs = tmp_path / "lightning_logs" / f"{snake_case(method)}_synthetic"
+    kill_in_the_middle(command, tmp_path, runs / "version_0", 3)
+    kill_in_the_middle([*command, "--ckpt_path=last"], tmp_path, runs / "version_0", 5)
+    for how in (["--ckpt_path=last"], []):
+        done = subprocess.run([*command, *how], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in runs.glob("version_*")} == {"version_0", "version_1"}
+    assert iteration_of(runs / "version_1/checkpoints/last.ckpt") == END
+    assert_alike(runs / "version_0", runs / "version_1")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, monkeypatch, capsys):
+    for place, said in (("step,Original,7", "goes on with the original"), ("step,GLI,3", "--ckpt_path last goes on")):
+        command = [sys.executable, str(ENDED), "SIGINT", place, *GLI]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 130
+        assert said in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    (checkpoint,) = tmp_path.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
+    assert iteration_of(checkpoint) == 3
+    monkeypatch.chdir(tmp_path)
+    assert main([*GLI, "--ckpt_path=last"]) == 0
+    assert "From lightning_logs/gli_synthetic/version_1" in capsys.readouterr().err
+    assert_alike(checkpoint.parent.parent, whole)
+
+
+def test_two_runs_started_at_once_both_end_right(whole, tmp_path):
+    command = [sys.executable, "-m", "gli", *GLI]
+    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=240)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    for number in range(2):
+        assert_alike(tmp_path / f"lightning_logs/gli_synthetic/version_{number}", whole)
+    assert len(list(tmp_path.glob("lightning_logs/originals/*.ckpt"))) == 1
+    assert len(list(tmp_path.glob("data/cache/pixels-*.npy"))) == 1
+    assert sum("waiting for its end" in one for one in said) == 1
+
+
+def test_a_run_that_is_being_written_is_not_gone_on_with(whole, monkeypatch, capsys):
+    monkeypatch.chdir(whole.parents[2])
+    holder = "import sys, time; from pathlib import Path; from gli.resume import hold; "
+    holder += "lock = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder, str(whole)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        assert main([*GLI, "--ckpt_path=last"]) == 2
+        process.kill()
+    assert "another process is at work" in " ".join(capsys.readouterr().err.split())
+
+
+def test_only_a_run_of_the_same_model_data_and_seed_goes_on(whole, monkeypatch, capsys):
+    settings = yaml.safe_load((whole / "config.yaml").read_text())
+    root = whole.parents[1]
+    assert find_run(root, "GLI", settings) == whole
+    assert find_run(root, "LI", settings) is None
+    assert find_run(root, "GLI", {**settings, "trainer": {}}) == whole
+    assert find_run(root, "GLI", {**settings, "seed_everything": 1}) is None
+    data = {**settings["data"], "init_args": {**settings["data"]["init_args"], "cache_dir": "elsewhere"}}
+    assert find_run(root, "GLI", {**settings, "data": data}) == whole
+    data["init_args"]["image_size"] = 64
+    assert find_run(root, "GLI", {**settings, "data": data}) is None
+    monkeypatch.chdir(whole.parents[2])
+    assert main(["test", "--model=GLI", *ARGUMENTS, "--seed_everything=1", "--ckpt_path=last"]) == 2
+    assert "holds no run of GLI with these settings" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"classifier": {"iteration": 1}}, path)
+    save = torch.save
+    monkeypatch.setattr("gli.resume.torch.save", lambda contents, aside: save(contents, "/dev/full"))
+    with pytest.raises(DataError, match=r"last.ckpt: the checkpoint cannot be written .*--ckpt_path last"):
+        AtomicCheckpointIO().save_checkpoint({"classifier": {"iteration": 2}}, path)
+    assert iteration_of(path) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_damaged_or_absent_checkpoint_has_no_iteration(tmp_path):
+    path = tmp_path / "last.ckpt"
+    assert iteration_of(path) is None
+    torch.save({"classifier": {"iteration": 3}}, path)
+    assert iteration_of(path) == 3
+    path.write_bytes(path.read_bytes()[:-100])
+    assert iteration_of(path) is None
+    torch.save({"weights": torch.ones(1)}, path)
+    assert iteration_of(path) is None
+
+
+def test_a_log_goes_on_after_the_iteration_of_the_checkpoint(tmp_path):
+    log = logs.MetricsLog(tmp_path, "gli", 0)
+    for step in range(4):
+        log.log_metrics({"train/loss": float(step)}, step)
+    log.log_metrics({"val/accuracy": 0.5}, 3)  # A new column: the file is written anew.
+    path = tmp_path / "gli/version_0/metrics.csv"
+    path.write_text(path.read_text() + "4,0.1")  # Cut off by a kill.
+    assert [row["step"] for row in logs.read_rows(path)] == ["0", "1", "2", "3", "3"]
+    again = logs.MetricsLog(tmp_path, "gli", 0, iteration=2)
+    again.log_metrics({"train/loss": 9.0, "val/accuracy": 0.25}, 3)
+    found = [(row["step"], row["train/loss"], row["val/accuracy"]) for row in logs.read_rows(path)]
+    assert found == [("0", "0.0", ""), ("1", "1.0", ""), ("2", "2.0", ""), ("3", "9.0", "0.25")]
+    new = logs.MetricsLog(tmp_path, "gli", 0)
+    new.log_metrics({"train/loss": 1.0}, 1)
+    assert [row["step"] for row in logs.read_rows(path)] == ["1"]
+
+
+def test_a_file_is_whole_or_not_there_when_writing_fails(tmp_path):
+    path = tmp_path / "file"
+
+    def write_half() -> None:
+        with atomic_write(path) as aside:
+            aside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path):
+    """Else those that draw for the cache, or run a cell of a benchmark, would go on unseen."""
+    code = (
+        "import multiprocessing, time, os\nfrom gli.processes import end_with_parent\n"
+        "def child(path):\n    end_with_parent()\n    open(path, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    for number, how in enumerate(('fork', 'forkserver')):\n"
+        "        multiprocessing.get_context(how).Process(target=child, args=(f'{number}.pid',)).start()\n"
+        "    time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    with subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path) as parent:
+        children = [tmp_path / f"{number}.pid" for number in range(2)]
+        assert eventually(lambda: all(path.is_file() and path.read_text() for path in children))
+        parent.kill()
+    for path in children:
+        assert eventually(lambda path=path: not alive(int(path.read_text())))
+
+
+def alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def eventually(holds, seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return holds()
+
+
+def test_every_method_has_its_place_among_the_tests_of_resuming():
+    from test_command import STOPS
+
+    assert {name for name, _, _ in STOPS} == set(SHIPPED)

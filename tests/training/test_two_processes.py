@@ -1,0 +1,234 @@
+"""Several processes compute what one computes: every method's step, the audit, the figures; and mistakes end all of them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from tests.helpers import two_processes as worker
+import pytest
+import torch
+from filelock import FileLock
+from lightning_utilities.core.rank_zero import rank_zero_only
+from tests.helpers.two_processes import BACKBONE, CASES
+
+from gli.audit import record as audits
+from gli.commands.main import main
+from gli.commands.fit import subclasses
+from gli.methods import Method
+from gli.system.ranks import is_first
+
+pytestmark = pytest.mark.timeout(1000)  # The first test of each worker starts processes, or waits for another's.
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+SEVERAL = pytest.mark.parametrize("world", [2, 3])
+
+
+def started(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run processes to their end; one that hangs is an error."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["", *sys.path])}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    """A folder of this test run, shared by all of its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "processes"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def computed(shared):
+    """What each of so many processes has computed; run once, by the worker that asks first."""
+
+    def results(world: int) -> list[dict]:
+        if world > 1:
+            results(1)  # It trains the originals.
+        output = shared / str(world)
+        with FileLock(shared / f"{world}.lock"):
+            if not output.exists():
+                output.mkdir()
+                if world == 1:
+                    with pytest.MonkeyPatch.context() as patch:
+                        patch.chdir(shared)
+                        worker.work(shared / "logs", output)
+                else:
+                    script = [str(Path(worker.__file__)), str(shared / "logs"), str(output)]
+                    done = started([*TORCHRUN, str(world), *script], shared)
+                    (output / "said").write_text(done.stdout + done.stderr)
+        said = output / "said"
+        files = [output / f"{rank}.pt" for rank in range(world)]
+        assert all(file.exists() for file in files), said.read_text()[-3000:] if said.exists() else "see the first test"
+        return [torch.load(file, weights_only=False) for file in files]
+
+    return results
+
+
+def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
+
+
+def test_every_method_is_compared():
+    shipped = {name for name, method in subclasses(Method).items() if method.__module__.startswith("gli.")}
+    assert {case.method for case in CASES.values()} == shipped
+    assert {case.task for case in CASES.values()} == {"age", "attributes"}
+
+
+@pytest.mark.parametrize(
+    ("world", "name"), [(world, name) for world in (2, 3) for name in CASES if world == 2 or CASES[name].on_three]
+)
+def test_processes_with_parts_of_a_batch_train_the_model_of_one_with_the_whole(name, world, computed):
+    (one,), several = computed(1), [result[name] for result in computed(world)]
+    case, expected, near = CASES[name], one[name], 1e-8 if CASES[name].double else 1e-5
+    assert difference(several[0]["weights"], expected["weights"]) < near
+    assert len(expected["made"]) == {"LI": 5, "GLI": 5, "UNSIR": 2}.get(case.method, 0)
+    together = [torch.cat(parts) for parts in zip(*(result["made"] for result in several), strict=True)]
+    torch.testing.assert_close(together, expected["made"], rtol=0, atol=near)
+    if case.method not in ("Original", "Retrained", "EUk"):
+        start = torch.load(one["originals"][case.task], weights_only=True)["state_dict"]
+        assert difference(expected["weights"], start) > 1e-3  # Else there would be little to compare.
+
+
+@SEVERAL
+def test_all_processes_end_with_one_model(world, computed):
+    """In train mode too, where each sees its own part of the batch: BatchNorm's statistics are one's."""
+    (one,), several = computed(1), computed(world)
+    for name in ("train mode", *(name for name, case in CASES.items() if world == 2 or case.on_three)):
+        for result in several[1:]:
+            assert difference(result[name]["weights"], several[0][name]["weights"]) == 0, name
+    start = torch.load(one["originals"]["age"], weights_only=True)["state_dict"]
+    moved = {name for name, value in start.items() if not torch.equal(value, several[0]["train mode"]["weights"][name])}
+    assert {name for name in start if name.endswith("running_var")} <= moved
+
+
+@SEVERAL
+def test_scores_losses_and_figures_are_those_of_one_process(world, computed):
+    """25 images in each set: the processes' shares are unequal."""
+    (one,), several = computed(1), computed(world)
+    expected = one["audit"]
+    assert [row["iteration"] for row in expected["rows"]] == [0, 1, 2, 3]
+    for result in several:  # All know the scores, since all must stop at the same time.
+        for row, wanted in zip(result["audit"]["rows"], expected["rows"], strict=True):
+            assert row == pytest.approx(wanted, abs=1e-5)
+    folders = Path(several[0]["audit"]["folder"]), Path(expected["folder"])
+    assert {result["audit"]["folder"] for result in several} == {str(folders[0])}
+    (people, kept), (people_of_one, kept_of_one) = ((audits.read_people(it), audits.read(it)) for it in folders)
+    for name in ("test", "forget", "unseen"):
+        assert people[name].tolist() == people_of_one[name].tolist()
+        assert len(people[name]) == 25
+        for audit, wanted in zip(kept, kept_of_one, strict=True):
+            assert audit.values[name].keys() == wanted.values[name].keys()
+            for key, values in audit.values[name].items():
+                np.testing.assert_allclose(values, wanted.values[name][key], rtol=0, atol=1e-5)
+    drawn, drawn_by_one = several[0]["audit"]["drawn"], expected["drawn"]
+    assert [name for name, _ in drawn] == ["densities", "utility_drop", "densities"]
+    for (name, points), (wanted_name, wanted) in zip(drawn, drawn_by_one, strict=True):
+        assert name == wanted_name
+        for part, wanted_part in zip(points, wanted, strict=True):
+            assert part == pytest.approx(wanted_part, abs=1e-5)
+    assert not any(result["audit"]["drawn"] for result in several[1:])
+
+
+@SEVERAL
+def test_a_run_of_several_processes_has_one_folder_and_one_log(world, computed):
+    folders = [Path(computed(number)[0]["audit"]["folder"]) for number in (world, 1)]
+    assert [folder.name for folder in folders[0].parent.iterdir()] == ["version_0"]
+    logs = []
+    for folder in folders:
+        with (folder / "metrics.csv").open() as file:
+            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        logs.append([row for row in rows if "train/loss" in row])
+    assert [row["step"] for row in logs[0]] == [1, 2, 3]
+    for row, wanted in zip(*logs, strict=True):
+        assert row == pytest.approx(wanted, abs=1e-5)
+
+
+@SEVERAL
+def test_an_original_is_trained_by_one_process_while_the_others_wait(world, computed):
+    (one,), several = computed(1), computed(world)
+    paths = {result["original"] for result in several}
+    assert len(paths) == 1
+    weights, wanted = (torch.load(path, weights_only=True)["state_dict"] for path in (*paths, one["original"]))
+    assert difference(weights, wanted) == 0
+    said = (Path(several[0]["audit"]["folder"]).parents[2] / "said").read_text()
+    assert said.count("No original model") == 1
+
+
+def test_an_original_that_another_than_the_first_process_trains_is_logged(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    worker.original("age", tmp_path)
+    assert rank_zero_only.rank == 1
+    assert len(list(tmp_path.glob("original_synthetic/*/metrics.csv"))) == 1
+
+
+TINY = ["--data=SyntheticFaces", "--data.people=24", "--data.pictures=5", "--data.image_size=32", "--data.batch_size=6"]
+TINY += ["--data.recipe.epochs=1", f"--model.backbone={BACKBONE}", "--trainer.accelerator=cpu"]
+TINY += ["--trainer.enable_progress_bar=false", "--trainer.max_steps=3"]
+TINY += ["--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null"]
+
+
+def test_processes_that_the_trainer_starts_share_an_original_and_a_folder_and_fail_together(tmp_path):
+    (tmp_path / "my_module.py").write_text(
+        "from gli.methods import FineTune\n\n\n"
+        "class Fails(FineTune):\n"
+        "    def unlearn(self, retain, forget):\n"
+        "        if self.global_rank == 1 and self.iteration == 2:\n"
+        "            raise RuntimeError('the second process fails')\n"
+        "        return super().unlearn(retain, forget)\n"
+    )
+    command = [sys.executable, "-m", "gli", "fit", "--model=my_module.Fails", *TINY, "--trainer.devices=2"]
+    done = started(command, tmp_path)
+    assert done.returncode != 0
+    assert "the second process fails" in done.stderr
+    assert done.stderr.count("No original model") == 1
+    folder = tmp_path / "lightning_logs"
+    assert len(list(folder.glob("original_synthetic/*"))) == 1
+    assert [path.name for path in folder.glob("fails_synthetic/*")] == ["version_0"]
+    assert [audit.iteration for audit in audits.read(folder / "fails_synthetic/version_0")] == [0, 1, 2]
+
+
+# -- processes that were started from outside ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    """As in the second process of two."""
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    for name, value in {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "devices"), [("torchrun", "1"), ("torchrun", "3"), ("torchrun", "auto"), ("other", "1")]
+)
+def test_a_trainer_for_other_than_the_processes_that_were_started_is_refused(
+    launcher, devices, second_of_two, tmp_path, monkeypatch, capsys
+):
+    """Each would be a run of its own, the second in the folder of an older run. Only torchrun says how many there are."""
+    if launcher == "torchrun":
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.chdir(tmp_path)
+    older = tmp_path / "lightning_logs/fine_tune_synthetic/version_0"
+    older.mkdir(parents=True)
+    assert main(["fit", "--model=FineTune", *TINY, f"--trainer.devices={devices}"]) == 2
+    said = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "Give --trainer.devices" in said
+    assert "Traceback" not in said
+    assert not list(older.iterdir())
+
+
+def test_the_first_process_on_the_second_machine_makes_no_folder(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    assert is_first()
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert not is_first()
