@@ -16,7 +16,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 
 import gli
-from gli import speed
 from gli.audit.table import comparison
 from gli.callbacks import (
     BestCheckpoint,
@@ -42,6 +41,7 @@ from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
+from gli.system.memory import keep_freed_memory
 from gli.training import originals, resume
 
 #: Callbacks with settings that every run has, by the section of their settings.
@@ -403,7 +403,7 @@ def run(args: Sequence[str]) -> CLI:
     Raises:
         GLIError: If the user can correct the error.
     """
-    speed.keep_freed_memory()
+    keep_freed_memory()
     args = resolve_arguments(args)
     _check_configs(args)
     with ExitStack() as locks:

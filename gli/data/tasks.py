@@ -38,7 +38,7 @@ class Task(ABC):
         """The loss of each image, shape ``(batch,)``, in float32 at least."""
 
     @abstractmethod
-    def scores(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Per-image values, each of shape ``(batch,)``, whose mean over a set is the accuracy of that name."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class MultiClass(Task):
         """Cross-entropy of each image."""
         return functional.cross_entropy(_wide(logits), labels, reduction="none")
 
-    def scores(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``accuracy`` (the true class comes first) and ``top2_accuracy`` (it comes first or second)."""
         top = logits.topk(min(2, logits.shape[1]), dim=1).indices
         hits = (top == labels[:, None]).float()
@@ -91,7 +91,7 @@ class MultiLabel(Task):
         logits = _wide(logits)
         return functional.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none").mean(dim=1)
 
-    def scores(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """``accuracy``, the mean over the labels, and ``accuracy_<label>`` for each."""
         hits = ((logits > 0) == (labels > 0)).float()
         each = {f"accuracy_{name}": hits[:, column] for column, name in enumerate(self.names)}

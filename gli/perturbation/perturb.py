@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -47,10 +48,20 @@ def features(model: nn.Module, images: Tensor) -> Tensor:
         return model(images)
 
 
+def _takes_step(loss: Callable[..., Tensor]) -> bool:
+    """Return whether a loss takes the logits and the inner step, rather than the logits alone."""
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except ValueError:  # Some builtins have no signature.
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(each.kind in positional and each.default is each.empty for each in parameters) > 1
+
+
 def perturb(
     model: nn.Module,
     images: Tensor,
-    loss: Callable[[Tensor], Tensor],
+    loss: Callable[..., Tensor],
     *,
     steps: int,
     step_size: float,
@@ -72,7 +83,7 @@ def perturb(
         model: Network whose output goes into ``loss``. Its parameters' ``.grad``, every submodule's train/eval mode and
             BatchNorm's statistics are left as they were found.
         images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
-        loss: Maps the model's output to a scalar to be minimised. Called once a step.
+        loss: Called once a step with the model's output, or with output and step; returns a scalar to be minimised.
         steps: Number of steps, T in the paper; 0 only adds the start noise.
         step_size: Step in pixel values, alpha in the paper.
         init_std: Standard deviation of the start noise: 0.01 in Algorithm 1, 0 in the released code.
@@ -93,10 +104,12 @@ def perturb(
     if start is None:
         start = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
     perturbation = start.detach()
+    with_step = _takes_step(loss)
     with inner_steps(model, images):
-        for _ in range(steps):
+        for step in range(steps):
             perturbation.requires_grad_(True)
-            value = loss(model((images + perturbation).clamp(*clip)))
+            logits = model((images + perturbation).clamp(*clip))
+            value = loss(logits, step) if with_step else loss(logits)
             (gradient,) = torch.autograd.grad(value, perturbation)
             perturbation = perturbation.detach() - step_size * gradient.sign()
     return (images + perturbation).clamp(*clip).detach()
