@@ -19,9 +19,9 @@ from pathlib import Path
 from benchmarks import audits, images, iterations, memory, startup
 from benchmarks.plain import PLAIN
 from benchmarks.timing import MACHINE, Finding, markdown
+from gli.system.console import progress
 from gli.system.files import atomic_write
 from gli.system.memory import keep_freed_memory
-from gli.system.console import progress
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)

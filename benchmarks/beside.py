@@ -14,8 +14,8 @@ import lightning as L
 import torch
 
 from benchmarks.plain import Plain, Step
-from gli.commands.main import silence_lightning
 from gli.commands.fit import run
+from gli.commands.main import silence_lightning
 from gli.data.loading import Batch
 from gli.models.backbones import build_classifier
 from gli.system.console import console

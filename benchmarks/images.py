@@ -15,8 +15,8 @@ from benchmarks.faces import files, table
 from benchmarks.timing import Finding, faster, in_turn, seconds, under
 from gli.data.augment import Augmentation
 from gli.data.cache import cache_path, open_pixels
-from gli.system.digest import digest
 from gli.data.synthetic import DrawnFaces
+from gli.system.digest import digest
 
 COUNT = 1280
 MUCAC = 30_000

@@ -24,10 +24,10 @@ from benchmarks.plain import gli
 from benchmarks.timing import MACHINE, seconds
 from gli.data import FaceTable
 from gli.data import splits as splitting
-from gli.system.files import atomic_write
 from gli.metrics.jensen_shannon import jensen_shannon_distance
 from gli.metrics.membership_inference import membership_inference_accuracy
 from gli.system.console import progress
+from gli.system.files import atomic_write
 
 PAGE = Path("docs/scaling.md")
 ROUNDS = 3

@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from gli.audit.plots import save
 from gli.data import SyntheticFaces
 from gli.data.drawing import contact_sheet
-from gli.audit.plots import save
 from gli.report.plots import utility_grid
 from gli.runs.read import Run, read_run
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import docstring_parser
 
 import gli.methods
-from gli.system.files import atomic_write
 from gli.methods import Method
-from gli.methods.by_recipe import ByRecipe
+from gli.methods.from_scratch import FromScratch
 from gli.runs.folder import snake_case
+from gli.system.files import atomic_write
 
 FOLDER = Path(__file__).parent / "methods"
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -107,7 +107,7 @@ def overview() -> str:
     for method in methods():
         summary = markdown(" ".join(sections(method)[""].partition("\n\n")[0].split()))
         lines[-1] += f"\n| [{method.__name__}]({snake_case(method.__name__)}.md) | {summary} |"
-    recipe = [row for row in settings(gli.methods.Original) if row[0] in meanings(ByRecipe)]
+    recipe = [row for row in settings(gli.methods.Original) if row[0] in meanings(FromScratch)]
     lines += ["## Settings of all methods", table(settings(Method))]
     lines += [
         "`Original`, `Retrained` and `EUk` take theirs from the data set's recipe (`data.recipe`):",

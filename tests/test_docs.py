@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gli.commands.fit import subclasses
 from gli.methods import Method
+from gli.system.classes import concrete_subclasses
 
 DOCS = Path(__file__).parent.parent / "docs"
 spec = importlib.util.spec_from_file_location("methods_pages", DOCS / "methods.py")
@@ -22,7 +22,7 @@ def test_pages_are_what_the_docstrings_say():
 
 
 def test_every_method_of_the_package_has_a_page():
-    shipped = {name for name, method in subclasses(Method).items() if method.__module__.startswith("gli.")}
+    shipped = {name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli.")}
     assert {method.__name__ for method in pages.methods()} == shipped
     assert len(shipped) == 12
 

@@ -34,21 +34,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gli.audit import record as audits
-from gli.commands import fit as command
 from gli.audit.record import Audit
+from gli.commands import fit as command
 from gli.commands.cells import cells_of
 from gli.commands.grid import read_grid
 from gli.commands.main import main
 from gli.data import MUCAC, MUFAC, FaceTable
-from gli.system.files import read_csv
+from gli.data.tasks import MultiClass
 from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.methods import Method
 from gli.models.backbones import Classifier
 from gli.models.checkpoints import classifier_state, load_classifier, load_weights, read_checkpoint
-from gli.runs.read import read_run
 from gli.report.results import collect_results
 from gli.runs.cost import read_cost
-from gli.data.tasks import MultiClass
+from gli.runs.read import read_run
+from gli.system.files import read_csv
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 REPOSITORY = Path(__file__).parent.parent
@@ -1016,7 +1016,7 @@ def test_a_spoilt_configuration_or_command_line_is_refused_or_understood(
             assert any("help" in one or "print" in one or one.startswith("--version") for one in arguments)
         else:
             settings = parser.config.fit
-            known = command.subclasses(Method)
+            known = command.concrete_subclasses(Method)
             assert settings.model.class_path.rpartition(".")[2] in known
             assert isinstance(settings.seed_everything, bool | int)
         finally:

@@ -59,14 +59,15 @@ class BestCheckpoint(Checkpoint):
     Attributes:
         best_model_path: Path of the best checkpoint; empty where there is none.
         best_model_score: Its score.
+        last_model_path: Path of the last checkpoint; empty where there is none.
     """
 
     def __init__(self, monitor: str | None = "val/final_score", mode: str | None = None) -> None:
         self.monitor = monitor
         self.mode = "max" if monitor is None else mode_of("checkpoint", monitor, mode)
         self.best_model_path, self.best_model_score = "", math.nan
+        self.last_model_path = ""
         self._folder = Path()
-        self._saved = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Find the folder of the run on every process, because the answer is broadcast."""
@@ -80,7 +81,7 @@ class BestCheckpoint(Checkpoint):
         if score is not None and self._is_best(float(score)):
             path = str(self._folder / "best.ckpt")
             self.best_model_path, self.best_model_score = path, float(score)
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
         self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -91,7 +92,7 @@ class BestCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the last checkpoint of a run that ends before its first audit."""
-        if self.monitor is not None and not self._saved and self._may_save(trainer):
+        if self.monitor is not None and not self.last_model_path and self._may_save(trainer):
             self._save_last(trainer)
 
     @staticmethod
@@ -108,8 +109,8 @@ class BestCheckpoint(Checkpoint):
         return not self.best_model_path or rank(score) > rank(self.best_model_score)
 
     def _save_last(self, trainer: L.Trainer) -> None:
-        trainer.save_checkpoint(self._folder / "last.ckpt")
-        self._saved = True
+        self.last_model_path = str(self._folder / "last.ckpt")
+        trainer.save_checkpoint(self.last_model_path, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best checkpoint so far."""

@@ -18,9 +18,7 @@ class EarlyStop(EarlyStopping):
         mode: ``max`` if higher is better, ``min`` if lower is; None for what the registry of scores says.
     """
 
-    def __init__(
-        self, patience: int | None = None, monitor: str = "val/final_score", mode: str | None = None
-    ) -> None:
+    def __init__(self, patience: int | None = None, monitor: str = "val/final_score", mode: str | None = None) -> None:
         super().__init__(
             monitor,
             patience=NEVER if patience is None else patience,

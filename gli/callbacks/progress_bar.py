@@ -164,4 +164,6 @@ def _scores(trainer: L.Trainer) -> str:
     if audit is None or not audit.rows:
         return ""
     row = audit.rows[-1]
-    return " · ".join(f"{score.label} {row[score.name]:.3f}" for score in shown_in("bar") if score.name in row)
+    # The utility drop, which tables show last, comes first: it tells soonest that a run goes wrong.
+    scores = [score for score in reversed(shown_in("bar")) if score.name in row]
+    return " · ".join(f"{score.label} {row[score.name]:.3f}" for score in scores)

@@ -49,7 +49,9 @@ def explain(message: str, settings: Iterable[str], classes: Mapping[str, Iterabl
         return _unknown_setting(f"{key}.{name}", settings)
     if key in classes and (given := re.search(r"Expected a dot import path string: (\S+)", message)):
         known = sorted(classes[key])
-        return f"--{key} {given.group(1)}: no such class.{did_you_mean(given.group(1), known)} Known: {', '.join(known)}."
+        return (
+            f"--{key} {given.group(1)}: no such class.{did_you_mean(given.group(1), known)} Known: {', '.join(known)}."
+        )
     inner = re.findall(r'Parser key "([^"]+)"', message)[1:]
     where = ".".join([key, *inner]) if key else ""
     lines = [re.sub(r'^-? *(Parser key "[^"]+":?)?', "", line.strip()).strip() for line in message.splitlines()]

@@ -19,7 +19,7 @@ from gli.errors import DataError
 from gli.system.children import end_with_parent
 from gli.system.console import progress
 from gli.system.digest import digest
-from gli.system.files import file_lock, remove_leftovers, atomic_write, writable
+from gli.system.files import atomic_write, file_lock, remove_leftovers, writable
 
 #: Part of the key: raised whenever decoding or resizing changes its result.
 VERSION = 1

@@ -19,8 +19,6 @@ from gli.system.files import atomic_write, writable
 Rows = npt.NDArray[np.int64]
 
 
-
-
 class Images(ABC):
     """Where pixels come from: files, or a drawing program. Numbered like the rows of the table."""
 

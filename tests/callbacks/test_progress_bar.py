@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gli.callbacks import RunProgress, progress_bar
 from gli.commands.fit import CLI, run
-from tests.tiny import TINY
+from tests.helpers.tiny import TINY
 
 pytestmark = pytest.mark.usefixtures("at_home")
 BAR = "--trainer.enable_progress_bar=true"

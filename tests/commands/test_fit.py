@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.helpers.tiny import EVERY, TINY
 
 from gli.audit import record as audits
-from gli.runs import folder as runs
 from gli.callbacks import ForgettingAudit
+from gli.commands.fit import CLI, run
 from gli.commands.main import LIGHTNING, MODULES, main
-from gli.commands.fit import CLI, run, subclasses
 from gli.data import SyntheticFaces
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
+from gli.runs import folder as runs
 from gli.runs.folder import snake_case
+from gli.system.classes import concrete_subclasses
+from tests.helpers.tiny import EVERY, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -45,13 +46,13 @@ def test_every_shipped_configuration_is_understood(config, capsys):
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     method, _, data = config.stem.rpartition("_")
-    classes = {snake_case(name): name for name in subclasses(Method)}
+    classes = {snake_case(name): name for name in concrete_subclasses(Method)}
     assert f"class_path: gli.methods.{classes[method.removesuffix('_paper').removesuffix('_plus')]}\n" in printed
     assert re.search(rf"class_path: gli\.data\.\w*{data}\w*\n", printed, re.IGNORECASE)
 
 
 #: Not those that tests define.
-SHIPPED = sorted(name for name, method in subclasses(Method).items() if method.__module__.startswith("gli."))
+SHIPPED = sorted(name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli."))
 
 
 def test_every_method_has_a_configuration_for_every_data_set():

@@ -3,14 +3,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from gli.commands import search
-from gli.errors import SettingError
 from gli.audit.best import best_audit
-from gli.commands.search import grid, main
+from gli.callbacks import ForgettingAudit
+from gli.commands import fit
+from gli.commands.search import main, trials_of
+from gli.errors import SettingError
 
 
 def test_a_grid_is_every_combination_and_joined_keys_move_together():
-    trials = grid(["model.lr=0.1,0.2", "a.x+a.y=3,4"])
+    trials = trials_of(["model.lr=0.1,0.2", "a.x+a.y=3,4"])
     assert trials == [
         {"model.lr": "0.1", "a.x": "3", "a.y": "3"},
         {"model.lr": "0.1", "a.x": "4", "a.y": "4"},
@@ -22,7 +23,7 @@ def test_a_grid_is_every_combination_and_joined_keys_move_together():
 @pytest.mark.parametrize("setting", ["model.lr", "=3", "model.lr=", "model.lr=1,,2"])
 def test_a_setting_of_another_form_is_refused(setting):
     with pytest.raises(SettingError, match="expected KEY=VALUE,VALUE"):
-        grid([setting])
+        trials_of([setting])
 
 
 def test_a_search_ranks_its_trials_and_prints_the_best(tmp_path, monkeypatch, capsys):
@@ -44,15 +45,15 @@ def test_trials_are_kept_when_a_later_one_fails_or_is_interrupted(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     row = {"iteration": 1.0, "final_score": 0.5, "utility_drop": 0.0}
     done = SimpleNamespace(rows=[row], original={"final_score": 0.4})
-    monkeypatch.setattr(search.ForgettingAudit, "of", lambda trainer: done)
+    monkeypatch.setattr(ForgettingAudit, "of", lambda trainer: done)
 
     def run(arguments):
         if "--model.lr=0.1" in arguments:
             return SimpleNamespace(trainer=None)
         raise {"--model.lr=9": SettingError("nine"), "--model.lr=8": SystemExit(130)}[arguments[-1]]
 
-    monkeypatch.setattr(search, "run", run)
-    for last, status, message in (("9", 2, "gli.search: nine"), ("8", 130, "stopped. The trials so far are in")):
+    monkeypatch.setattr(fit, "run", run)
+    for last, status, message in (("9", 2, "gli search: nine"), ("8", 130, "stopped. The trials so far are in")):
         output = tmp_path / f"new/{last}.csv"
         assert main(["--try", f"model.lr=0.1,{last}", "--output", str(output)]) == status
         assert message in capsys.readouterr().err
@@ -64,7 +65,7 @@ def test_trials_are_kept_when_a_later_one_fails_or_is_interrupted(tmp_path, monk
 def test_a_table_that_cannot_be_written_is_said_before_any_trial(place, tmp_path, capsys, monkeypatch):
     (tmp_path / "a_file").touch()
     (tmp_path / "a_folder").mkdir()
-    monkeypatch.setattr(search, "run", lambda arguments: pytest.fail("a trial was run"))
+    monkeypatch.setattr(fit, "run", lambda arguments: pytest.fail("a trial was run"))
     assert main(["--try", "model.lr=1", "--output", str(tmp_path / place)]) == 2
     assert "--output" in capsys.readouterr().err
 

@@ -16,9 +16,9 @@ from PIL import Image
 from gli.data import cache
 from gli.data.cache import PixelCache, open_pixels
 from gli.data.faces import ImageFiles, Images
+from gli.errors import DataError
 from gli.system.digest import digest
 from gli.system.files import atomic_write
-from gli.errors import DataError
 
 SIZE = 6
 

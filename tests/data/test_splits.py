@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from gli.data import splits as splitting
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, Images
-from gli.errors import SettingError
 from gli.data.tasks import MultiClass
+from gli.errors import SettingError
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

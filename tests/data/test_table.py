@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gli.data import FaceTable
-from gli.errors import DataError, SettingError
 from gli.data.tasks import MultiClass, MultiLabel
+from gli.errors import DataError, SettingError
 
 Maker = Callable[..., Path]
 AGES = ("child", "adult")

@@ -102,7 +102,7 @@ def test_losses_of_large_logits_and_their_gradients_are_finite(task: Task) -> No
 
 def test_class_scores_by_hand() -> None:
     logits = torch.tensor([[4.0, 3, 2, 1], [4.0, 3, 2, 1], [4.0, 3, 2, 1], [0.0, 0, -1, 9]])
-    scores = CLASSES.scores(logits, torch.tensor([0, 1, 2, 3]))
+    scores = CLASSES.accuracies(logits, torch.tensor([0, 1, 2, 3]))
     assert {name: values.tolist() for name, values in scores.items()} == {
         "accuracy": [1, 0, 0, 1],
         "top2_accuracy": [1, 1, 0, 1],
@@ -110,18 +110,18 @@ def test_class_scores_by_hand() -> None:
 
 
 def test_of_two_classes_one_of_the_first_two_is_always_right() -> None:
-    scores = MultiClass(("a", "b")).scores(torch.randn(5, 2), torch.tensor([0, 1, 0, 1, 1]))
+    scores = MultiClass(("a", "b")).accuracies(torch.randn(5, 2), torch.tensor([0, 1, 0, 1, 1]))
     assert scores["top2_accuracy"].tolist() == [1] * 5
 
 
 def test_a_single_class_can_be_scored() -> None:
-    scores = MultiClass(("a",)).scores(torch.randn(3, 1), torch.zeros(3, dtype=torch.int64))
+    scores = MultiClass(("a",)).accuracies(torch.randn(3, 1), torch.zeros(3, dtype=torch.int64))
     assert [values.tolist() for values in scores.values()] == [[1, 1, 1]] * 2
 
 
 def test_class_scores_agree_with_argmax_and_sorting() -> None:
     logits, labels = logits_for(CLASSES, batch=50), labels_for(CLASSES, batch=50)
-    scores = CLASSES.scores(logits, labels)
+    scores = CLASSES.accuracies(logits, labels)
     order = logits.argsort(dim=1, descending=True)
     assert torch.equal(scores["accuracy"].bool(), logits.argmax(dim=1) == labels)
     assert torch.equal(scores["top2_accuracy"].bool(), (order[:, 0] == labels) | (order[:, 1] == labels))
@@ -131,7 +131,7 @@ def test_class_scores_agree_with_argmax_and_sorting() -> None:
 def test_label_scores_by_hand() -> None:
     # Right: all three; the first and last; none. A logit of 0 says no.
     logits = torch.tensor([[1.0, -1, 2], [0.1, 0.2, -3], [-1.0, 5, 0]])
-    scores = LABELS.scores(logits, torch.tensor([[1, 0, 1], [1, 0, 0], [1, 0, 1]]))
+    scores = LABELS.accuracies(logits, torch.tensor([[1, 0, 1], [1, 0, 0], [1, 0, 1]]))
     assert list(scores) == ["accuracy", "accuracy_male", "accuracy_smiling", "accuracy_young"]
     assert scores["accuracy"].tolist() == pytest.approx([1, 2 / 3, 0])
     assert scores["accuracy_male"].tolist() == [1, 1, 0]
@@ -141,7 +141,7 @@ def test_label_scores_by_hand() -> None:
 
 @both
 def test_scores_are_one_float_per_image(task: Task) -> None:
-    for values in task.scores(logits_for(task), labels_for(task)).values():
+    for values in task.accuracies(logits_for(task), labels_for(task)).values():
         assert (values.shape, values.dtype) == ((6,), torch.float32)
 
 

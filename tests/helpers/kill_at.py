@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from gli.commands import main as cli
-from gli.training import resume
 from gli.data import cache
 from gli.methods import Method
+from gli.training import resume
 
 
 def end() -> None:

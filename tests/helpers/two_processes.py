@@ -18,15 +18,15 @@ import torch
 from gli import methods
 from gli.audit import plots
 from gli.callbacks import ForgettingAudit
-from gli.commands.main import silence_lightning
 from gli.commands.fit import run
+from gli.commands.main import silence_lightning
 from gli.data import SyntheticFaces
 from gli.data.loading import Batch
-from gli.errors import SettingError
-from gli.methods import guided_loss, unsir
-from gli.training.originals import find_or_train
 from gli.data.recipe import Recipe
+from gli.errors import SettingError
+from gli.methods import gli, unsir
 from gli.perturbation.class_weight import ClassWeight
+from gli.training.originals import find_or_train
 
 BATCH, ITERATIONS, BACKBONE = 12, 5, "test_resnet"  # The smallest of timm's with BatchNorm.
 #: 25 images each of test, forget and unseen, 45 of retain: there is always one left over.
@@ -158,7 +158,7 @@ def work(originals: Path, output: Path, world: int = 1, rank: int = 0) -> None:
     with pytest.MonkeyPatch.context() as patch:
         keeping(patch, plots, "utility_drop", drawn, lambda args, _: ("utility_drop", args[0]))
         keeping(patch, plots, "densities", drawn, lambda args, _: ("densities", [list(part) for part in args[:2]]))
-        keeping(patch, guided_loss, "perturb", made, lambda _, result: result)
+        keeping(patch, gli, "perturb", made, lambda _, result: result)
         keeping(patch, unsir, "maximise_error", made, lambda _, result: result)
         found["originals"] = {task: original(task, originals) for task in ("age", "attributes")}
         audit, folder = audited(originals, output, world)

@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from gli.data.loading import Batch
+from gli.data.recipe import Recipe
+from gli.data.tasks import MultiClass, MultiLabel
 from gli.methods import (
     GLI,
     LI,
@@ -28,9 +30,7 @@ from gli.methods import (
     Retrained,
 )
 from gli.models.backbones import build_classifier
-from gli.data.recipe import Recipe
 from gli.perturbation.class_weight import ClassWeight
-from gli.data.tasks import MultiClass, MultiLabel
 
 LR = 0.1
 TASKS = {"multi_class": MultiClass(("a", "b", "c")), "multi_label": MultiLabel(("p", "q", "r"))}
@@ -71,7 +71,7 @@ def criterion(task, logits, labels):
 def attach(method: Method, task, total=2, world=1) -> None:
     """Give a method its model, task and what it asks of a trainer, without a trainer."""
     method.model, method._task = tiny_model(), task
-    method.fresh = lambda pretrained=False: other_model()
+    method.fresh_classifier = lambda pretrained=False: other_model()
     recipe = Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,))
     trainer = SimpleNamespace(
         world_size=world, global_rank=0, datamodule=SimpleNamespace(recipe=recipe), estimated_stepping_batches=total
@@ -97,7 +97,6 @@ def run(method: Method, task, steps, monkeypatch, parts=None) -> nn.Module:
     optimizer = made[0][0] if isinstance(made, tuple) else made
     monkeypatch.setattr(method, "optimizers", lambda: optimizer)
     for number, (retain, forget) in enumerate(steps):
-        monkeypatch.setattr("gli.methods.base.iterations_done", lambda _, number=number: number + 1)
         both = {"retain": retain, "forget": forget}
         named = parts[number] if parts else method.passes_in(0)[0].sets
         method.training_step({part: both[part] for part in named}, number)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.helpers.tiny import TINY
 from torch import Tensor, nn
 
 from gli.callbacks import ForgettingAudit
+from gli.commands.fit import run
 from gli.commands.main import main
-from gli.commands.fit import run, subclasses
 from gli.data import SyntheticFaces
-from gli.perturbation.distances import DISTANCES
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
+from gli.perturbation.distances import DISTANCES
 from gli.perturbation.noise import maximise_error
 from gli.perturbation.perturb import features, perturb
+from gli.system.classes import concrete_subclasses
+from tests.helpers.tiny import TINY
 
 ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--data.recipe.epochs=3"]
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -96,7 +97,7 @@ def test_noise_is_made_as_in_float32(dtype, trained):
 
 
 @pytest.mark.parametrize(
-    "method", sorted(name for name, one in subclasses(Method).items() if one.__module__.startswith("gli."))
+    "method", sorted(name for name, one in concrete_subclasses(Method).items() if one.__module__.startswith("gli."))
 )
 def test_every_method_runs_to_its_end_in_bfloat16(method):
     command = run(["fit", f"--model={method}", *ARGUMENTS, "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"])

@@ -10,7 +10,7 @@ from scipy.stats import gaussian_kde
 from gli.metrics import density as densities
 from gli.metrics.density import EXACT_UP_TO, bandwidth, binned_density, density
 from gli.metrics.jensen_shannon import jensen_shannon_distance
-from gli.metrics.utility import summary
+from tests.helpers.scores import summary
 
 SHAPES = {
     "normal": lambda generator, count: generator.normal(5, 1, count),

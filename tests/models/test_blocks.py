@@ -6,7 +6,7 @@ from torch import nn
 
 from gli.errors import SettingError
 from gli.models.backbones import TORCHVISION, build_classifier
-from gli.models.blocks import frozen_modules, reinitialise, last_blocks, parts, freeze_except
+from gli.models.blocks import freeze_except, frozen_modules, last_blocks, parts, reinitialise
 
 
 def names(model, found):

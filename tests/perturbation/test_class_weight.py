@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gli.perturbation.distances import DISTANCES, DistanceName
 from gli.perturbation.class_weight import ClassWeight, linear
+from gli.perturbation.distances import DISTANCES, DistanceName
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gli.perturbation.class_weight import ClassWeight
 from gli.perturbation.distances import DISTANCES, DistanceName
 from gli.perturbation.perturb import perturb, statistics_kept
-from gli.perturbation.class_weight import ClassWeight
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gli.perturbation import pixel_gradient
 from gli.models.backbones import build_classifier
+from gli.perturbation import pixel_gradient
 from gli.perturbation.perturb import perturb
 from gli.perturbation.pixel_gradient import PixelGradient
 

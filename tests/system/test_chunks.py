@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gli.data.loading import Batch
+from gli.data.tasks import MultiClass
 from gli.methods import FineTune, base
 from gli.models.backbones import build_classifier
 from gli.system.chunks import in_chunks
-from gli.data.tasks import MultiClass
 
 
 @given(count=st.integers(0, 20), side=st.integers(1, 6), pixels=st.integers(1, 200))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.helpers.tiny import EVERY, TINY
 
 from gli.callbacks import ForgettingAudit
 from gli.commands.fit import CLI, run
+from tests.helpers.tiny import EVERY, TINY
 
 ARGUMENTS = [*TINY, *EVERY, "--trainer.max_steps=3"]
 pytestmark = pytest.mark.usefixtures("at_home")

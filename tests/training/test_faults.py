@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.helpers.tiny import TINY
 
-from gli.commands.main import main, machine_error
+from gli.commands.main import machine_error, main
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
 from gli.training.resume import iteration_of
+from tests.helpers.tiny import TINY
 
 ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--trainer.max_steps=6"]
 pytestmark = pytest.mark.usefixtures("at_home")

@@ -13,21 +13,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests.helpers.tiny import EVERY, TINY
 
-from gli.runs import log as logs
 from gli.commands.main import main
-from gli.commands.fit import subclasses
-from gli.system.files import atomic_write
 from gli.errors import DataError
 from gli.methods import Method
-from gli.training.resume import AtomicCheckpointIO, find_run, iteration_of
+from gli.runs import log as logs
 from gli.runs.folder import snake_case
+from gli.system.classes import concrete_subclasses
+from gli.system.files import atomic_write
+from gli.training.resume import AtomicCheckpointIO, find_run, iteration_of
+from tests.helpers.tiny import EVERY, TINY
 
 ENDED = Path(__file__).parents[1] / "helpers" / "kill_at.py"
 ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
 GLI = ["fit", "--model=GLI", *ARGUMENTS]
-SHIPPED = sorted(name for name, method in subclasses(Method).items() if method.__module__.startswith("gli."))
+SHIPPED = sorted(name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli."))
 #: The iteration that a run of any method ends with, audited and saved after every second one; kills come in between.
 END = 18
 TO_THE_END = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1", f"--trainer.max_steps={END}"]
@@ -153,7 +153,7 @@ def test_a_run_of_any_method_killed_twice_ends_like_an_undisturbed_one(method, t
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, monkeypatch, capsys):
-    for place, said in (("step,Original,7", "goes on with the original"), ("step,GLI,3", "--ckpt_path last goes on")):
+    for place, said in (("step,Original,7", "continues the original"), ("step,GLI,3", "--ckpt_path last continues")):
         command = [sys.executable, str(ENDED), "SIGINT", place, *GLI]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
         assert done.returncode == 130
@@ -181,14 +181,14 @@ def test_two_runs_started_at_once_both_end_right(whole, tmp_path):
 
 def test_a_run_that_is_being_written_is_not_gone_on_with(whole, monkeypatch, capsys):
     monkeypatch.chdir(whole.parents[2])
-    holder = "import sys, time; from pathlib import Path; from gli.resume import hold; "
-    holder += "lock = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    holder = "import sys, time; from pathlib import Path; from gli.training.resume import lock_run; "
+    holder += "lock = lock_run(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", holder, str(whole)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         assert main([*GLI, "--ckpt_path=last"]) == 2
         process.kill()
-    assert "another process is at work" in " ".join(capsys.readouterr().err.split())
+    assert "another process is writing" in " ".join(capsys.readouterr().err.split())
 
 
 def test_only_a_run_of_the_same_model_data_and_seed_goes_on(whole, monkeypatch, capsys):
@@ -211,7 +211,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, mon
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"classifier": {"iteration": 1}}, path)
     save = torch.save
-    monkeypatch.setattr("gli.resume.torch.save", lambda contents, aside: save(contents, "/dev/full"))
+    monkeypatch.setattr("gli.training.resume.torch.save", lambda contents, aside: save(contents, "/dev/full"))
     with pytest.raises(DataError, match=r"last.ckpt: the checkpoint cannot be written .*--ckpt_path last"):
         AtomicCheckpointIO().save_checkpoint({"classifier": {"iteration": 2}}, path)
     assert iteration_of(path) == 1
@@ -262,7 +262,7 @@ def test_a_file_is_whole_or_not_there_when_writing_fails(tmp_path):
 def test_children_end_when_their_parent_is_killed(tmp_path):
     """Else those that draw for the cache, or run a cell of a benchmark, would go on unseen."""
     code = (
-        "import multiprocessing, time, os\nfrom gli.processes import end_with_parent\n"
+        "import multiprocessing, time, os\nfrom gli.system.children import end_with_parent\n"
         "def child(path):\n    end_with_parent()\n    open(path, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    for number, how in enumerate(('fork', 'forkserver')):\n"
@@ -293,6 +293,6 @@ def eventually(holds, seconds: float = 60) -> bool:
 
 
 def test_every_method_has_its_place_among_the_tests_of_resuming():
-    from test_command import STOPS
+    from tests.commands.test_fit import STOPS
 
     assert {name for name, _, _ in STOPS} == set(SHIPPED)

@@ -10,18 +10,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tests.helpers import two_processes as worker
 import pytest
 import torch
 from filelock import FileLock
 from lightning_utilities.core.rank_zero import rank_zero_only
-from tests.helpers.two_processes import BACKBONE, CASES
 
 from gli.audit import record as audits
 from gli.commands.main import main
-from gli.commands.fit import subclasses
 from gli.methods import Method
+from gli.system.classes import concrete_subclasses
 from gli.system.ranks import is_first
+from tests.helpers import two_processes as worker
+from tests.helpers.two_processes import BACKBONE, CASES
 
 pytestmark = pytest.mark.timeout(1000)  # The first test of each worker starts processes, or waits for another's.
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
@@ -78,7 +78,7 @@ def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
 
 
 def test_every_method_is_compared():
-    shipped = {name for name, method in subclasses(Method).items() if method.__module__.startswith("gli.")}
+    shipped = {name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli.")}
     assert {case.method for case in CASES.values()} == shipped
     assert {case.task for case in CASES.values()} == {"age", "attributes"}
 
