@@ -17,6 +17,7 @@ from benchmarks.plain import Plain, Step
 from gli.commands.fit import run
 from gli.commands.main import silence_lightning
 from gli.data.loading import Batch
+from gli.methods import Method
 from gli.models.backbones import build_classifier
 from gli.system.console import console
 
@@ -65,11 +66,14 @@ class Beside(L.Callback):
         ours = None if self._since is None else time.perf_counter() - self._since
         if ours is not None:
             self.times["gli"].append(ours)
+        assert isinstance(pl_module, Method)
+        pl_module.iteration -= 1  # The other loops repeat the iteration that has just ended, noise included.
         for name, (_, step) in self._others.items():
             start = time.perf_counter()
             step(*(self._load(batch.get(part)) for part in ("retain", "forget")))
             if ours is not None:
                 self.times[name].append(time.perf_counter() - start)
+        pl_module.iteration += 1
         if self._others:
             self._since = time.perf_counter()
 

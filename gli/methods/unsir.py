@@ -67,7 +67,7 @@ class UNSIR(Method):
         )
         if impair_epochs + repair_epochs == 0:
             raise SettingError(
-                "model.impair_epochs and model.repair_epochs are both 0: nothing would be done. Raise one of them."
+                "model.impair_epochs and model.repair_epochs are both 0: there is nothing to do. Raise one of them."
             )
         self.impair_epochs, self.epochs = impair_epochs, impair_epochs + repair_epochs
         self.noise_steps, self.noise_lr, self.distance = noise_steps, noise_lr, DISTANCES[distance]

@@ -121,7 +121,7 @@ def find_or_train(
         if not path.exists() and torch.distributed.is_initialized():
             # Lightning's barriers wait for all processes of the group, even those of a trainer on one device.
             raise SettingError(
-                f"{path}: no such original yet, and the processes are joined already, so none can train it alone. Find or "
+                f"{path}: no such original yet, and the processes are already joined, so none can train it alone. Find or "
                 "train all originals before the first run, or give --model.original FILE."
             )
         if not path.exists():

@@ -15,12 +15,12 @@ import torch
 
 from gli.audit import record as audits
 from gli.callbacks import ForgettingAudit
+from gli.commands import fit
 from gli.commands.fit import CLI, run
 from gli.commands.main import LIGHTNING, MODULES, main
 from gli.data import SyntheticFaces
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
-from gli.runs import folder as runs
 from gli.runs.folder import snake_case
 from gli.system.classes import concrete_subclasses
 from tests.helpers.tiny import EVERY, TINY
@@ -113,7 +113,7 @@ def test_a_run_leaves_its_settings_logs_checkpoints_and_figures(gli_run):
 
 def test_scores_can_be_made_anew_from_what_a_run_keeps_of_its_audits(gli_run):
     folder, rows_seen = Path(gli_run.trainer.log_dir), ForgettingAudit.of(gli_run.trainer).rows
-    kept, people = audits.read(folder), audits.read_people(folder)
+    kept, people = audits.read_records(folder), audits.read_people(folder)
     assert [audit.iteration for audit in kept] == [row["iteration"] for row in rows_seen] == [0, 1, 2, 3]
     for audit, row in zip(kept, rows_seen, strict=True):
         for name, value in audit.scores().items():
@@ -310,9 +310,9 @@ def test_frozen_parts_of_a_real_network_stay_as_they_were_to_the_bit(method):
 def headings(monkeypatch):
     """The headings of the closing tables, as they are printed."""
     seen = []
-    comparison = runs.comparison
+    comparison = fit.comparison
     monkeypatch.setattr(
-        runs, "comparison", lambda columns: seen.extend(name for name, _ in columns) or comparison(columns)
+        fit, "comparison", lambda columns: seen.extend(name for name, _ in columns) or comparison(columns)
     )
     return seen
 
@@ -371,8 +371,8 @@ class Thirteenth(Method):
 
     def unlearn(self, retain, forget):
         """Remember retain and, more weakly, unlearn forget."""
-        self.descend(self.loss(retain) - self.weight * self.loss(forget))
-        return {"weight": self.weight}
+        self.track(weight=self.weight)
+        return self.loss(retain) - self.weight * self.loss(forget)
 
 
 def test_a_thirteenth_method_named_in_a_yaml_trains_and_is_logged_like_any_other(home):
@@ -402,10 +402,10 @@ def test_a_method_of_ones_own_runs_by_its_class_path(home):
         "from gli.methods import Method\n\n\n"
         "class Pull(Method):\n"
         "    def unlearn(self, retain, forget):\n"
-        "        self.descend(self.loss(retain) - 0.1 * self.loss(forget))\n"
+        "        return self.loss(retain) - 0.1 * self.loss(forget)\n"
     )
     arguments = ["fit", "--model=my_module.Pull", *TINY, *EVERY, "--trainer.max_steps=1"]
-    done = subprocess.run([sys.executable, "-c", f"import sys; from gli.cli import main; sys.exit(main({arguments}))"],
+    done = subprocess.run([sys.executable, "-c", f"import sys; from gli.commands.main import main; sys.exit(main({arguments}))"],
                           cwd=home, capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert rows(home / "lightning_logs/pull_synthetic/version_0")[-1]["step"] == 1
@@ -499,7 +499,7 @@ def test_a_split_without_anyone_to_forget_or_keep_is_refused(setting, said, caps
         (["--model.steps=-1"], "model.steps is -1; it must not be negative"),
         (["--data.forget_identities=1003"], "1003: no such file"),
         (["--checkpoint.monitor=val/acuracy", *EVERY], "val/acuracy"),
-        (["--trainer.default_root_dir=taken/below"], "the folder of this run cannot be made"),
+        (["--trainer.default_root_dir=taken/below"], "the folder of this run cannot be created"),
         (["--data.recipe.lr=1e12", "--data.recipe.epochs=2"], "lower --data.recipe.lr"),
     ],
 )
@@ -519,7 +519,7 @@ def test_other_plausible_mistakes_end_in_a_message(arguments, said, capsys):
         (["--model=BadTeaching", "--model.retain_share=0"], "share of retain that is used is 0"),
         (["--model=UNSIR", "--model.impair_epochs=0", "--model.repair_epochs=0"], "nothing to do"),
         (["--model=AdvancedNegGrad", "--model.alpha=2"], "model.alpha is 2"),
-        (["--model=LI", "--checkpoint.monitor=train/loss", "--checkpoint.mode=min"], "no score of the audit"),
+        (["--model=LI", "--checkpoint.monitor=train/loss", "--checkpoint.mode=min"], "not a score of the audit"),
         (["--model=LI", "--checkpoint.monitor=rewind_gap"], "Did you mean 'val/rewind_gap'?"),
         (["--model=LI", "--checkpoint.monitor=val/loss_forget"], "checkpoint.mode is None; give max"),
         (["--model=LI", "--early_stopping.monitor=val/jds"], "Did you mean 'val/jsd'?"),
@@ -535,7 +535,9 @@ def test_a_checkpoint_of_another_method_or_of_no_run_is_refused(gli_run, capsys)
     checkpoint = gli_run.trainer.checkpoint_callback.best_model_path
     assert "is a checkpoint of GLI" in refused(capsys, "--model=NegGrad", *TINY, f"--ckpt_path={checkpoint}")
     original = gli_run.model.original
-    assert "given with --model.original" in refused(capsys, "--model=GLI", *TINY, f"--ckpt_path={original}")
+    assert "weights of a model with --model.original" in refused(
+        capsys, "--model=GLI", *TINY, f"--ckpt_path={original}"
+    )
 
 
 def test_forgetting_everyone_is_refused(capsys):
@@ -550,7 +552,7 @@ def test_the_module_is_the_command():
 
 
 def test_help_is_there_before_torch_could_be_imported():
-    script = "import sys; from gli.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    script = "import sys; from gli.commands.main import main; main(['--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for command in ("fit", "validate", "test", "report", "benchmark"):
@@ -560,11 +562,11 @@ def test_help_is_there_before_torch_could_be_imported():
 def test_help_names_the_commands_that_there_are():
     assert set(LIGHTNING) == CLI.subcommands().keys()
     for name in MODULES:
-        assert callable(import_module(f"gli.{name}").main)
+        assert callable(import_module(f"gli.commands.{name}").main)
 
 
 def test_a_mistyped_command_is_answered_at_once(capsys):
     assert main(["bechmark"]) == 2
     assert "Did you mean 'benchmark'?" in capsys.readouterr().err
     assert main([]) == 2
-    assert "which command?" in capsys.readouterr().err
+    assert "no command given" in capsys.readouterr().err

@@ -32,11 +32,11 @@ def in_cache() -> None:
 
 
 def at_step(method: str, iteration: int) -> None:
-    """Before a training step of a method."""
+    """After some iterations of a method, before its next training step."""
     step = Method.training_step
 
     def training_step(self: Method, batch: Any, batch_idx: int) -> None:
-        if (type(self).__name__, self.iteration + 1) == (method, iteration):
+        if (type(self).__name__, self.iteration) == (method, iteration):
             end()
         step(self, batch, batch_idx)
 

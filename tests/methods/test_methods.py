@@ -501,7 +501,9 @@ def test_parts_begin_anew_from_where_the_original_began_and_an_incompetent_teach
     wanted = []
     for method in (EUk(k=1, pretrained=True), EUk(k=1), BadTeaching(pretrained=True)):
         method.model, method._task = tiny_model(), TASKS["multi_class"]
-        monkeypatch.setattr(method, "fresh", lambda pretrained=False: wanted.append(pretrained) or other_model())
+        monkeypatch.setattr(
+            method, "fresh_classifier", lambda pretrained=False: wanted.append(pretrained) or other_model()
+        )
         method.prepare()
     assert wanted == [True, False, False]
 
@@ -510,7 +512,7 @@ def test_a_fresh_network_is_not_the_one_that_the_original_began_as():
     method = BadTeaching(backbone="resnet18_slim")
     method._task = TASKS["multi_class"]
     torch.manual_seed(5)
-    fresh = method.fresh().state_dict()["backbone.fc.weight"]
+    fresh = method.fresh_classifier().state_dict()["backbone.fc.weight"]
     torch.manual_seed(5)
     begun = build_classifier("resnet18_slim", 3).state_dict()["backbone.fc.weight"]
     assert not torch.equal(fresh, begun)
@@ -524,7 +526,7 @@ def test_fresh_networks_are_the_same_for_the_same_seed_and_leave_the_generator_a
         torch.manual_seed(seed)
         torch.rand(len(methods))  # Whatever was drawn before.
         before, start = torch.get_rng_state(), torch.initial_seed()
-        methods.append(method.fresh().state_dict())
+        methods.append(method.fresh_classifier().state_dict())
         assert torch.equal(torch.get_rng_state(), before)
         assert torch.initial_seed() == start
     assert all(torch.equal(methods[0][name], methods[1][name]) for name in methods[0])

@@ -111,7 +111,7 @@ def test_every_method_runs_to_its_end_in_bfloat16(method):
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
 def test_other_precisions_are_refused(precision, capsys):
     assert main(["fit", "--model=GLI", *ARGUMENTS, f"--trainer.precision={precision}"]) == 2
-    assert f"trainer.precision is {precision}; weights are kept in float32 here" in " ".join(
+    assert f"trainer.precision is {precision}; weights stay in float32 in gli" in " ".join(
         capsys.readouterr().err.split()
     )
 

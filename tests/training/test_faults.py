@@ -29,7 +29,7 @@ class Faulty(Method):
     fault = staticmethod(lambda: 1.0)
 
     def unlearn(self, retain, forget):
-        self.descend(self.loss(retain) * (type(self).fault() if self.iteration == 3 else 1.0))
+        return self.loss(retain) * (type(self).fault() if self.iteration == 3 else 1.0)
 
 
 def run_with(fault, monkeypatch, *arguments: str) -> int:
@@ -126,7 +126,7 @@ def test_a_log_that_cannot_be_written_is_one_message_and_the_run_goes_on_later(m
     assert run_with(full, monkeypatch, "--trainer.val_check_interval=1") == 2
     text = said(capsys)
     assert "cannot be written (No space left on device)" in text
-    assert "--ckpt_path last goes on" in text
+    assert "--ckpt_path last continues" in text
     folder = newest()
     assert iteration_of(folder / "checkpoints/last.ckpt") in (3, 4)
     (folder / "metrics.csv").unlink()
@@ -141,7 +141,7 @@ def test_a_log_folder_that_cannot_be_written_is_refused_before_anything_is_train
     if folder == tmp_path:
         folder.chmod(0o500)
     assert main(["fit", "--model=FineTune", *ARGUMENTS, f"--trainer.default_root_dir={folder}"]) == 2
-    assert "the folder of this run cannot be made" in said(capsys)
+    assert "the folder of this run cannot be created" in said(capsys)
 
 
 def test_an_image_that_turns_bad_between_two_runs_is_named(make_mufac, tmp_path, capsys, monkeypatch):

@@ -121,7 +121,7 @@ def test_scores_losses_and_figures_are_those_of_one_process(world, computed):
             assert row == pytest.approx(wanted, abs=1e-5)
     folders = Path(several[0]["audit"]["folder"]), Path(expected["folder"])
     assert {result["audit"]["folder"] for result in several} == {str(folders[0])}
-    (people, kept), (people_of_one, kept_of_one) = ((audits.read_people(it), audits.read(it)) for it in folders)
+    (people, kept), (people_of_one, kept_of_one) = ((audits.read_people(it), audits.read_records(it)) for it in folders)
     for name in ("test", "forget", "unseen"):
         assert people[name].tolist() == people_of_one[name].tolist()
         assert len(people[name]) == 25
@@ -194,7 +194,7 @@ def test_processes_that_the_trainer_starts_share_an_original_and_a_folder_and_fa
     folder = tmp_path / "lightning_logs"
     assert len(list(folder.glob("original_synthetic/*"))) == 1
     assert [path.name for path in folder.glob("fails_synthetic/*")] == ["version_0"]
-    assert [audit.iteration for audit in audits.read(folder / "fails_synthetic/version_0")] == [0, 1, 2]
+    assert [audit.iteration for audit in audits.read_records(folder / "fails_synthetic/version_0")] == [0, 1, 2]
 
 
 # -- processes that were started from outside ------------------------------------------------------------------------
