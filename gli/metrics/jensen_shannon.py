@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
 
-from gli.metrics.density import density
 from gli.metrics.losses import checked_losses
+from gli.speed.density import density
 
 if TYPE_CHECKING:
     from gli.metrics.losses import Losses

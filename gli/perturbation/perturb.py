@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from gli.perturbation.pixel_gradient import PixelGradient
+from gli.speed.pixel_gradient import fast_pixel_gradient
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def in_float32(images: Tensor) -> torch.autocast:
 @contextmanager
 def inner_steps(model: nn.Module, images: Tensor) -> Iterator[None]:
     """Inside, gradients of the pixels are taken, in float32, and of nothing else; BatchNorm's statistics are put back."""
-    with statistics_kept(model), torch.enable_grad(), in_float32(images), PixelGradient():
+    with statistics_kept(model), torch.enable_grad(), in_float32(images), fast_pixel_gradient():
         yield
 
 
@@ -65,13 +65,12 @@ def perturb(
     *,
     steps: int,
     step_size: float,
-    init_std: float = 0.0,
     start: Tensor | None = None,
     clip: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
     """Perturb images so that ``loss`` of the model's output falls, by sign-gradient steps.
 
-    With the perturbation eta started from N(0, init_std ** 2), ``steps`` times::
+    From the perturbation ``eta = start``, repeat ``steps`` times::
 
         eta <- eta - step_size * sign(d loss(model(clip(images + eta))) / d eta)
 
@@ -84,10 +83,10 @@ def perturb(
             BatchNorm's statistics are left as they were found.
         images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
         loss: Called once a step with the model's output, or with output and step; returns a scalar to be minimised.
-        steps: Number of steps, T in the paper; 0 only adds the start noise.
+        steps: Number of steps, T in the paper; 0 only adds ``start``.
         step_size: Step in pixel values, alpha in the paper.
-        init_std: Standard deviation of the start noise: 0.01 in Algorithm 1, 0 in the released code.
-        start: The perturbation to start from, of the shape of ``images``, in place of noise drawn here.
+        start: First perturbation, of the shape of ``images``: noise of standard deviation 0.01 in Algorithm 1, None
+            (zero) in the released code.
         clip: Lowest and highest pixel value.
 
     Returns:
@@ -101,9 +100,7 @@ def perturb(
     if steps < 0 or step_size < 0:
         raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")
     images = images.detach()
-    if start is None:
-        start = torch.randn_like(images) * init_std if init_std else torch.zeros_like(images)
-    perturbation = start.detach()
+    perturbation = torch.zeros_like(images) if start is None else start.detach()
     with_step = _takes_step(loss)
     with inner_steps(model, images):
         for step in range(steps):

@@ -35,7 +35,7 @@ def test_the_peak_of_a_child_is_not_its_parents():
 FAULTS = """
 import resource
 import numpy as np
-from gli.system.memory import keep_freed_memory
+from gli.speed.freed_memory import keep_freed_memory
 keep_freed_memory()
 faults = []
 for _ in range(8):

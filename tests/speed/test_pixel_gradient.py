@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gli.models.backbones import build_classifier
-from gli.perturbation import pixel_gradient
 from gli.perturbation.perturb import perturb
-from gli.perturbation.pixel_gradient import PixelGradient
+from gli.speed import pixel_gradient
+from gli.speed.pixel_gradient import PixelGradient
 
 
 def gradients(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,14 +98,16 @@ def test_gradient_through_a_network_is_torch_s(name: str) -> None:
     assert (ours.sign() == theirs.sign()).float().mean() > 0.9999
 
 
-def test_perturb_takes_the_cheap_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("plain", ["", "1"])
+def test_perturb_takes_the_fast_way_unless_the_switch_is_off(monkeypatch: pytest.MonkeyPatch, plain: str) -> None:
+    monkeypatch.setenv("GLI_PLAIN", plain)
     asked = []
     apply = pixel_gradient._Convolution.apply
     monkeypatch.setattr(pixel_gradient._Convolution, "apply", lambda *given: asked.append(given) or apply(*given))
     model = build_classifier("resnet18_slim", 8).eval()
     images = random_images(2, 3, 32, 32, dtype=torch.float32)
     perturb(model, images, lambda logits: logits.sum(), steps=2, step_size=0.01)
-    assert len(asked) == 2  # the network's first convolution, in each step
+    assert len(asked) == (0 if plain else 2)  # The network's first convolution, in each step.
 
 
 def test_parameters_of_the_convolution_get_no_gradient() -> None:
