@@ -21,7 +21,7 @@ from benchmarks.plain import PLAIN
 from benchmarks.timing import MACHINE, Finding, markdown
 from gli.system.console import progress
 from gli.system.files import atomic_write
-from gli.system.memory import keep_freed_memory
+from gli.speed.freed_memory import keep_freed_memory
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)

@@ -28,7 +28,7 @@ from gli.methods import NegGrad
 from gli.metrics.utility import summary
 from gli.models.backbones import build_classifier
 from gli.models.checkpoints import load_weights
-from gli.system.memory import keep_freed_memory
+from gli.speed.freed_memory import keep_freed_memory
 
 
 class Files(Dataset):
@@ -110,7 +110,8 @@ def audit(size: int, rounds: int = 3) -> list[Finding]:
     alone = in_turn({"statistics": statistics}, rounds)["statistics"]
     return [
         faster(
-            f"audit of {sum(MUFAC.values()):,} images, {size} x {size}", "the released protocol's six passes, from files",
+            f"audit of {sum(MUFAC.values()):,} images, {size} x {size}",
+            "the released protocol's six passes, from files",
             times["plain"], times["ours"], 4,
         ),
         dearer(

@@ -62,7 +62,7 @@ class Beside(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The interval since the last time is the framework's iteration, loading, logging and all; now the others' turn."""
+        """Take the time since the last call as the framework's iteration, then time the bare loops."""
         ours = None if self._since is None else time.perf_counter() - self._since
         if ours is not None:
             self.times["gli"].append(ours)
@@ -80,8 +80,9 @@ class Beside(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """How far apart the models have come."""
         for name, (plain, _) in self._others.items():
-            pairs = zip(plain.model.parameters(), pl_module.model.parameters(), strict=True)  # type: ignore[union-attr,arg-type]
-            self.apart[name] = max(float((one - other).detach().abs().max()) for one, other in pairs)
+            pairs = zip(plain.model.parameters(), pl_module.model.parameters(), strict=True)  # type:
+            ignore[union-attr,arg-type] self.apart[name] = max(float((one - other).detach().abs().max()) for one, other
+            in pairs)
 
     def _load(self, batch: Batch | None) -> Batch | None:
         """The same batch from its rows, as a bare loop would load it."""

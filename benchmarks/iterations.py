@@ -1,4 +1,4 @@
-"""Iterations of ``gli fit``: GLI against the released recipe's loop and its least cost, every method against a bare loop."""
+"""Time iterations of ``gli fit``: GLI against the released recipe's loop, every method against a bare loop."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory GLI 64
 
-prints how many MB the process grew by over the iterations of one run. Either run has as many passes forward and backward, since
-the C library's heap grows with the first dozen of them, whatever they are for.
+prints how many MB the process grew by over the iterations of one run. Either run has as many passes forward and
+backward, since the C library's heap grows with the first dozen of them, whatever they are for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from benchmarks.faces import drawn
 from benchmarks.timing import Finding, dearer, printed
 from gli.data.loading import Pass
 from gli.methods import GLI, FineTune
-from gli.system.memory import keep_freed_memory, memory
+from gli.speed.freed_memory import keep_freed_memory
+from gli.system.memory import memory
 
 BATCH = 64
 #: Iterations that come to twelve passes: GLI's has two inner steps and a training step.
@@ -49,7 +50,8 @@ def grown(method: str, size: int) -> float:
     first = FirstStep()
     trainer = L.Trainer(
         accelerator="cpu", logger=False, callbacks=[first], enable_checkpointing=False,
-        max_steps=ITERATIONS[method], max_epochs=-1, enable_progress_bar=False, limit_val_batches=0, enable_model_summary=False,
+        max_steps=ITERATIONS[method], max_epochs=-1, enable_progress_bar=False, limit_val_batches=0,
+        enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(chosen, data)
     return (memory()[1] - first.before) / 1e6

@@ -124,7 +124,7 @@ def unsir(method: Any) -> tuple[Plain, Step]:
 
 
 def gli(method: Any) -> tuple[Plain, Step]:
-    """GLI and LI at the least cost: one forget forward, T forwards with gradients to the pixels only, one training step."""
+    """GLI and LI at minimal cost: one forward pass of forget, T gradients of the pixels only, one training step."""
     plain, guided = Plain(method), type(method).__name__ == "GLI"
 
     def step(retain: Batch, forget: Batch) -> None:

@@ -192,8 +192,8 @@ def main() -> None:
     parts = (identities, images, losses, processes, inner_steps, iterations)
     page = (
         "# What grows with what\n\n"
-        f"Written by `make scaling` ({MACHINE}); medians of {ROUNDS} where one is quick to repeat, the growth fitted by least "
-        "squares (of logarithms, where it is a power)."
+        f"Written by `make scaling` ({MACHINE}); medians of {ROUNDS} where one is quick to repeat, the growth fitted "
+        "by least squares (of logarithms, where it is a power)."
     )
     with progress("Growing", len(parts)) as advance:
         for part in parts:

@@ -25,7 +25,8 @@ class Finding:
         theirs: Median of the other way, in ``unit``.
         ours: Median of gli's way, in ``unit``.
         unit: ``ms``, ``s`` or ``MB``.
-        ratio: Theirs over ours for a speed-up, ours over theirs for a cost, ours for a limit; the median over the rounds.
+        ratio: Theirs over ours for a speed-up, ours over theirs for a cost, ours for a limit; the median over the
+            rounds.
         target: What the ratio is held to.
         reached: Whether it is.
         rounds: How often each was measured.

@@ -1,7 +1,7 @@
 """The pictures of the README: a contact sheet of drawn faces, and curves of runs.
 
-Run ``python docs/figures.py RUN...``, each run a folder below lightning_logs: the first picture shows GLI, LI and NegGrad among
-them, the other one all.
+Run ``python docs/figures.py RUN...``, each run a folder below lightning_logs: the first picture shows GLI, LI and
+NegGrad among them, the other one all.
 """
 
 from __future__ import annotations

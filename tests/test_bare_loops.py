@@ -24,7 +24,8 @@ def test_a_run_takes_the_steps_of_a_bare_loop(method):
     more = ["--model.batch_size=8"] if method == "BadTeaching" else SETTINGS.get(method, [])
     times, apart = beside(method, {"bare": PLAIN[method]}, 32, 4, [*SMALL, *more], backbone="resnet18_slim")
     assert len(times["gli"]) == 4
-    # The same operations in the same order; a gradient of nearly zero may round otherwise where torch chooses another kernel.
+    # The same operations in the same order; a gradient of nearly zero may round otherwise where torch chooses another
+    # kernel.
     assert apart["bare"] < 1e-5
 
 

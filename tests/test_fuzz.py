@@ -1,8 +1,8 @@
 """Hostile input: whatever a file holds, there is a right result or one clean error, and nothing in it is run.
 
-Every test has two sizes, chosen by the mark ``slow``: a few hundred inputs for each group of readers in the ordinary run, more
-than 10,000 with ``make test-all``. The few are the same each time; the many are new ones each time. An input that found
-a fault stays as an example.
+Every test has two sizes, chosen by the mark ``slow``: a few hundred inputs for each group of readers in the ordinary
+run, more than 10,000 with ``make test-all``. The few are the same each time; the many are new ones each time. An input
+that found a fault stays as an example.
 """
 
 # ruff: noqa: PT017 - an input may be refused or not: both are right, and both are looked at.
@@ -900,7 +900,8 @@ SAID = [
 ]
 
 
-#: What a command line may say besides: no NUL, which ends an argument, and nothing that takes its owner an hour to type in jest.
+#: What a command line may say besides: no NUL, which ends an argument, and nothing that takes its owner an hour to type
+#: in jest.
 TYPED = [said for said in SAID if "\0" not in said and said != BOMB]
 
 

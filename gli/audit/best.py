@@ -15,7 +15,8 @@ def best_audit(
     """Return the best audit after iteration 0, or None where there is none.
 
     Args:
-        rows: Audits: ``iteration`` and the scores. An audit without a final score (losses that are not finite) never wins.
+        rows: Audits: ``iteration`` and the scores. An audit without a final score (losses that are not finite) never
+            wins.
         max_utility_drop: Audits with a larger utility drop are left out.
         score: Score to rank by.
         mode: ``max`` or ``min``.

@@ -13,7 +13,8 @@ from torchmetrics.utilities import dim_zero_cat
 def gather_filled(values: Tensor, group: Any = None) -> list[Tensor]:
     """Gather a tensor from all processes, leaving out the empty ones.
 
-    A process that saw no image of a set holds an empty tensor of another type and shape, which a tensor collective refuses.
+    A process that saw no image of a set holds an empty tensor of another type and shape, which a tensor collective
+    refuses.
 
     Args:
         values: This process's values.

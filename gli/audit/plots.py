@@ -18,7 +18,8 @@ from gli.system.files import atomic_write
 if TYPE_CHECKING:
     from gli.metrics.losses import Losses
 
-#: Okabe and Ito's colours, which colour-blind readers can tell apart; forget blue and unseen red as in the paper's Figure 6.
+#: Okabe and Ito's colours, which colour-blind readers can tell apart; forget blue and unseen red as in the paper's
+#: Figure 6.
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 COLOURS = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
@@ -66,7 +67,7 @@ def draw_curves(axes: Axes, rows: Rows) -> None:
 
 
 def densities(forget_losses: Losses, unseen_losses: Losses, title: str = "") -> Figure:
-    """Return the loss densities of forget and unseen, as in the paper's Figure 6, or a note where they cannot be estimated.
+    """Plot the loss densities of forget and unseen (paper, Figure 6), or a note where they cannot be estimated.
 
     Args:
         forget_losses: Losses of the images to be forgotten, shape ``(n,)``.

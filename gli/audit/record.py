@@ -1,8 +1,8 @@
 """Records of audits: per-image values kept in a run's folder, so that scores can be recomputed without the model.
 
 ``audits/people.npz`` holds the identity on each image of each evaluation set; ``audits/<iteration>.npz`` the per-image
-columns (``<set>/<column>``) in the same order, and the names of those columns that are accuracies. All are plain arrays,
-each file written whole or not at all.
+columns (``<set>/<column>``) in the same order, and the names of those columns that are accuracies. All are plain
+arrays, each file written whole or not at all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Audit:
 
     Attributes:
         iteration: Unlearning iteration, 0 for the original.
-        values: For each evaluation set its per-image columns by name (``loss``, ``accuracy``, ...), shape ``(images,)``.
+        values: For each evaluation set its per-image columns by name (``loss``, ``accuracy``, ...), shape
+            ``(images,)``.
         accuracies: Names of the columns whose mean over the test set is an accuracy.
     """
 
@@ -44,7 +45,8 @@ class Audit:
         """Compute the scores that a report shows, optionally of a subset of the images.
 
         Args:
-            chosen: For each evaluation set a mask or row numbers (which may repeat); a set that is not named counts whole.
+            chosen: For each evaluation set a mask or row numbers (which may repeat); a set that is not named counts
+                whole.
         """
         sets = {
             name: {key: value[chosen[name]] if chosen and name in chosen else value for key, value in values.items()}
@@ -164,8 +166,8 @@ def check_people(run: Path, audit: Audit, people: People) -> None:
         images, identities = len(values[LOSS]), len(people.get(name, ()))
         if images != identities:
             raise DataError(
-                f"{run}: the record of iteration {audit.iteration} has {images} images of {name}, but {FOLDER}/{PEOPLE} has "
-                f"{identities} identities. Repeat the run to write both again."
+                f"{run}: the record of iteration {audit.iteration} has {images} images of {name}, but "
+                f"{FOLDER}/{PEOPLE} has {identities} identities. Repeat the run to write both again."
             )
 
 

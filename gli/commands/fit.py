@@ -38,10 +38,10 @@ from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
 from gli.runs.log import loggers
 from gli.system import ranks
+from gli.speed.freed_memory import keep_freed_memory
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
-from gli.system.memory import keep_freed_memory
 from gli.training import originals, resume
 
 #: Callbacks with settings that every run has, by the section of their settings.
@@ -203,8 +203,8 @@ class CLI(LightningCLI):
         trained = description.get("method")
         if trained not in (None, method):
             raise SettingError(
-                f"{path}: is a checkpoint of {trained}, but this is a run of {method}. Use --model {trained}, or give the "
-                "checkpoint's weights with --model.original."
+                f"{path}: is a checkpoint of {trained}, but this is a run of {method}. Use --model {trained}, or give "
+                "the checkpoint's weights with --model.original."
             )
 
     def before_instantiate_classes(self) -> None:
@@ -231,7 +231,7 @@ class CLI(LightningCLI):
     # -- the trainer -----------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Return a trainer that logs to TensorBoard and CSV, for the method's own number of epochs, unless told otherwise."""
+        """Return a trainer that logs to TensorBoard and CSV; the method gives the epochs where the user does not."""
         settings = self.config_init[self.config.subcommand].trainer
         if str(settings.precision) not in PRECISIONS:
             raise SettingError(

@@ -102,8 +102,9 @@ def machine_error(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         where = error.filename or "the folder of the run"
         return (
-            f"{where}: cannot be written ({error.strerror}). Everything finished so far is kept. Free some space, or point "
-            "--trainer.default_root_dir or --data.cache_dir to another disk; the same command with --ckpt_path last continues."
+            f"{where}: cannot be written ({error.strerror}). Everything finished so far is kept. Free some space, or "
+            "point --trainer.default_root_dir or --data.cache_dir to another disk; the same command with "
+            "--ckpt_path last continues."
         )
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
         detail = (str(error) or "an allocation failed").strip().splitlines()[0]

@@ -1,11 +1,13 @@
 """Run one configuration over a grid of settings, and rank the runs by their best final score.
 
-    gli search --config gli_synthetic --data.seed 100 --try model.lr=0.003,0.01 --try model.class_weight.initial=1,10,100
+    gli search --config gli_synthetic --data.seed 100 --try model.lr=0.003,0.01 \\
+        --try model.class_weight.initial=1,10,100
 
-Everything but ``--try``, ``--max-utility-drop`` and ``--output`` goes to ``gli fit`` unchanged. Search on other people than
-those who are reported on: with drawn faces another ``--data.seed`` gives other people; with another data set use another
-``--data.split_seed``, or a table without the people to be reported on. A setting may name several keys joined by ``+``,
-which then take each value together: ``--try model.class_weight.initial+model.class_weight.final=10,100`` is a fixed weight.
+Everything but ``--try``, ``--max-utility-drop`` and ``--output`` goes to ``gli fit`` unchanged. Search on other people
+than those who are reported on: with drawn faces another ``--data.seed`` gives other people; with another data set use
+another ``--data.split_seed``, or a table without the people to be reported on. A setting may name several keys joined
+by ``+``, which then take each value together: ``--try model.class_weight.initial+model.class_weight.final=10,100`` is a
+fixed weight.
 """
 
 from __future__ import annotations

@@ -26,13 +26,14 @@ class BadTeaching(Method):
         retain, once. Three models in memory.
 
     Fails:
-        The incompetent teacher gives nearly the same output for every image: close to uniform for ResNet-18, but one class
-        with high confidence for a fresh ResNet-50. Forget's losses then become nearly equal, or larger than those of unseen
+        The incompetent teacher gives nearly the same output for every image: close to uniform for ResNet-18, but one
+        class with high confidence for a fresh ResNet-50. Forget's losses then become nearly equal, or larger than those
+        of unseen
         people: an attacker with more than one threshold tells them apart (JSD) although the MIA accuracy is near 0.5.
 
     Defaults:
-        Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of retain,
-        batches of 256.
+        Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of
+        retain, batches of 256.
 
     Source:
         Chundawat et al., "Can Bad Teaching Induce Forgetting?", AAAI 2023.

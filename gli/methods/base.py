@@ -96,16 +96,16 @@ class Method(L.LightningModule, ABC):
         backbone: Name of the network, see :func:`~gli.models.build_classifier`.
         pretrained: Whether the original (and the retrained) model start from ImageNet weights.
         normalize: Normalise images by ImageNet's statistics inside the network.
-        batch_norm: Mode of BatchNorm while training: ``train``, ``eval``, or ``train_first`` (train for the first batch, eval
-            afterwards, as in GLI's released code).
-        gradient_clip: Largest norm of the gradient of a step; None for no clipping. (The trainer's own setting does not work
-            under manual optimisation.)
+        batch_norm: Mode of BatchNorm while training: ``train``, ``eval``, or ``train_first`` (train for the first
+            batch, eval afterwards, as in GLI's released code).
+        gradient_clip: Largest norm of the gradient of a step; None for no clipping. (The trainer's own setting does not
+            work under manual optimisation.)
     """
 
     automatic_optimization = False
 
-    #: The passes of every epoch; by default one over retain, with forget cycled alongside. In :meth:`unlearn`, the batch of a
-    #: set that a pass does not name is None.
+    #: The passes of every epoch; by default one over retain, with forget cycled alongside. In :meth:`unlearn`, the
+    #: batch of a set that a pass does not name is None.
     passes: Sequence[Pass] = (Pass("retain", "forget"),)
     #: Number of epochs where the trainer is not told otherwise.
     epochs: int = 1
@@ -142,8 +142,8 @@ class Method(L.LightningModule, ABC):
         self.model: nn.Module = nn.Identity()
         #: Whether the weights come from a checkpoint of this run, so that no original is needed.
         self.restored = False
-        #: The clock of a run: iterations done, those before a resume included. In :meth:`unlearn` it is the index of the
-        #: current iteration, counted from 0.
+        #: The clock of a run: iterations done, those before a resume included. In :meth:`unlearn` it is the index of
+        #: the current iteration, counted from 0.
         self.iteration = 0
         #: The loss of the last step, a scalar.
         self.last_loss: Tensor | None = None
@@ -233,9 +233,9 @@ class Method(L.LightningModule, ABC):
             )
 
     def seeded_randn_like(self, images: Tensor) -> Tensor:
-        """Return standard normal noise of a batch's shape: the same for the same seed and iteration, also after resuming.
+        """Return standard normal noise of a batch's shape, which depends on the seed and the iteration only.
 
-        Each process gets its share of the noise that one process would draw for the whole batch.
+        A resumed run draws the same noise. Each process gets its share of the noise that one process would draw for the whole batch.
         """
         count, world = len(images), self.trainer.world_size
         seed = np.random.SeedSequence([torch.initial_seed(), self.iteration]).generate_state(1, np.uint64)
@@ -248,7 +248,7 @@ class Method(L.LightningModule, ABC):
         return self.passes
 
     def stage(self, epoch: int) -> str:
-        """Return the name of the stage that an epoch belongs to, for methods that are reported stage by stage; else ``""``."""
+        """Return the name of the stage of an epoch, for methods that are reported by stage; otherwise ``""``."""
         return ""
 
     def prepare(self) -> None:

@@ -9,17 +9,17 @@ from gli.models.blocks import last_blocks, reinitialise
 
 
 class EUk(CFk):
-    """EU-k, exact unlearning of the last k blocks: reinitialise them and train them as the original was, on retain only.
+    """EU-k, exact unlearning of the last k blocks: reinitialise them and train them on retain by the recipe.
 
     Equation:
-        min over the last k blocks of theta, from a fresh start, of CE(f(x; theta), y), the mean over retain.
+        min over the last k blocks of theta, reinitialised, of CE(f(x; theta), y), the mean over retain.
 
     Cost:
         The recipe's epochs over retain, with a backward pass through the last k blocks only.
 
     Fails:
-        It is exact for the last blocks alone: what the frozen blocks have memorised stays, and a small k keeps most of it. It
-        costs nearly as much as retraining.
+        It is exact for the last blocks alone: what the frozen blocks have memorised stays, and a small k keeps most of
+        it. It costs nearly as much as retraining.
 
     Defaults:
         k = 3 as in CF-3; epochs, learning rate and schedule are those of the data set's recipe (``data.recipe``).

@@ -21,8 +21,8 @@ class FineTune(Method):
         It forgets almost nothing in a few epochs: nothing pushes the model away from what it has memorised.
 
     Defaults:
-        The MUFAC/MUCAC benchmark's: two epochs of SGD at 0.001. Its notebook for MUFAC evaluates the model before training,
-        which leaves BatchNorm in eval mode: ``--model.batch_norm eval``.
+        The MUFAC/MUCAC benchmark's: two epochs of SGD at 0.001. Its notebook for MUFAC evaluates the model before
+        training, which leaves BatchNorm in eval mode: ``--model.batch_norm eval``.
 
     Source:
         Paper, section 4.1.1, Eq. 1; Golatkar et al., "Forgetting Outside the Box", ECCV 2020.

@@ -13,7 +13,7 @@ from gli.perturbation.distances import DISTANCES, DistanceName
 
 
 class LI(Method):
-    """Loss-Increasing: perturb retained faces away from the features of the faces to be forgotten, and train on the result.
+    """Loss-Increasing: perturb retained faces away from the features of the forget faces, and train on the result.
 
     This is GLI's ablation: nothing guides the perturbation.
 
@@ -32,8 +32,8 @@ class LI(Method):
 
     Defaults:
         GLI's released code on MUFAC: T = 2, alpha = 0.01, mean squared error over the logits of the current model, no
-        start noise, one epoch of SGD at 0.001, BatchNorm in train mode for the first batch only. On MUCAC T = 5. Algorithm 1
-        to the letter: ``configs/gli_paper_mufac.yaml``.
+        start noise, one epoch of SGD at 0.001, BatchNorm in train mode for the first batch only. On MUCAC T = 5.
+        Algorithm 1 to the letter: ``configs/gli_paper_mufac.yaml``.
 
     Source:
         Paper, section 4.3, Algorithm 1, Eq. 5.
@@ -97,21 +97,22 @@ class GLI(LI):
     """Guided Loss-Increasing: LI whose perturbation also keeps the class loss of the perturbed images low.
 
     Equation:
-        The perturbation minimises w CE(F(x_retain + eta), y_retain) - (1 - w) d(F(x_retain + eta), F(x_forget)), or c CE - d,
-        which is the same for w = c / (1 + c). The weight grows linearly from w_init to w_final (class-loss warm-up, Eq. 6).
-        The model's step is LI's.
+        The perturbation minimises w CE(F(x_retain + eta), y_retain) - (1 - w) d(F(x_retain + eta), F(x_forget)), or c
+        CE - d, which is the same for w = c / (1 + c). The weight grows linearly from w_init to w_final (class-loss
+        warm-up, Eq. 6). The model's step is LI's.
 
     Cost:
         As LI: the class loss needs no additional pass.
 
     Fails:
-        The class weight depends on the scale of the losses: where the class loss on retain is not small, or the logits are
-        small, a large weight freezes the perturbation and GLI becomes fine-tuning; where the original has memorised, the
-        distance dominates at the same weight. Search it for each data set and original, on held-out people (``gli search``).
+        The class weight depends on the scale of the losses: where the class loss on retain is not small, or the logits
+        are small, a large weight freezes the perturbation and GLI becomes fine-tuning; where the original has
+        memorised, the distance dominates at the same weight. Search it for each data set and original, on held-out
+        people (``gli search``).
 
     Defaults:
-        GLI's released code on MUFAC: as LI, with c from 200 to 1000 over the batches of the run (binary tasks of MUCAC: 800 to
-        12000).
+        GLI's released code on MUFAC: as LI, with c from 200 to 1000 over the batches of the run (binary tasks of MUCAC:
+        800 to 12000).
 
     Source:
         Paper, section 4.3, Algorithm 1, Eq. 5 and 6.

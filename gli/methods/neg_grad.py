@@ -18,8 +18,8 @@ class NegGrad(Method):
         max over theta of CE(f(x; theta), y), the mean over forget.
 
     Cost:
-        One forward and backward pass per forget image; retain images are not loaded. An epoch has as many batches as one
-        over retain, as in the benchmark.
+        One forward and backward pass per forget image; retain images are not loaded. An epoch has as many batches as
+        one over retain, as in the benchmark.
 
     Fails:
         Nothing bounds the ascent: after some tens to hundreds of iterations the accuracy collapses (the paper's
@@ -54,15 +54,15 @@ class AdvancedNegGrad(Method):
         One forward and backward pass per retain image and epoch, and as many forget images: twice fine-tuning.
 
     Fails:
-        The descent slows the collapse but does not bound the ascent: forget's loss can still grow without limit. A large
-        alpha makes it fine-tuning.
+        The descent slows the collapse but does not bound the ascent: forget's loss can still grow without limit. A
+        large alpha makes it fine-tuning.
 
     Defaults:
         The benchmark's: no alpha, two epochs of SGD at 0.001. NegGrad+ takes alpha 0.95 and BatchNorm in eval mode.
 
     Source:
-        Choi and Na, "Towards Machine Unlearning Benchmarks", 2023 (Advanced NegGrad); Kurmanji et al., "Towards Unbounded
-        Machine Unlearning", NeurIPS 2023 (NegGrad+).
+        Choi and Na, "Towards Machine Unlearning Benchmarks", 2023 (Advanced NegGrad); Kurmanji et al., "Towards
+        Unbounded Machine Unlearning", NeurIPS 2023 (NegGrad+).
 
     Args:
         alpha: Weight of retain's loss, in [0, 1]; None for both losses with weight one.

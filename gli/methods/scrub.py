@@ -24,19 +24,21 @@ class SCRUB(Method):
         notebook takes a softmax over the labels, as if they were mutually exclusive).
 
     Cost:
-        Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in memory.
+        Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in
+        memory.
 
     Fails:
-        A student that still equals its teacher has no divergence to increase: with BatchNorm in eval mode, a max pass that
-        comes first does nothing. The max step has no bound: after too many of them, or with too large a learning rate, the
-        min passes cannot repair the model. With too few, forget's error stays below that of unseen people. *Rewinding*
-        (SCRUB+R) keeps the model of the audit at which both errors are closest: ``--checkpoint.monitor val/rewind_gap``.
+        A student that still equals its teacher has no divergence to increase: with BatchNorm in eval mode, a max pass
+        that comes first does nothing. The max step has no bound: after too many of them, or with too large a learning
+        rate, the min passes cannot repair the model. With too few, forget's error stays below that of unseen people.
+        *Rewinding* (SCRUB+R) keeps the model of the audit at which both errors are closest: ``--checkpoint.monitor
+        val/rewind_gap``.
 
     Defaults:
         The MUFAC/MUCAC benchmark's: min pass, then max pass, in both of two epochs; alpha = gamma = 1, T = 4, SGD at
-        0.001, batches of 64. SCRUB's own paper: ``msteps=2``, max pass first, three epochs, alpha = 0.001, gamma = 0.99,
-        T = 4 (2 for small data), SGD at 0.0005 with momentum 0.9 and weight decay 0.0005, batches of 32 (forget) and 128
-        (retain): ``configs/scrub_paper_<data set>.yaml``.
+        0.001, batches of 64. SCRUB's own paper: ``msteps=2``, max pass first, three epochs, alpha = 0.001, gamma =
+        0.99, T = 4 (2 for small data), SGD at 0.0005 with momentum 0.9 and weight decay 0.0005, batches of 32 (forget)
+        and 128 (retain): ``configs/scrub_paper_<data set>.yaml``.
 
     Source:
         Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023.

@@ -22,7 +22,8 @@ class UNSIR(Method):
     (repair): fine-tuning on retain. Both stages are reported.
 
     Equation:
-        Noise: max over x of d(F(x), F(x_forget)). Impair: min over theta of CE(f(noise), y_retain) + CE(f(x_retain), y_retain).
+        Noise: max over x of d(F(x), F(x_forget)). Impair: min over theta of CE(f(noise), y_retain) + CE(f(x_retain),
+            y_retain).
         Repair: min over theta of CE(f(x_retain), y_retain).
 
     Cost:
@@ -34,9 +35,9 @@ class UNSIR(Method):
         fine-tuning of stage 2 remains. In train mode the noise would also distort BatchNorm's statistics.
 
     Defaults:
-        The MUFAC/MUCAC benchmark's: 5 steps of Adam at 0.01 on noise from a standard normal, mean squared error over the
-        logits; SGD at 0.001; two epochs of impairing, each one pass over forget, and one of repairing. BatchNorm is in
-        eval mode there, because the notebook evaluates the model before training.
+        The MUFAC/MUCAC benchmark's: 5 steps of Adam at 0.01 on noise from a standard normal, mean squared error over
+        the logits; SGD at 0.001; two epochs of impairing, each one pass over forget, and one of repairing. BatchNorm is
+        in eval mode there, because the notebook evaluates the model before training.
 
     Source:
         Paper, section 4.1.2, Eq. 4; Tarun et al., "Fast Yet Effective Machine Unlearning", 2021.

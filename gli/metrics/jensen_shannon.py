@@ -48,8 +48,8 @@ def loss_densities(
 def jensen_shannon_distance(forget_losses: Losses, unseen_losses: Losses) -> float:
     """Return the Jensen-Shannon distance between the loss densities of forget and unseen.
 
-    The distance is the square root of the divergence in nats, as in the paper's Eq. 8: 0 for equal densities, and at most
-    sqrt(ln 2) = 0.8326.
+    The distance is the square root of the divergence in nats, as in the paper's Eq. 8: 0 for equal densities, and at
+    most sqrt(ln 2) = 0.8326.
 
     Args:
         forget_losses: Losses of the images to be forgotten, shape ``(n,)``; all of them are used.

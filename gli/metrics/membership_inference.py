@@ -19,9 +19,9 @@ ATTACK_SPLITS = 10
 def membership_inference_accuracy(forget_losses: Losses, unseen_losses: Losses) -> float:
     """Return the accuracy of an attacker who tells forget images from unseen images by their loss.
 
-    The forget losses are shuffled with NumPy's legacy generator, seeded with 42, and cut to the number of unseen losses.
-    A logistic regression on the loss alone is scored by its mean accuracy over ten stratified shuffled splits, each of
-    which holds out a tenth of the images. This is the published protocol to the last digit.
+    The forget losses are shuffled with NumPy's legacy generator, seeded with 42, and cut to the number of unseen
+    losses. A logistic regression on the loss alone is scored by its mean accuracy over ten stratified shuffled splits,
+    each of which holds out a tenth of the images. This is the published protocol to the last digit.
 
     Args:
         forget_losses: Losses of the images to be forgotten, in nats, shape ``(n,)``, in the order of the face table.

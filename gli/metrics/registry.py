@@ -1,14 +1,14 @@
 """Every score of an audit, declared once.
 
-A score is one function and one entry here. The log, the checkpoint, early stopping, the progress bar, the closing table,
-the report, the curves and the published figures all read this registry::
+A score is one function and one entry here. The log, the checkpoint, early stopping, the progress bar, the closing
+table, the report, the curves and the published figures all read this registry::
 
     from gli.metrics import Score, register
 
     register(Score("entropy_gap", "entropy gap", "lower", entropy_gap, shown={"bar", "table", "report"}))
 
-A score is computed from per-image columns. The task gives the columns ``loss``, ``accuracy`` and further accuracies; a score
-on another column registers the column as well, see :class:`Column`.
+A score is computed from per-image columns. The task gives the columns ``loss``, ``accuracy`` and further accuracies; a
+score on another column registers the column as well, see :class:`Column`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Audited:
     """What a score is computed from.
 
     Attributes:
-        sets: For each evaluation set (``test``, ``forget``, ``unseen``) its per-image columns by name, shape ``(images,)``.
+        sets: For each evaluation set (``test``, ``forget``, ``unseen``) its per-image columns by name, shape
+            ``(images,)``.
         scores: The scores of this audit computed so far, in the order of the registry.
         original: The scores of the original model; None where there is none to compare with.
     """
@@ -74,8 +75,8 @@ class Score:
         name: Name in the log, below ``val/`` and ``test/``.
         heading: Name in tables.
         better: Whether ``higher`` or ``lower`` values are better; None where that depends on the question.
-        compute: Called with an :class:`Audited`. It may return None where the score does not apply, and raise ValueError where
-            the values allow no score (losses that are not finite); the score is then NaN.
+        compute: Called with an :class:`Audited`. It may return None where the score does not apply, and raise
+            ValueError where the values allow no score (losses that are not finite); the score is then NaN.
         shown: Places that show it.
         note: Explanation in brackets behind the heading of the closing table.
         short: Name in the progress bar and in legends; the heading by default.

@@ -1,13 +1,14 @@
 """The gradient of the pixels through a network's first convolution, in half of torch's time on a CPU.
 
-The inner steps of GLI need it, and nothing else does; torch's takes an eighth of such a step of ResNet-18. Here the same numbers
-are summed in the same order, so that it is torch's to the bit where that was tried (x86-64 with AVX-512, float32, channels last),
-and elsewhere but for rounding.
+The inner steps of GLI need this gradient; torch's takes an eighth of such a step of ResNet-18. Here the same products
+are summed in the same order: the result is torch's to the bit where it was tried (x86-64 with AVX-512, float32,
+channels last), and differs by rounding elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,20 +18,27 @@ from torch.nn import functional
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
-#: A convolution of images has no more channels than these to read from.
+from gli.speed import wanted
+
+#: A convolution with more input channels than this is not one of images.
 _MOST_CHANNELS = 4
 
 
-class PixelGradient(TorchFunctionMode):
-    """Inside, a strided convolution of images passes a gradient on to the images, and none to its parameters.
+def fast_pixel_gradient() -> AbstractContextManager[object]:
+    """Return a context in which gradients of pixels are computed faster (with ``GLI_PLAIN=1``: as torch does)."""
+    return PixelGradient() if wanted() else nullcontext()
 
-    Whatever it knows no cheaper way for is left to torch: other layers, other convolutions, accelerators.
+
+class PixelGradient(TorchFunctionMode):
+    """Inside, a strided convolution of images passes a gradient to the images, and none to its parameters.
+
+    Everything else is left to torch: other layers, other convolutions, accelerators.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Called by torch in place of each of its functions."""
+        """Replace ``torch.conv2d``; call every other function as it is."""
         result = _convolve(*args, **(kwargs or {})) if func is torch.conv2d else None
         return func(*args, **(kwargs or {})) if result is None else result
 
@@ -39,7 +47,7 @@ def _convolve(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:  # fmt: skip
-    """``torch.conv2d`` of images in steps of several pixels, alike in both directions; of anything else None."""
+    """Return ``torch.conv2d`` of images with an equal stride above 1 in both directions; None for any other."""
     if not input.requires_grad or input.device.type != "cpu" or input.dim() != 4 or isinstance(padding, str):
         return None
     if weight.shape[1] > _MOST_CHANNELS or groups > 1 or {*_pair(dilation)} != {1}:
@@ -54,21 +62,22 @@ def _convolve(
 
 
 def _taps(kernel: int, stride: int) -> int:
-    """How many of a row of the kernel's weights meet one pixel, at most."""
+    """Return how many weights of a row of the kernel read one pixel, at most."""
     return -(-kernel // stride)
 
 
 def _reach(side: int, kernel: int, stride: int, padding: int) -> int:
-    """How many pixels in a row :class:`_Convolution` has a gradient for."""
+    """Return the number of pixels in a row for which :class:`_Convolution` computes a gradient."""
     outputs = (side + 2 * padding - kernel) // stride + 1
     return stride * (outputs + _taps(kernel, stride) - 1 - 2 * (padding // stride)) - padding % stride
 
 
 class _Convolution(Function):
-    """A convolution of few channels in steps of several pixels, the same in both directions."""
+    """A convolution of few channels, with the same stride in both directions."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+        """Convolve, and save what the gradient needs."""
         ctx.save_for_backward(weight)
         ctx.stride, ctx.padding, ctx.size = stride, padding, images.shape[2:]
         return torch.conv2d(images, weight, bias, stride, padding)
@@ -76,10 +85,10 @@ class _Convolution(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """One dense convolution, whose channels are the pixels that lie between one step and the next.
+        """Compute the gradient of the images by one dense convolution and a pixel shuffle.
 
-        The gradient of pixel ``stride * m + r - padding`` is the sum of ``gradient[m - t] * weight[r + stride * t]`` over t:
-        for each r a convolution, all of them over the same places.
+        The gradient of pixel ``stride * m + r - padding`` is the sum of ``gradient[m - t] * weight[r + stride * t]``
+        over t: for each r a convolution of the same gradient. They become the channels of one convolution.
         """
         (weight,) = ctx.saved_tensors
         stride, padding, (height, width) = ctx.stride, ctx.padding, ctx.size
@@ -88,7 +97,7 @@ class _Convolution(Function):
         rest = taps * stride - kernel
         between = functional.pad(weight, (0, rest, 0, rest)).view(outputs, channels, taps, stride, taps, stride)
         between = between.permute(1, 3, 5, 0, 2, 4).reshape(channels * stride**2, outputs, taps, taps)
-        # The gradient is mirrored rather than the kernel: the sum is then taken in the order in which torch takes it.
+        # Flip the gradient rather than the kernel, so that the sum is taken in torch's order.
         dense = torch.conv2d(
             gradient.flip(2, 3),
             between.contiguous(memory_format=torch.channels_last),

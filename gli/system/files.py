@@ -82,8 +82,8 @@ def writable(
     except OSError as error:
         room = f" It needs {megabytes:,.0f} MB." if megabytes else ""
         raise DataError(
-            f"{folder}: {what} cannot be written ({error.strerror or error}).{room} Point {setting} to a folder with room that "
-            "you may write to."
+            f"{folder}: {what} cannot be written ({error.strerror or error}).{room} Point {setting} to a folder with "
+            "room that you may write to."
         ) from error
 
 
@@ -126,8 +126,8 @@ def load_yaml(text: str | bytes, load: Callable[[Any], Any] = yaml.safe_load) ->
         load: What reads it.
 
     Raises:
-        yaml.YAMLError: If it is not YAML, says what Python has no value for, or refers to parts of itself until it has no end
-            or very many values.
+        yaml.YAMLError: If it is not YAML, says what Python has no value for, or refers to parts of itself until it has
+            no end or very many values.
     """
     try:
         found = load(text)

@@ -13,8 +13,9 @@ import lightning as L
 def clear_step_values(trainer: L.Trainer) -> None:
     """Clear the values that the previous training step logged.
 
-    Lightning keeps the last value of every key that a step has ever logged, and writes it again for steps that do not log
-    the key. Methods whose passes log different values would repeat stale ones. There is no public way to clear them.
+    Lightning keeps the last value of every key that a step has ever logged, and writes it again for steps that do not
+    log the key. Methods whose passes log different values would repeat stale ones. There is no public way to clear
+    them.
     """
     results = cast(Any, trainer)._results
     for value in (results or {}).values():
@@ -28,7 +29,7 @@ def current_epoch(trainer: L.Trainer) -> int:
 
 
 def batches_done_in_epoch(trainer: L.Trainer) -> int:
-    """Return the batches of the current epoch that were done before a resume; 0 where the epoch starts at its first batch."""
+    """Return the number of batches of the current epoch that were done before a resume, otherwise 0."""
     if not trainer.fit_loop.restarted_mid_epoch:
         return 0
     return int(trainer.fit_loop.epoch_loop.batch_progress.current.completed)
