@@ -16,19 +16,24 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import audits, images, iterations, memory, startup
+from benchmarks import audits, images, iterations, memory, speed, startup
 from benchmarks.plain import PLAIN
 from benchmarks.timing import MACHINE, Finding, markdown
+from gli.speed.freed_memory import keep_freed_memory
 from gli.system.console import progress
 from gli.system.files import atomic_write
-from gli.speed.freed_memory import keep_freed_memory
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
 
 GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
     "gli": [lambda size=size, steps=steps: iterations.gli_iteration(size, steps) for size in SIZES for steps in (2, 5)],
-    "audits": [lambda: audits.audit(64), lambda: audits.audit(128, rounds=2), lambda: audits.memory_kept(64)],
+    "audits": [lambda: audits.audit(64), lambda: audits.audit(128, rounds=2)],
+    "speed": [
+        *(lambda size=size: speed.pixel_gradient(size) for size in SIZES),
+        speed.density,
+        lambda: audits.memory_kept(64),
+    ],
     "images": [
         *(lambda size=size: images.cached(size) for size in SIZES),
         *(lambda size=size: images.first_decode(size) for size in SIZES),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -25,14 +25,15 @@ from benchmarks.timing import Finding, dearer, faster, in_turn, printed
 from gli.callbacks import ForgettingAudit
 from gli.data import FaceTable
 from gli.methods import NegGrad
-from gli.metrics.utility import summary
+from gli.metrics import jensen_shannon_distance, membership_inference_accuracy
 from gli.models.backbones import build_classifier
 from gli.models.checkpoints import load_weights
+from gli.speed import SWITCH
 from gli.speed.freed_memory import keep_freed_memory
 
 
 class Files(Dataset):
-    """Images from files, each time anew."""
+    """Images that are decoded from their files at every access."""
 
     def __init__(self, folder: Path, split: str, size: int) -> None:
         rows = [line.split(",") for line in (folder / "faces.csv").read_text().split()[1:]]
@@ -40,16 +41,18 @@ class Files(Dataset):
         self.transform = transforms.Compose([transforms.Resize(size), transforms.ToTensor()])
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return len(self.rows)
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        """Return an image in [0, 1], shape (3, size, size), and its label."""
         path, label = self.rows[row]
         with Image.open(path) as file:
             return self.transform(file.convert("RGB")), label
 
 
 def auditing(data: FaceTable, weights: Path) -> tuple[Callable[[], None], ForgettingAudit]:
-    """One audit of a model as a call, and the callback that it is left in."""
+    """Return a function that audits a model, and the callback that keeps the scores."""
     gathered = ForgettingAudit(keep_losses=False)
     trainer = L.Trainer(accelerator="cpu", logger=False, callbacks=[gathered], enable_checkpointing=False)
     method = NegGrad(original=str(weights))
@@ -61,16 +64,23 @@ def auditing(data: FaceTable, weights: Path) -> tuple[Callable[[], None], Forget
     return audit, gathered
 
 
+def scores_of(forget: Sequence[float], unseen: Sequence[float]) -> dict[str, float]:
+    """Return the two statistics of an audit, by name."""
+    return {
+        "mia_accuracy": membership_inference_accuracy(forget, unseen),
+        "jsd": jensen_shannon_distance(forget, unseen),
+    }
+
+
 def memory_kept(size: int, rounds: int = 3) -> Finding:
-    """An audit whose freed memory is kept against one that gives it back, each in a process of its own."""
-    # Any such setting leaves the rest to the C library; this one is its own default.
-    environments = {"given back": os.environ | {"MALLOC_ARENA_TEST": "8"}, "kept": os.environ}
+    """An audit whose freed memory is kept in the process against a plain one, each in a process of its own."""
+    environments = {"plain": os.environ | {SWITCH: "1"}, "kept": os.environ}
     times: dict[str, list[float]] = {name: [] for name in environments}
     for _ in range(rounds):
         for name, environment in environments.items():
             times[name].append(printed([sys.executable, "-m", "benchmarks.audits", str(size)], environment))
     what = f"audit of {sum(MUFAC.values()):,} images, {size} x {size}, freed memory kept"
-    return faster(what, "given back to the system", times["given back"], times["kept"])
+    return faster(what, f"{SWITCH}=1", times["plain"], times["kept"], 1)
 
 
 def audit(size: int, rounds: int = 3) -> list[Finding]:
@@ -83,20 +93,21 @@ def audit(size: int, rounds: int = 3) -> list[Finding]:
     scores: dict[str, float] = {}
 
     @torch.no_grad()
-    def evaluate(name: str) -> tuple[float, list[float]]:
+    def evaluate(name: str) -> list[float]:
         hits, losses = 0.0, []
         for images, labels in loaders[name]:
             logits = model(images)
             hits += float((logits.argmax(dim=1) == labels).sum())
             losses += functional.cross_entropy(logits, labels, reduction="none").tolist()
-        return hits / len(losses), losses
+        scores[f"{name}_accuracy"] = hits / len(losses)
+        return losses
 
     def plain() -> None:
-        accuracy, _ = evaluate("test")
-        evaluate("unseen"), evaluate("forget")  # Their accuracies; then MIA and JSD each take their own passes.
-        summary(accuracy, evaluate("forget")[1], evaluate("unseen")[1])
-        unseen = evaluate("unseen")[1]
-        scores.update(summary(accuracy, evaluate("forget")[1], unseen))
+        for name in MUFAC:
+            evaluate(name)
+        # MIA and JSD each take their own passes.
+        scores["mia_accuracy"] = membership_inference_accuracy(evaluate("forget"), evaluate("unseen"))
+        scores["jsd"] = jensen_shannon_distance(evaluate("forget"), evaluate("unseen"))
 
     ours, gathered = auditing(table(size), weights)
     times = in_turn({"plain": plain, "ours": ours}, rounds)
@@ -105,7 +116,7 @@ def audit(size: int, rounds: int = 3) -> list[Finding]:
         assert differ < 2e-3, f"{name} differs by {differ:g}: that was not the same audit"
 
     def statistics() -> None:
-        summary(0.5, gathered.losses["forget"], gathered.losses["unseen"])
+        scores_of(list(gathered.losses["forget"]), list(gathered.losses["unseen"]))
 
     alone = in_turn({"statistics": statistics}, rounds)["statistics"]
     return [

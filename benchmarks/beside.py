@@ -80,9 +80,8 @@ class Beside(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """How far apart the models have come."""
         for name, (plain, _) in self._others.items():
-            pairs = zip(plain.model.parameters(), pl_module.model.parameters(), strict=True)  # type:
-            ignore[union-attr,arg-type] self.apart[name] = max(float((one - other).detach().abs().max()) for one, other
-            in pairs)
+            pairs = zip(plain.model.parameters(), pl_module.model.parameters(), strict=True)
+            self.apart[name] = max(float((one - other).detach().abs().max()) for one, other in pairs)
 
     def _load(self, batch: Batch | None) -> Batch | None:
         """The same batch from its rows, as a bare loop would load it."""

@@ -1,7 +1,7 @@
-"""One iteration of every method in straightforward torch: what the arithmetic costs, and nothing else.
+"""One iteration of every method in plain torch: the cost of the arithmetic alone.
 
-Each function takes a method as it stands in a run (its settings, teachers and model are read, never used) and gives a
-function that does the method's iteration on a model and an optimiser of its own, from the floats of a batch.
+Each function takes the method of a run, reads its settings, teachers and model without changing them, and returns a
+function that does the method's iteration on a model and an optimiser of its own, from a batch of floats.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ class Plain:
         self.optimizer.load_state_dict(copy.deepcopy(theirs.state_dict()))
 
     def descend(self, loss: Tensor) -> None:
+        """Take one optimiser step."""
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
 
     def loss(self, batch: Batch) -> Tensor:
+        """Return the cross-entropy of a batch."""
         return functional.cross_entropy(self.model(batch.images), batch.labels)
 
 
@@ -55,11 +57,13 @@ def fine_tune(method: Method) -> tuple[Plain, Step]:
 
 
 def neg_grad(method: Method) -> tuple[Plain, Step]:
+    """Gradient ascent on forget."""
     plain = Plain(method)
     return plain, lambda retain, forget: plain.descend(-plain.loss(forget))
 
 
 def advanced_neg_grad(method: Any) -> tuple[Plain, Step]:
+    """Descent on retain and ascent on forget in one step."""
     plain, (one, other) = Plain(method), method.weights
 
     def step(retain: Batch, forget: Batch) -> None:
@@ -75,6 +79,7 @@ def _kl(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
 
 
 def scrub(method: Any) -> tuple[Plain, Step]:
+    """SCRUB's two kinds of steps."""
     plain, teacher, heat = Plain(method), method.teacher("original"), method.temperature
 
     def step(retain: Batch | None, forget: Batch | None) -> None:
@@ -93,6 +98,7 @@ def scrub(method: Any) -> tuple[Plain, Step]:
 
 
 def bad_teaching(method: Any) -> tuple[Plain, Step]:
+    """Distillation from two teachers."""
     plain, competent, incompetent = Plain(method), method.teacher("original"), method.teacher("incompetent")
 
     def step(retain: Batch, forget: Batch) -> None:
@@ -104,6 +110,7 @@ def bad_teaching(method: Any) -> tuple[Plain, Step]:
 
 
 def unsir(method: Any) -> tuple[Plain, Step]:
+    """Both stages of UNSIR: noise that maximises the error, then repair."""
     plain = Plain(method)
 
     def step(retain: Batch, forget: Batch | None) -> None:

@@ -39,7 +39,7 @@ def density(losses: Array, grid: Array) -> Array:
             subdivisions = FINENESS * (grid[1] - grid[0]) / bandwidth(losses)
         if 0 < subdivisions * len(grid) <= MOST_POINTS:
             return binned_density(losses, grid, math.ceil(subdivisions))
-    return gaussian_kde(losses)(grid)
+    return np.asarray(gaussian_kde(losses)(grid))
 
 
 def bandwidth(losses: Array) -> float:

@@ -58,7 +58,9 @@ def _convolve(
     step, pad, kernel = (down for down, _ in pairs)
     if step == 1 or pad >= kernel or any(_reach(side, kernel, step, pad) < side for side in input.shape[2:]):
         return None
-    return _Convolution.apply(input, weight.detach(), None if bias is None else bias.detach(), step, pad)
+    fixed_bias = None if bias is None else bias.detach()
+    result: Tensor = _Convolution.apply(input, weight.detach(), fixed_bias, step, pad)
+    return result
 
 
 def _taps(kernel: int, stride: int) -> int:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from gli.data.drawing import (
     sample_person,
     sample_picture,
 )
+from gli.data.drawing.person import Beard
 
 
 def _sampled(n: int, seed: int) -> list[tuple[Person, Picture]]:
@@ -138,7 +138,7 @@ def test_sexes_are_even_and_overlap() -> None:
     assert np.mean([p.jaw for p in men]) > np.mean([p.jaw for p in women]) + 0.3
     assert min(p.jaw for p in men) < np.mean([p.jaw for p in women])
     assert {p.hair_style for p in men} & {p.hair_style for p in women}
-    assert all(p.beard == 0 for p in women)
+    assert all(p.beard == Beard.NONE for p in women)
 
 
 def test_fields_are_in_range() -> None:
@@ -191,17 +191,6 @@ def test_extreme_ages_can_be_drawn() -> None:
             for offset in (-16.0, 16.0):
                 who = dataclasses.replace(person, looks_older=offset)
                 draw_face(who, dataclasses.replace(picture, age=age), 32)
-
-
-def test_drawing_is_quick() -> None:
-    pairs = _sampled(20, seed=16)
-    draw_face(*pairs[0])
-    took = []
-    for pair in pairs:
-        start = time.process_time()
-        draw_face(*pair)
-        took.append(time.process_time() - start)
-    assert np.median(took) < 0.05  # about a tenth of this on an idle core
 
 
 def test_contact_sheet() -> None:

@@ -1,0 +1,351 @@
+"""What stays the same in all pictures of one person."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from gli.data.drawing.blend import Color, mix, ramp, scale
+from gli.data.drawing.sampling import sample_bool, sample_index, sample_normal, sample_shift
+
+AGE_CLASSES: tuple[tuple[int, int], ...] = (
+    (0, 6),
+    (7, 12),
+    (13, 19),
+    (20, 30),
+    (31, 45),
+    (46, 55),
+    (56, 66),
+    (67, 80),
+)
+"""First and last whole year of each age class; :func:`sample_person` samples every class equally often."""
+
+
+class HairStyle(IntEnum):
+    """Values of :attr:`Person.hair_style`."""
+
+    CROP = 0
+    SHORT = 1
+    QUIFF = 2
+    CURLY = 3
+    AFRO = 4
+    BOB = 5
+    LONG = 6
+    WAVY = 7
+    BUN = 8
+    TAIL = 9
+    PIGTAILS = 10
+    BALD = 11
+
+
+class Fringe(IntEnum):
+    """Values of :attr:`Person.fringe`."""
+
+    NONE = 0
+    STRAIGHT = 1
+    SWEPT = 2
+    CENTRE = 3
+    JAGGED = 4
+
+
+class Beard(IntEnum):
+    """Values of :attr:`Person.beard`."""
+
+    NONE = 0
+    STUBBLE = 1
+    MOUSTACHE = 2
+    GOATEE = 3
+    FULL = 4
+
+
+class Glasses(IntEnum):
+    """Values of :attr:`Person.glasses`."""
+
+    NONE = 0
+    ROUND = 1
+    SQUARE = 2
+    HALF_RIM = 3
+
+
+COVERS_EARS = frozenset({HairStyle.BOB, HairStyle.LONG, HairStyle.WAVY})
+"""Hair styles that hang over the ears."""
+TIED = frozenset({HairStyle.BUN, HairStyle.TAIL, HairStyle.PIGTAILS})
+"""Hair styles that are tied behind the head."""
+
+_STYLE_WEIGHTS: dict[HairStyle, tuple[float, float]] = {  # (male, female)
+    HairStyle.CROP: (0.22, 0.03),
+    HairStyle.SHORT: (0.28, 0.08),
+    HairStyle.QUIFF: (0.17, 0.02),
+    HairStyle.CURLY: (0.12, 0.10),
+    HairStyle.AFRO: (0.05, 0.06),
+    HairStyle.BOB: (0.03, 0.19),
+    HairStyle.LONG: (0.03, 0.17),
+    HairStyle.WAVY: (0.03, 0.15),
+    HairStyle.BUN: (0.01, 0.08),
+    HairStyle.TAIL: (0.02, 0.08),
+    HairStyle.PIGTAILS: (0.00, 0.04),
+    HairStyle.BALD: (0.04, 0.00),
+}
+_MALE_STYLE_WEIGHTS = tuple(male for male, _ in _STYLE_WEIGHTS.values())
+_FEMALE_STYLE_WEIGHTS = tuple(female for _, female in _STYLE_WEIGHTS.values())
+
+_HAIR_COLORS: tuple[Color, ...] = (
+    (0.10, 0.09, 0.10),  # black
+    (0.22, 0.15, 0.11),
+    (0.36, 0.23, 0.14),
+    (0.54, 0.38, 0.23),
+    (0.86, 0.70, 0.42),  # blonde
+    (0.70, 0.33, 0.15),  # ginger
+    (0.43, 0.17, 0.12),  # auburn
+)
+_FIRST_RED = 5
+_EYE_COLORS: tuple[Color, ...] = (
+    (0.34, 0.20, 0.10),
+    (0.18, 0.11, 0.08),
+    (0.25, 0.47, 0.76),
+    (0.27, 0.50, 0.28),
+    (0.45, 0.54, 0.60),
+    (0.52, 0.38, 0.16),
+)
+_FRAME_COLORS: tuple[Color, ...] = (
+    (0.08, 0.08, 0.09),
+    (0.34, 0.18, 0.09),
+    (0.60, 0.12, 0.15),
+    (0.12, 0.22, 0.50),
+    (0.72, 0.60, 0.30),
+    (0.10, 0.42, 0.38),
+)
+# (u, v) of scars on the right half of the face, away from the eyes and the mouth.
+_SCAR_PLACES = ((0.3, -0.45), (0.42, 0.3), (0.25, 0.78))
+
+
+@dataclass(frozen=True)
+class Person:
+    """What stays the same in all pictures of one drawn person.
+
+    Fields with the range "-1..1" and no unit are deviations from the average person. Positions are in the face
+    coordinates of :mod:`gli.data.drawing.canvas`.
+
+    Attributes:
+        male: Whether the proportions are male (male and female proportions overlap).
+        base_age: Age in years, 0..80, near which the ages in the person's pictures are.
+        looks_older: Years by which an adult of this look seems older (or, if negative, younger) than they are.
+        grey_onset: Apparent age in years at which half of the hair is grey.
+        wrinkle_strength: Factor on wrinkles, 0.4..1.7.
+        hair_loss: Share of the hair lost in old age, 0..1.
+        skin_tone: 0 (light) to 1 (dark).
+        skin_warmth: -1 (pink) to 1 (golden).
+        rosiness: Redness of the cheeks, 0..1.
+        face_width: Factor on the width of the face, about 0.88..1.12.
+        jaw: Width of the jaw, -1..1.
+        chin: Width and length of the chin, -1..1.
+        cheeks: Width of the cheeks, -1..1.
+        hair_style: A :class:`HairStyle` as a plain int, 0..11.
+        hair_color: Red, green and blue of the hair before it turns grey, 0..1.
+        hair_volume: Distance of the hair from the skull, 0..1.
+        hair_phase: Radians; shifts curls and strands.
+        hairline: Height of the hairline, -1 (low) to 1 (high).
+        fringe: A :class:`Fringe` as a plain int, 0..4.
+        parting: Side of the parting, -1 or 1.
+        eye_color: Red, green and blue of the iris, 0..1.
+        eye_spacing: -1 (close) to 1 (wide).
+        eye_size: -1..1.
+        eye_height: -1 (high) to 1 (low).
+        eye_roundness: -1 (narrow) to 1 (round).
+        eye_tilt: -1 (outer corners low) to 1 (high).
+        lashes: Strength of the lashes, 0..1.
+        brow_thickness: -1..1.
+        brow_arch: -1 (flat) to 1 (arched).
+        brow_tilt: -1 (outer ends low) to 1 (high).
+        nose_length: -1..1.
+        nose_width: -1..1.
+        nose_bridge: Strength of the shadow beside the bridge of the nose, 0..1.
+        mouth_width: -1..1.
+        mouth_height: -1 (high) to 1 (low).
+        lip_fullness: -1..1.
+        lip_redness: 0 (bare) to 1 (lipstick); visible from the teens on.
+        ear_size: -1..1.
+        beard: A :class:`Beard` as a plain int, 0..4; visible on adults only.
+        glasses: A :class:`Glasses` as a plain int, 0..3.
+        glasses_color: Red, green and blue of the frame, 0..1.
+        earrings: Whether the person wears earrings.
+        freckles: ``(u, v)`` of each freckle.
+        moles: ``(u, v, radius)`` of each mole.
+        scar: ``(u, v, angle, length)`` of a scar, or an empty tuple.
+        pimples: ``(u, v)`` of each pimple, visible in the teens.
+    """
+
+    male: bool
+    base_age: float
+    looks_older: float
+    grey_onset: float
+    wrinkle_strength: float
+    hair_loss: float
+    skin_tone: float
+    skin_warmth: float
+    rosiness: float
+    face_width: float
+    jaw: float
+    chin: float
+    cheeks: float
+    hair_style: int
+    hair_color: Color
+    hair_volume: float
+    hair_phase: float
+    hairline: float
+    fringe: int
+    parting: int
+    eye_color: Color
+    eye_spacing: float
+    eye_size: float
+    eye_height: float
+    eye_roundness: float
+    eye_tilt: float
+    lashes: float
+    brow_thickness: float
+    brow_arch: float
+    brow_tilt: float
+    nose_length: float
+    nose_width: float
+    nose_bridge: float
+    mouth_width: float
+    mouth_height: float
+    lip_fullness: float
+    lip_redness: float
+    ear_size: float
+    beard: int
+    glasses: int
+    glasses_color: Color
+    earrings: bool
+    freckles: tuple[tuple[float, float], ...]
+    moles: tuple[tuple[float, float, float], ...]
+    scar: tuple[float, ...]
+    pimples: tuple[tuple[float, float], ...]
+
+
+def _sample_hair_color(tone: float, rng: np.random.Generator) -> Color:
+    """Sample a hair colour; fair hair is rare with dark skin."""
+    dark = ramp(tone, 0.35, 0.7)
+    fair = 1.0 - dark
+    weights = (0.15 + 0.6 * dark, 0.25, 0.2 * fair + 0.1, 0.17 * fair, 0.2 * fair + 0.01, 0.1 * fair, 0.08)
+    index = sample_index(rng, weights)
+    # Blend with the next darker colour; the reds are not part of that scale.
+    darker = _HAIR_COLORS[max(index - 1, 0)] if index < _FIRST_RED else _HAIR_COLORS[index]
+    return scale(mix(_HAIR_COLORS[index], darker, float(rng.uniform(0.0, 0.5))), float(rng.uniform(0.9, 1.1)))
+
+
+def _sample_side(rng: np.random.Generator) -> float:
+    """Sample a side of the face: 1 (right) or -1 (left)."""
+    return 1.0 if sample_bool(rng, 0.5) else -1.0
+
+
+def _sample_freckles(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    """Sample ``(u, v)`` of each freckle; most people have none."""
+    freckles = []
+    if sample_bool(rng, 0.2):
+        for _ in range(int(rng.integers(12, 26))):
+            side = _sample_side(rng)
+            freckles.append((side * abs(float(rng.normal(0.27, 0.13))), float(rng.normal(0.27, 0.07))))
+    return tuple(freckles)
+
+
+def _sample_moles(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+    """Sample ``(u, v, radius)`` of each mole, on the cheeks, where nothing hides it."""
+    moles = []
+    for _ in range(sample_index(rng, (0.52, 0.29, 0.13, 0.06))):
+        side = _sample_side(rng)
+        u, v = side * float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.2, 0.72))
+        moles.append((u, v, float(rng.uniform(0.025, 0.043))))
+    return tuple(moles)
+
+
+def _sample_scar(rng: np.random.Generator) -> tuple[float, ...]:
+    """Sample ``(u, v, angle, length)`` of a scar, or an empty tuple."""
+    if not sample_bool(rng, 0.12):
+        return ()
+    side = _sample_side(rng)
+    u, v = _SCAR_PLACES[int(rng.integers(len(_SCAR_PLACES)))]
+    return (side * u, v, float(rng.uniform(0.0, math.pi)), float(rng.uniform(0.16, 0.3)))
+
+
+def sample_person(rng: np.random.Generator) -> Person:
+    """Sample the traits of one artificial person.
+
+    The base age is uniform over :data:`AGE_CLASSES`, and uniform over the years of its class.
+
+    Args:
+        rng: Source of all randomness.
+
+    Returns:
+        The person.
+    """
+    # The order of the calls to `rng` fixes which person a seed gives, the arguments of `Person` included.
+    male = sample_bool(rng, 0.5)
+    sign = 1.0 if male else -1.0
+    first, last = AGE_CLASSES[int(rng.integers(len(AGE_CLASSES)))]
+    base_age = float(rng.integers(first, last + 1))
+    tone = float(rng.random()) ** 1.25
+    style = sample_index(rng, _MALE_STYLE_WEIGHTS if male else _FEMALE_STYLE_WEIGHTS)
+    if style == HairStyle.PIGTAILS and base_age > 14:
+        style = HairStyle.TAIL.value
+    if style == HairStyle.BALD and base_age < 30:
+        style = HairStyle.CROP.value
+    fringe_weights = (0.45, 0.12, 0.27, 0.04, 0.12) if male else (0.2, 0.24, 0.28, 0.22, 0.06)
+    dark_eyes = ramp(tone, 0.3, 0.6)
+    light_eyes = 1.0 - dark_eyes
+    eye_weights = (0.3, 0.1 + 0.6 * dark_eyes, 0.25 * light_eyes, 0.15 * light_eyes, 0.12 * light_eyes, 0.1)
+    freckles, moles, scar = _sample_freckles(rng), _sample_moles(rng), _sample_scar(rng)
+    pimples_u = rng.uniform(-0.5, 0.5, 7)
+    pimples_v = rng.choice((-0.45, 0.3, 0.75), 7) + rng.normal(0, 0.07, 7)
+    pimples = tuple((float(u), float(v)) for u, v in zip(pimples_u, pimples_v, strict=True))
+    return Person(
+        male=male,
+        base_age=base_age,
+        looks_older=sample_normal(rng, 0.0, 8.0, -16.0, 16.0),
+        grey_onset=sample_normal(rng, 55.0, 8.0, 35.0, 78.0),
+        wrinkle_strength=sample_normal(rng, 1.0, 0.3, 0.4, 1.7),
+        hair_loss=float(rng.random() ** 0.9) if male else float(0.35 * rng.random() ** 2),
+        skin_tone=tone,
+        skin_warmth=sample_shift(rng),
+        rosiness=float(rng.random()),
+        face_width=sample_normal(rng, 1.0, 0.06, 0.88, 1.12),
+        jaw=sample_shift(rng, 0.35 * sign, 0.45),
+        chin=sample_shift(rng, 0.15 * sign, 0.5),
+        cheeks=sample_shift(rng),
+        hair_style=style,
+        hair_color=_sample_hair_color(tone, rng),
+        hair_volume=float(rng.random()),
+        hair_phase=float(rng.uniform(0.0, 2.0 * math.pi)),
+        hairline=sample_shift(rng),
+        fringe=sample_index(rng, fringe_weights),
+        parting=1 if sample_bool(rng, 0.5) else -1,
+        eye_color=_EYE_COLORS[sample_index(rng, eye_weights)],
+        eye_spacing=sample_shift(rng),
+        eye_size=sample_shift(rng, -0.2 * sign),
+        eye_height=sample_shift(rng),
+        eye_roundness=sample_shift(rng, -0.15 * sign),
+        eye_tilt=sample_shift(rng),
+        lashes=sample_normal(rng, 0.2 if male else 0.7, 0.2, 0.0, 1.0),
+        brow_thickness=sample_shift(rng, 0.4 * sign, 0.45),
+        brow_arch=sample_shift(rng, -0.25 * sign),
+        brow_tilt=sample_shift(rng, -0.15, 0.45),
+        nose_length=sample_shift(rng, 0.1 * sign),
+        nose_width=sample_shift(rng, 0.2 * sign + 0.35 * (tone - 0.45)),
+        nose_bridge=float(rng.random()),
+        mouth_width=sample_shift(rng),
+        mouth_height=sample_shift(rng),
+        lip_fullness=sample_shift(rng, -0.25 * sign + 0.4 * (tone - 0.45)),
+        lip_redness=float(rng.random() * 0.3) if male else float(rng.random()),
+        ear_size=sample_shift(rng, 0.15 * sign),
+        beard=sample_index(rng, (0.42, 0.18, 0.12, 0.10, 0.18)) if male else Beard.NONE.value,
+        glasses=sample_index(rng, (0.76, 0.09, 0.09, 0.06)),
+        glasses_color=_FRAME_COLORS[int(rng.integers(len(_FRAME_COLORS)))],
+        earrings=sample_bool(rng, 0.05 if male else 0.4),
+        freckles=freckles,
+        moles=moles,
+        scar=scar,
+        pimples=pimples[: int(rng.integers(0, 8))],
+    )
