@@ -1,24 +1,104 @@
-"""The pages of the methods say what the code says."""
+"""The documentation agrees with the code: links, paths, commands and settings exist, and the examples run."""
 
+from __future__ import annotations
+
+import csv
 import importlib.util
+import math
+import pkgutil
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import lightning as L
 import pytest
+import torch
 
+from gli.commands.configs import resolve, shipped_names
+from gli.commands.explain import settings_of
+from gli.commands.fit import CALLBACKS
+from gli.commands.grid import read_grid
+from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
+from gli.data import FaceDataModule
 from gli.methods import Method
 from gli.system.classes import concrete_subclasses
+from tests.helpers.tiny import TINY
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "lightning_logs/README.md", *sorted(DOCS.rglob("*.md"))]
+MAX_LINES = 200
+#: Options in the text that belong to other programs.
+FOREIGN = {"master_addr"}
+#: Options of ``gli fit`` that no class declares.
+OWN = {"config", "seed_everything", "ckpt_path", "originals", "model", "data", "print_config"}
+
 spec = importlib.util.spec_from_file_location("methods_pages", DOCS / "methods.py")
 pages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pages)
 
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+# -- reading pages -----------------------------------------------------------------------------------------------------
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def outside_code_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def gli_commands(text: str) -> Iterator[list[str]]:
+    """The arguments of every command ``gli`` in the shell blocks of a page, variables replaced."""
+    for block in code_blocks(text, "sh"):
+        variables: dict[str, str] = {}
+        for line in block.replace("\\\n", " ").splitlines():
+            if assignment := re.fullmatch(r"(\w+)=\"(.*)\"", line):
+                variables[assignment[1]] = assignment[2]
+                continue
+            for name, value in variables.items():
+                line = line.replace(f"${name}", value)
+            words = shlex.split(line, comments=True)
+            for place, word in enumerate(words[:-1]):
+                if word == "gli" and re.fullmatch(r"[a-z]+", words[place + 1]):
+                    yield words[place + 1 :]
+
+
+COMMAND_LINES = [(page, arguments) for page in PAGES for arguments in gli_commands(page.read_text())]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_pages_and_commands_are_found():
+    """The other tests check what these find, so they must not find nothing."""
+    assert {README, DOCS / "results.md", DOCS / "speed.md", DOCS / "methods/gli.md"} <= set(PAGES)
+    assert len(COMMAND_LINES) > 20
+    assert {arguments[0] for _, arguments in COMMAND_LINES} >= {"fit", "test", "benchmark", "report", "search"}
+    assert ["fit", "--config", "neg_grad_mufac", "--data.split", "identity"] in [
+        arguments[:5] for _, arguments in COMMAND_LINES
+    ]
+
+
+# -- the pages of the methods ------------------------------------------------------------------------------------------
+
 
 def test_pages_are_what_the_docstrings_say():
-    made = pages.pages()
-    assert {path.name for path in (DOCS / "methods").glob("*.md")} == set(made)
-    for name, text in made.items():
-        assert (DOCS / "methods" / name).read_text() == text, f"docs/methods/{name}: run python docs/methods.py"
+    generated = pages.pages()
+    assert {path.name for path in (DOCS / "methods").glob("*.md")} == set(generated)
+    for name, text in generated.items():
+        assert (DOCS / "methods" / name).read_text() == text, f"docs/methods/{name} is out of date: run make docs"
 
 
 def test_every_method_of_the_package_has_a_page():
@@ -28,10 +108,9 @@ def test_every_method_of_the_package_has_a_page():
 
 
 @pytest.mark.parametrize("method", pages.methods(), ids=lambda method: method.__name__)
-def test_a_docstring_says_equation_cost_failure_and_source(method):
-    said = pages.sections(method)
-    assert {"Equation", "Cost", "Fails", "Source"} <= set(said)
-    assert all(said[name] for name in ("", "Equation", "Cost", "Fails", "Source"))
+def test_a_docstring_has_equation_cost_failure_and_source(method):
+    section_of = pages.sections(method)
+    assert all(section_of.get(name) for name in ("", "Equation", "Cost", "Fails", "Source"))
 
 
 @pytest.mark.parametrize("method", pages.methods(), ids=lambda method: method.__name__)
@@ -39,7 +118,200 @@ def test_every_setting_has_a_meaning(method):
     assert all(meaning and not meaning.startswith("See ") for _, _, meaning in pages.settings(method))
 
 
-def test_links_lead_somewhere():
-    for path in (DOCS / "methods").glob("*.md"):
-        for target in [part.partition(")")[0] for part in path.read_text().split("](")[1:]]:
-            assert (path.parent / target.partition("#")[0]).exists(), (path.name, target)
+# -- links and paths ---------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_is_short_and_begins_with_a_picture_and_a_command():
+    lines = README.read_text().splitlines()
+    assert len(lines) < MAX_LINES
+    top = "\n".join(lines[:25])
+    assert top.index("![") < top.index("make demo")
+
+
+@every_page
+def test_links_and_images_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", outside_code_blocks(page.read_text())):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), f"{target}: no such file"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", outside_code_blocks(linked.read_text()), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{target}: no such heading"
+
+
+@every_page
+def test_paths_exist(page):
+    for path in re.findall(r"(?<![\w/.<-])(?:gli|tests|benchmarks|configs|docs)/[\w./<>* -]*[\w/]", page.read_text()):
+        path = path.split(" ")[0]
+        if not re.search(r"[<>*]", path):
+            assert (ROOT / path).exists(), f"{path}: no such file"
+
+
+@cache
+def names_of_tests() -> frozenset[str]:
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    return frozenset(name for source in sources for name in re.findall(r"^ *def (test_\w+)", source, re.MULTILINE))
+
+
+@every_page
+def test_tests_exist(page):
+    for name in re.findall(r"(?<![\w/])test_\w+(?!\w|\.py)", page.read_text()):
+        assert name in names_of_tests(), f"{name}: no such test"
+
+
+@every_page
+def test_python_names_exist(page):
+    for name in re.findall(r"(?<![\w/.(])gli\.[a-z][\w.]*\w", page.read_text()):
+        assert pkgutil.resolve_name(name)
+
+
+def test_examples_of_wrong_names_are_found():
+    """What the tests above rely on does raise for a name that does not exist."""
+    for wrong in ("gli.perturb", "gli.methods.descend", "gli.metrics.registry.Scores"):
+        with pytest.raises((ImportError, AttributeError)):
+            pkgutil.resolve_name(wrong)
+
+
+# -- commands and settings ---------------------------------------------------------------------------------------------
+
+
+@cache
+def known_settings() -> frozenset[str]:
+    classes = {"model": concrete_subclasses(Method), "data": concrete_subclasses(FaceDataModule)}
+    owners = [(key, owner) for key, known in classes.items() for owner in known.values()]
+    owners += [("trainer", L.Trainer), *CALLBACKS.items()]
+    return frozenset(name for key, owner in owners for name in settings_of(key, owner))
+
+
+@pytest.fixture
+def options(capsys):
+    """The options of a command that has a parser of its own, from its help."""
+
+    def options(command: str) -> set[str]:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        return set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", capsys.readouterr().out))
+
+    return options
+
+
+@every_page
+def test_commands_and_configurations_exist(page):
+    text = page.read_text()
+    for command in re.findall(r"(?<![\w/-])gli ([a-z]+)\b", "\n".join(re.findall(r"`(gli [^`]*)`", text))):
+        assert command in COMMANDS, f"gli {command}: no such command"
+    for name in re.findall(r"(?<![\w/])[a-z]\w*_(?:mufac|mucac|synthetic)\b(?!/)", text):
+        assert name in shipped_names(), f"{name}: no such configuration"
+
+
+@pytest.mark.parametrize(
+    ("page", "arguments"),
+    COMMAND_LINES,
+    ids=[f"{page.stem}-{number}" for number, (page, _) in enumerate(COMMAND_LINES)],
+)
+def test_commands_are_understood(page, arguments, options, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    command = arguments[0]
+    assert command in COMMANDS
+    if command in LIGHTNING:
+        if any("my_method" in argument for argument in arguments):
+            pytest.skip("test_the_examples_of_the_readme_run runs it")
+        ends = [] if "--model.help" in arguments else ["--print_config"]
+        with pytest.raises(SystemExit) as stop:
+            main([*arguments, *ends])
+        assert stop.value.code == 0
+        assert capsys.readouterr().out
+        return
+    assert command in MODULES
+    fitted = command == "search"  # It passes unknown options to gli fit.
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name = option.removeprefix("--")
+        if option == "--config":
+            path = Path(resolve(value))
+            assert path.is_file()
+            assert fitted or read_grid(path).entries
+        elif option.startswith("--"):
+            assert name in options(command) or (fitted and name in known_settings()), f"{option}: no such option"
+        if option == "--try":
+            assert set(value.partition("=")[0].split("+")) <= known_settings()
+
+
+@every_page
+def test_settings_in_the_text_exist(page, options):
+    text = outside_code_blocks(page.read_text())
+    known = known_settings() | OWN | FOREIGN | set().union(*map(options, MODULES))
+    for name in re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text):
+        assert name in known, f"--{name}: no such setting"
+    for name in re.findall(rf"`((?:model|data|trainer|{'|'.join(CALLBACKS)})\.[a-z][\w.]*)`", text):
+        assert name in known, f"{name}: no such setting"
+
+
+def makefile_targets() -> set[str]:
+    return set(re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split())
+
+
+@every_page
+def test_targets_of_make_exist(page):
+    text = page.read_text()
+    code = [*re.findall(r"`([^`\n]+)`", outside_code_blocks(text)), *code_blocks(text, "sh")]
+    for target in re.findall(r"^make ([a-z-]+)", "\n".join(code), re.MULTILINE):
+        assert target in makefile_targets(), f"make {target}: no such target"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_help_lists_every_target():
+    done = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    described = {line.split(maxsplit=1)[0] for line in done.stdout.splitlines() if len(line.split(maxsplit=1)) == 2}
+    assert described == makefile_targets()
+    assert {"demo", "test", "docs"} <= described
+
+
+# -- the examples ------------------------------------------------------------------------------------------------------
+
+
+def example(containing: str) -> str:
+    """The only Python block of the README that contains a text."""
+    (block,) = (block for block in code_blocks(README.read_text(), "python") if containing in block)
+    return block
+
+
+def test_every_python_example_compiles():
+    for page in PAGES:
+        for block in code_blocks(page.read_text(), "python"):
+            compile(block, str(page), "exec")
+
+
+def test_the_examples_of_the_readme_run(tmp_path):
+    """The method takes a step, the score is logged and selects the checkpoint, and the checkpoint loads."""
+    (tmp_path / "my_method.py").write_text(example("class Pull") + "\n\n" + example("register("))
+    (command,) = (arguments for arguments in gli_commands(README.read_text()) if "my_method.Pull" in arguments)
+    monitor = re.search(r"`--checkpoint\.monitor (val/loss_gap)`", README.read_text())[1]
+    limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", f"--checkpoint.monitor={monitor}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gli", *command, *TINY, *limits],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "loss gap" in done.stdout + done.stderr
+
+    folder = tmp_path / "lightning_logs/pull_synthetic/version_0"
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["val/accuracy"]] == [0, 1]
+    for row in rows:
+        if row["val/accuracy"]:
+            gap = abs(float(row["val/loss_unseen"]) - float(row["val/loss_forget"]))
+            assert float(row["val/loss_gap"]) == pytest.approx(gap, rel=1e-4)
+    assert any(math.isfinite(float(row.get("train/loss") or "nan")) for row in rows)
+
+    checkpoint = folder / "checkpoints/best.ckpt"
+    code, replaced = re.subn(r'"[^"]+\.ckpt"', repr(str(checkpoint)), example("load_classifier"))
+    assert replaced == 1
+    names = {"images": torch.rand(2, 3, 32, 32)}
+    exec(code, names)
+    assert names["logits"].shape == (2, 8)

@@ -418,7 +418,7 @@ def test_a_table_whose_path_is_none_is_refused(root: Path, name: str) -> None:
 
 @sizes(100, 3000)
 def test_a_spoilt_mufac_is_refused_or_whole(tmp_path: Path, make_mufac: Callable[..., Path], count: int) -> None:
-    """Every row is in one of the published sets, in the order of the files, with an age class and an image of its part."""
+    """Every row is in one published set, in the order of the files, with an age class and an image of its folder."""
     home = make_mufac(tmp_path / "mufac", 6, 4, 4)
     paths = [home / f"custom_{part}_dataset.csv" for part in ("train", "val", "test")]
     valid = [path.read_bytes() for path in paths]
@@ -1170,7 +1170,7 @@ def _huge(data: bytes) -> bytes:
 
 @sizes(200, 4000)
 def test_a_spoilt_folder_of_a_run_is_refused_or_gives_results(canary: Path, tmp_path: Path, count: int) -> None:
-    """Each result names an audit that is in the log; its scores are those of the log, or of the images that were kept."""
+    """Each result names an audit of the log; its scores are those of the log, or of the values that were kept."""
     folder = tmp_path / "run"
     valid = make_run(folder)
 

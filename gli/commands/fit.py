@@ -37,8 +37,8 @@ from gli.models.checkpoints import read_checkpoint
 from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
 from gli.runs.log import loggers
-from gli.system import ranks
 from gli.speed.freed_memory import keep_freed_memory
+from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
@@ -127,7 +127,8 @@ class CLI(LightningCLI):
     @property
     def settings(self) -> Namespace:
         """The settings of the command."""
-        return self.config[self.config.subcommand]
+        settings: Namespace = self.config[self.config.subcommand]
+        return settings
 
     @property
     def logs(self) -> Path:
@@ -157,6 +158,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; then find and check the checkpoint that it names."""
+        _check_configs(args)
         super().parse_arguments(parser, args)
         if self.config.get("subcommand"):
             self._find_checkpoint()
@@ -405,7 +407,6 @@ def run(args: Sequence[str]) -> CLI:
     """
     keep_freed_memory()
     args = resolve_arguments(args)
-    _check_configs(args)
     with ExitStack() as locks:
         return CLI(
             Method,

@@ -1,6 +1,6 @@
-"""Run one configuration over a grid of settings, and rank the runs by their best final score.
+r"""Run one configuration over a grid of settings, and rank the runs by their best final score.
 
-    gli search --config gli_synthetic --data.seed 100 --try model.lr=0.003,0.01 \\
+    gli search --config gli_synthetic --data.seed 100 --try model.lr=0.003,0.01 \
         --try model.class_weight.initial=1,10,100
 
 Everything but ``--try``, ``--max-utility-drop`` and ``--output`` goes to ``gli fit`` unchanged. Search on other people

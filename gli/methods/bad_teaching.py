@@ -28,8 +28,8 @@ class BadTeaching(Method):
     Fails:
         The incompetent teacher gives nearly the same output for every image: close to uniform for ResNet-18, but one
         class with high confidence for a fresh ResNet-50. Forget's losses then become nearly equal, or larger than those
-        of unseen
-        people: an attacker with more than one threshold tells them apart (JSD) although the MIA accuracy is near 0.5.
+        of unseen people: an attacker with more than one threshold tells them apart (JSD) although the MIA accuracy is
+        near 0.5.
 
     Defaults:
         Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of

@@ -222,7 +222,8 @@ class Method(L.LightningModule, ABC):
     @torch.no_grad()
     def teacher_logits(self, name: str, images: Tensor) -> Tensor:
         """Return a teacher's logits of images, without a gradient."""
-        return self.teacher(name)(images)
+        logits: Tensor = self.teacher(name)(images)
+        return logits
 
     def fresh_classifier(self, *, pretrained: bool = False) -> Classifier:
         """Return a newly initialised network: the same one for the same seed, on every process and after resuming."""
@@ -235,7 +236,8 @@ class Method(L.LightningModule, ABC):
     def seeded_randn_like(self, images: Tensor) -> Tensor:
         """Return standard normal noise of a batch's shape, which depends on the seed and the iteration only.
 
-        A resumed run draws the same noise. Each process gets its share of the noise that one process would draw for the whole batch.
+        A resumed run draws the same noise. Each process gets its share of the noise that one process would draw for
+        the whole batch.
         """
         count, world = len(images), self.trainer.world_size
         seed = np.random.SeedSequence([torch.initial_seed(), self.iteration]).generate_state(1, np.uint64)
@@ -365,7 +367,8 @@ class Method(L.LightningModule, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images in [0, 1]."""
-        return self.model(images)
+        logits: Tensor = self.model(images)
+        return logits
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Return the per-image values of a batch for the audit.

@@ -14,7 +14,7 @@ from gli.models.blocks import freeze_except, last_blocks
 class CFk(FineTune):
     """CF-k, catastrophic forgetting of the last k blocks: fine-tuning with all earlier blocks frozen.
 
-    Frozen blocks do not change by a bit, BatchNorm's statistics included.
+    Frozen blocks do not change, BatchNorm's statistics included.
 
     Equation:
         min over the last k blocks of theta of CE(f(x; theta), y), the mean over retain.

@@ -1,4 +1,4 @@
-"""EU-k: retrain the last k blocks from a fresh start."""
+"""EU-k: reinitialise and retrain the last k blocks."""
 
 from __future__ import annotations
 

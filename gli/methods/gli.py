@@ -64,7 +64,7 @@ class LI(Method):
         self.distance, self.features = DISTANCES[distance], features
 
     def prepare(self) -> None:
-        """Keep the original model where F is its."""
+        """Keep the original model if F is that of the original."""
         if self.features == "original":
             self.keep_original()
 

@@ -1,4 +1,4 @@
-"""SCRUB: a student that obeys its teacher on retain and disobeys it on forget."""
+"""SCRUB: a student that stays close to its teacher on retain and moves away from it on forget."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional
-from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 from gli.speed import wanted
@@ -50,17 +49,27 @@ def _convolve(
     """Return ``torch.conv2d`` of images with an equal stride above 1 in both directions; None for any other."""
     if not input.requires_grad or input.device.type != "cpu" or input.dim() != 4 or isinstance(padding, str):
         return None
-    if weight.shape[1] > _MOST_CHANNELS or groups > 1 or {*_pair(dilation)} != {1}:
+    if weight.shape[1] > _MOST_CHANNELS or groups > 1:
         return None
-    pairs = _pair(stride), _pair(padding), weight.shape[2:]
+    pairs = [_both_directions(setting) for setting in (dilation, stride, padding, weight.shape[2:])]
     if any(down != across for down, across in pairs):
         return None
-    step, pad, kernel = (down for down, _ in pairs)
+    spacing, step, pad, kernel = (down for down, _ in pairs)
+    if spacing != 1:
+        return None
     if step == 1 or pad >= kernel or any(_reach(side, kernel, step, pad) < side for side in input.shape[2:]):
         return None
     fixed_bias = None if bias is None else bias.detach()
     result: Tensor = _Convolution.apply(input, weight.detach(), fixed_bias, step, pad)
     return result
+
+
+def _both_directions(setting: int | Sequence[int]) -> tuple[int, int]:
+    """Return a setting of a convolution as a pair, vertical and horizontal."""
+    if isinstance(setting, int):
+        return setting, setting
+    vertical, horizontal = setting if len(setting) == 2 else (*setting, *setting)
+    return vertical, horizontal
 
 
 def _taps(kernel: int, stride: int) -> int:

@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 
 
 def end_with_parent() -> None:
-    """Have this process end as soon as its parent is gone, be it killed; call first in a child."""
+    """Exit when the parent process dies, even by SIGKILL. Call first in a child."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait, args=(parent,), daemon=True).start()

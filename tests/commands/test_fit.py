@@ -405,8 +405,8 @@ def test_a_method_of_ones_own_runs_by_its_class_path(home):
         "        return self.loss(retain) - 0.1 * self.loss(forget)\n"
     )
     arguments = ["fit", "--model=my_module.Pull", *TINY, *EVERY, "--trainer.max_steps=1"]
-    done = subprocess.run([sys.executable, "-c", f"import sys; from gli.commands.main import main; sys.exit(main({arguments}))"],
-                          cwd=home, capture_output=True, text=True, check=False)  # fmt: skip
+    code = f"import sys; from gli.commands.main import main; sys.exit(main({arguments}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert rows(home / "lightning_logs/pull_synthetic/version_0")[-1]["step"] == 1
 

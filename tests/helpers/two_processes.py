@@ -102,17 +102,17 @@ TRAIN_MODE = Case("GLI", {"batch_norm": "train", **PAPER}, on_three=True)
 
 def original(task: str, folder: Path, seed: int = 0) -> str:
     """The original of a task, trained by the first that asks."""
-    asking, data = methods.FineTune(backbone=BACKBONE), SyntheticFaces(task=task, batch_size=BATCH, **FACES)  # type:
-    ignore[arg-type] settings = {"accelerator": "cpu", "enable_progress_bar": False} return find_or_train(asking, data,
-    seed=seed, logs=folder, trainer_settings=settings)
+    asking, data = methods.FineTune(backbone=BACKBONE), SyntheticFaces(task=task, batch_size=BATCH, **FACES)
+    settings = {"accelerator": "cpu", "enable_progress_bar": False}
+    return find_or_train(asking, data, seed=seed, logs=folder, trainer_settings=settings)
 
 
 def fit(case: Case, originals: Path, world: int) -> methods.Method:
     """Five iterations of a case, nothing logged and nothing audited."""
     settings = {"lr": 0.1, "batch_norm": "eval", "backbone": BACKBONE, **case.settings}
     method = getattr(methods, case.method)(original=original(case.task, originals), **settings)
-    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **FACES)  # type:
-    ignore[arg-type] trainer = L.Trainer(
+    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **FACES)
+    trainer = L.Trainer(
         accelerator="cpu",
         devices=world,
         precision="64-true" if case.double else "32-true",

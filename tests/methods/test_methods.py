@@ -129,7 +129,7 @@ def test_plain_methods_take_the_step_worked_out_by_hand(method, part, sign, task
 
 
 def perturbed_by_hand(model, task, retain, forget, *, weights, steps, step_size, distance, convex):
-    """Algorithm 1's inner loop, from zero noise, for a model in eval mode or on a copy whose statistics do not matter."""
+    """Algorithm 1's inner loop, from zero noise, on a copy of the model."""
     frozen = copy.deepcopy(model)
     eta = torch.zeros_like(retain.images)
     goal = copy.deepcopy(model)(forget.images).detach()
@@ -225,7 +225,7 @@ def test_perturbing_in_train_mode_leaves_batch_norm_statistics_to_the_training_s
 
 
 def divergence(task, logits, teacher, temperature):
-    """KL(teacher || student) in plain torch: summed over classes or labels, averaged over the batch, times T squared."""
+    """KL(teacher || student) in plain torch: sum over classes or labels, mean over the batch, times T squared."""
     student, teacher = logits / temperature, teacher / temperature
     if isinstance(task, MultiClass):
         p, q = teacher.softmax(dim=1), student.softmax(dim=1)

@@ -1,4 +1,4 @@
-"""Mixed precision: the inner loop's signs are those of float32, nothing underflows, and every method gets to its end."""
+"""Mixed precision: the inner loop's signs are those of float32, nothing underflows, and every method finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the machine, the data and the arithmetic in the middle of a run: one message, and what was finished is kept."""
+"""Faults of machine, data and arithmetic in the middle of a run: one message, and finished work is kept."""
 
 from __future__ import annotations
 

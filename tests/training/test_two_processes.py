@@ -1,4 +1,4 @@
-"""Several processes compute what one computes: every method's step, the audit, the figures; and mistakes end all of them."""
+"""Several processes compute what one computes: steps, audits, figures; a mistake ends all of them."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def second_of_two(monkeypatch):
 def test_a_trainer_for_other_than_the_processes_that_were_started_is_refused(
     launcher, devices, second_of_two, tmp_path, monkeypatch, capsys
 ):
-    """Each would be a run of its own, the second in the folder of an older run. Only torchrun says how many there are."""
+    """Each would be a run of its own, the second in an older run's folder. Only torchrun gives the world size."""
     if launcher == "torchrun":
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.chdir(tmp_path)
