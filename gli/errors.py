@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend. The command prints them as one message and exits with 2, without a traceback."""
+"""Errors that the user can correct. The command prints them as one message and exits with 2, without a traceback."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ class CheckpointError(GLIError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint such as `` Did you mean 'lr'?``, or an empty string when nothing known comes near."""
+    """Return a hint such as `` Did you mean 'lr'?``; an empty string if no known word is similar."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -169,7 +169,9 @@ def test_that_module_touches_few_private_names_and_says_why():
 
 def test_private_names_are_found():
     """The walk above sees each way of touching one."""
-    tree = ast.parse("trainer._results\nfrom torch.x import _pair\nimport torch._utils\ngetattr(a, '_b')\nself.__dict__")
+    tree = ast.parse(
+        "trainer._results\nfrom torch.x import _pair\nimport torch._utils\ngetattr(a, '_b')\nself.__dict__"
+    )
     assert foreign_private_names(tree) == {"_results", "_pair", "_utils", "_b"} - own_private_names()
     assert "_pair" not in own_private_names()
 

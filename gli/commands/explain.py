@@ -62,6 +62,8 @@ def explain(message: str, settings: Iterable[str], classes: Mapping[str, Iterabl
 
 def _unknown_setting(option: str, settings: Iterable[str]) -> str:
     known = list(settings)
+    if option in known:
+        return f"--{option}: the chosen class has no such setting."
     hint = did_you_mean(option, known)
     if hint:
         return f"--{option}: no such setting.{hint}"

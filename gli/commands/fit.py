@@ -240,15 +240,20 @@ class CLI(LightningCLI):
                 f"trainer.precision is {settings.precision}; weights stay in float32 in gli. Use one of "
                 f"{', '.join(PRECISIONS[1:])}."
             )
-        if settings.num_sanity_val_steps is None:
-            kwargs["num_sanity_val_steps"] = 0  # The audit of iteration 0 checks more.
+        by_iteration = isinstance(settings.val_check_interval, int)
+        defaults = {
+            "num_sanity_val_steps": 0,  # The audit of iteration 0 checks more.
+            "log_every_n_steps": 1 if by_iteration else 10,
+            "enable_model_summary": False,
+        }
+        kwargs |= {name: value for name, value in defaults.items() if settings[name] is None}
         callbacks = [*(settings.callbacks or []), *standard_callbacks()]
         kwargs["callbacks"] = with_bar(callbacks, settings.enable_progress_bar)
         kwargs["plugins"] = [*(settings.plugins or []), resume.AtomicCheckpointIO()]
         kwargs["use_distributed_sampler"] = False  # Our loaders divide the data themselves.
         if settings.logger in (None, True) and not settings.fast_dev_run:
             kwargs["logger"] = self._loggers()
-        if isinstance(settings.val_check_interval, int) and settings.check_val_every_n_epoch == 1:
+        if by_iteration and settings.check_val_every_n_epoch == 1:
             # Count iterations of the run: epochs are short and of different lengths.
             kwargs["check_val_every_n_epoch"] = None
         if settings.max_epochs is None and settings.max_steps == -1:

@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,11 +19,14 @@ from gli.callbacks import ForgettingAudit
 from gli.commands import fit
 from gli.commands.fit import CLI, run
 from gli.commands.main import LIGHTNING, MODULES, main
-from gli.data import SyntheticFaces
+from gli.data import FaceDataModule, SyntheticFaces
+from gli.data.faces import Faces, Images
+from gli.data.tasks import MultiClass
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
 from gli.runs.folder import snake_case
 from gli.system.classes import concrete_subclasses
+from gli.system.digest import digest
 from tests.helpers.tiny import EVERY, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -395,6 +399,52 @@ def test_a_thirteenth_method_named_in_a_yaml_trains_and_is_logged_like_any_other
     assert weights == pytest.approx([0.3, 0.3])
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert (folder / "utility_drop.png").exists()
+
+
+class Squares(Images):
+    """Grey squares, each of one value."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def digests(self, cache_dir):
+        return np.array([digest("square", row) for row in range(self.count)], dtype="S32")
+
+    def pixels(self, row, size):
+        return np.full((size, size, 3), row % 256, dtype=np.uint8)
+
+
+class GreySquares(FaceDataModule):
+    """A data set that gli does not know: one function that returns its table."""
+
+    label = "squares"
+
+    def __init__(self, people: int = 40, **kwargs):
+        super().__init__(split="identity", **kwargs)
+        self.people = people
+
+    def table(self):
+        rows = np.arange(3 * self.people)
+        return Faces(Squares(len(rows)), rows % 2, np.array([f"person{row // 3}" for row in rows]), MultiClass("ab"))
+
+
+def test_a_fourth_data_set_named_in_a_yaml_is_split_trained_on_and_reported_like_any_other(home):
+    config = home / "squares.yaml"
+    config.write_text(f"model: GLI\ndata:\n  class_path: {__name__}.GreySquares\n  init_args: {{people: 50}}\n")
+    tiny = [
+        argument for argument in TINY if argument.split("=")[0] not in ("--data", "--data.people", "--data.pictures")
+    ]
+    command = run(["fit", f"--config={config}", *tiny, *EVERY, "--trainer.max_steps=1"])
+    folder = Path(command.trainer.log_dir)
+    assert folder.parent.name == "gli_squares"
+    assert [row["step"] for row in rows(folder)] == [0, 1]
+    data = command.datamodule
+    assert sum(len(data.splits[name]) for name in ("retain", "forget", "test", "unseen")) == 150
+    assert main(["report", str(folder), "--output", "squares_report"]) == 0
+    assert "GreySquares" in (home / "squares_report/results.csv").read_text()
 
 
 def test_a_method_of_ones_own_runs_by_its_class_path(home):
