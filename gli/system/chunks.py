@@ -1,4 +1,4 @@
-"""A batch worked on piece by piece, each so small that what belongs to it stays in a processor's cache."""
+"""Process a batch in chunks that fit into the cache of a CPU."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 
-def in_chunks(work: Callable[..., Tensor], images: Tensor, *others: Tensor, pixels: int) -> Tensor:
-    """What some work makes of a batch: on a CPU from a piece of it at a time, elsewhere from all of it at once.
+def in_chunks(function: Callable[..., Tensor], images: Tensor, *others: Tensor, pixels: int) -> Tensor:
+    """Apply ``function`` to a batch: in cache-sized chunks on the CPU, in one call elsewhere.
 
     Args:
-        work: Makes of images, and of what belongs to them, as many rows; each image's from that image alone.
+        function: Called with images and the matching rows of ``others``; returns one row per image, which depends on
+            that image only.
         images: Shape ``(batch, channels, height, width)``.
-        *others: What else there is of each image, of shape ``(batch, ...)``.
-        pixels: How many pixels of one channel a piece holds; it holds one image at least.
+        *others: Further tensors of shape ``(batch, ...)``.
+        pixels: Number of pixels (of one channel) in a chunk; a chunk has at least one image.
 
     Returns:
-        What ``work`` made of all of them, in their order.
+        The results of all chunks, in the order of the batch.
     """
     count = max(1, pixels // max(1, images.shape[-2] * images.shape[-1]))
     if images.device.type != "cpu" or len(images) <= count:
-        return work(images, *others)
-    return torch.cat(
-        [work(*piece) for piece in zip(*(torch.split(one, count) for one in (images, *others)), strict=True)]
-    )
+        return function(images, *others)
+    chunks = zip(*(torch.split(tensor, count) for tensor in (images, *others)), strict=True)
+    return torch.cat([function(*chunk) for chunk in chunks])

@@ -1,4 +1,4 @@
-"""Classes found by their base."""
+"""Find classes by their base class."""
 
 from __future__ import annotations
 

@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: Everything that is said to the user but is not the result goes to standard error.
+#: Messages go to standard error; only results go to standard output.
 console = Console(stderr=True)
 
 
 @contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; call what is yielded with the number of things done since the last call."""
+    """Show a bar while the block runs; yield a function that advances it.
+
+    Args:
+        text: Text before the bar.
+        total: Number of steps.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(text, total=total)

@@ -8,7 +8,7 @@ DIGEST_BYTES = 16
 
 
 def digest(*parts: bytes | str | int | float) -> str:
-    """A short content hash of the parts, each set off from the next, in hexadecimal digits."""
+    """Return a short content hash of the parts, each with its length, in hexadecimal digits."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()

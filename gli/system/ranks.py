@@ -1,4 +1,4 @@
-"""Several processes: which of them comes first, and whether there are as many as the trainer was told."""
+"""Ranks of processes: which is the first, and whether the trainer expects as many as were started."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ranks: Any = rank_zero_only
 
 
 def is_first() -> bool:
-    """Whether this is the first of all processes, as far as can be told before there is a trainer."""
+    """Return whether this is the first of all processes, as far as is known before the trainer exists."""
     return _ranks.rank == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let this process work by itself for a while, whichever of several it is: what it logs is written."""
+    """Make this process the first one inside the block, so that its own work is logged."""
     rank, _ranks.rank = _ranks.rank, 0
     try:
         yield
@@ -32,9 +32,9 @@ def alone() -> Iterator[None]:
 
 
 def check_number(trainer: L.Trainer) -> None:
-    """Refuse a trainer that is not for as many processes as were started from outside (by torchrun or SLURM).
+    """Refuse a trainer for another number of processes than torchrun or SLURM started.
 
-    Each of them would else be a run of its own, and all but the first would write into the folder of an older run.
+    Otherwise each process would be a run of its own, and all but the first would write into an older run's folder.
 
     Raises:
         SettingError: If the numbers differ.

@@ -57,7 +57,7 @@ MUFAC_FAULTS = {
         lambda root: (root / TRAIN).write_text(
             "\n".join(f"{line},x" for line in (root / TRAIN).read_text().splitlines())
         ),
-        "unexpected column 'x'. Take it out",
+        "unexpected column 'x'. Remove it",
     ),
     "age class": (lambda root: edit(root / TRAIN, r",[a-h],", ",z,"), "line 2: unknown age class 'z'; it is one of"),
     "absent image": (unlink, "the table lists this image but it is not there"),

@@ -285,8 +285,8 @@ def _linked_image(root: Path) -> None:
         (_cut_after_the_header, [ATTRIBUTE, "lists no images"]),
         (_binary_identities, [f"{IDENTITY}: is not UTF-8 text", "Save it as UTF-8"]),
         (_binary_attributes, [f"{ATTRIBUTE}: is not UTF-8 text", "Save it as UTF-8"]),
-        (_image_outside, [f"{ATTRIBUTE}, line 5", "'../secret.jpg' leads out of", "stay in it"]),
-        (_linked_image, [f"{ATTRIBUTE}, line 5", "'2.jpg' leads out of", "stay in it"]),
+        (_image_outside, [f"{ATTRIBUTE}, line 5", "'../secret.jpg' is outside", "stay in it"]),
+        (_linked_image, [f"{ATTRIBUTE}, line 5", "'2.jpg' is outside", "stay in it"]),
     ],
 )
 def test_spoiled_folders_are_refused_with_the_place(

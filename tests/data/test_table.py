@@ -209,9 +209,9 @@ def _replaced(row: int, column: int, value: str, rows: list[tuple[str, ...]] | N
     ("rows", "header", "kwargs", "fragments"),
     [
         (_people(), ("file", "identiy", "age"), {}, ["line 1", "'identity' is missing", "Did you mean 'identiy'?"]),
-        (_people(), ("image", "identity", "age"), {}, ["line 1", "'file' is missing", "wanted file, identity"]),
+        (_people(), ("image", "identity", "age"), {}, ["line 1", "'file' is missing", "required are file, identity"]),
         (_people(), HEADER, {"labels": ["agge"]}, ["line 1", "'agge' is missing", "Did you mean 'age'?"]),
-        (_people(), ("file", "identity", "file"), {}, ["line 1", "twice", "Name each once"]),
+        (_people(), ("file", "identity", "file"), {}, ["line 1", "is repeated", "Use each name once"]),
         (
             [row[:2] for row in _people()],
             HEADER[:2],
@@ -225,12 +225,12 @@ def _replaced(row: int, column: int, value: str, rows: list[tuple[str, ...]] | N
             _replaced(3, 0, "/etc/hostname"),
             HEADER,
             {},
-            ["line 5", "'/etc/hostname' leads out of", "relative to that folder"],
+            ["line 5", "'/etc/hostname' is outside", "relative to that folder"],
         ),
-        (_replaced(3, 0, "../x.jpg"), HEADER, {}, ["line 5", "'../x.jpg' leads out of", "stay in it"]),
-        (_replaced(3, 0, "p1/../../x.jpg"), HEADER, {}, ["line 5", "leads out of", "stay in it"]),
+        (_replaced(3, 0, "../x.jpg"), HEADER, {}, ["line 5", "'../x.jpg' is outside", "stay in it"]),
+        (_replaced(3, 0, "p1/../../x.jpg"), HEADER, {}, ["line 5", "is outside", "stay in it"]),
         (_replaced(3, 0, ""), HEADER, {}, ["line 5", "image name is empty"]),
-        (_replaced(3, 0, "."), HEADER, {}, ["line 5", "leads out of"]),
+        (_replaced(3, 0, "."), HEADER, {}, ["line 5", "is outside"]),
         ([(*row[:2], "adult") for row in _people()], HEADER, {}, ["'age' has 1 different values", "2 to 1000"]),
         (
             [(f"{n}.jpg", f"p{n}", f"{n}") for n in range(1001)],
@@ -334,7 +334,7 @@ def _bad_row_after_a_blank_line(root: Path) -> None:
         (_binary_csv, ["faces.csv: is not UTF-8 text", "Save it as UTF-8"]),
         (_short_row, ["faces.csv, line 34", "2 fields", "the header has 3"]),
         (_absent_image, ["p3/1.jpg", "not there", "take its row out"]),
-        (_linked_folder, ["faces.csv, line 8", "'p3/0.jpg' leads out of", "stay in it"]),
+        (_linked_folder, ["faces.csv, line 8", "'p3/0.jpg' is outside", "stay in it"]),
         (_bad_row_after_a_blank_line, ["faces.csv, line 5", "identity is empty"]),
     ],
 )

@@ -176,7 +176,7 @@ def test_two_runs_started_at_once_both_end_right(whole, tmp_path):
         assert_alike(tmp_path / f"lightning_logs/gli_synthetic/version_{number}", whole)
     assert len(list(tmp_path.glob("lightning_logs/originals/*.ckpt"))) == 1
     assert len(list(tmp_path.glob("data/cache/pixels-*.npy"))) == 1
-    assert sum("waiting for its end" in one for one in said) == 1
+    assert sum("waiting for it to finish" in one for one in said) == 1
 
 
 def test_a_run_that_is_being_written_is_not_gone_on_with(whole, monkeypatch, capsys):
