@@ -1,15 +1,15 @@
-# One command from a fresh clone; nothing is needed but Python 3.11 or newer and make.
+# One command from a fresh clone. Only Python 3.11 or newer and make are needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-all lint bench scaling tensorboard clean
+.PHONY: help install demo test test-all lint bench scaling docs tensorboard clean
 
-help:            ## what there is
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+help:            ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED)  ## a virtual environment in .venv with gli and its tools
+install: $(INSTALLED)  ## create a virtual environment in .venv, with gli and its development tools
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gli needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -17,28 +17,32 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: install    ## train on the built-in faces, forget some people, show what it cost
+demo: install    ## train on drawn faces, forget some people, and show what it cost
 	$(BIN)/gli fit --config configs/gli_synthetic.yaml
 
-test: install    ## the tests, one process for each core
+test: install    ## run the tests, one process per core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-test-all: install  ## the tests and the slow ones, with new inputs each time: 10,000 for every kind of file
+test-all: install  ## run all tests, slow ones included, with new random inputs (10,000 for each kind of file)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" --hypothesis-profile=default
 
-lint: install    ## ruff and mypy
+lint: install    ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install   ## speed, as ratios: half an hour on two cores (GROUPS="images audits" for some of it)
+bench: install   ## measure speed as ratios: half an hour on two cores (GROUPS="images audits" for some groups)
 	$(BIN)/python -m benchmarks $(GROUPS)
 
-scaling: install ## seconds and bytes as a run grows, into docs/scaling.md
+scaling: install ## measure how time and memory grow, and write docs/scaling.md
 	$(BIN)/python -m benchmarks.scaling
 
-tensorboard: install  ## curves of all runs
+docs: install    ## generate docs/methods from the docstrings, and docs/images/faces.jpg
+	$(BIN)/python docs/methods.py
+	PYTHONPATH=docs $(BIN)/python -c 'from figures import faces; faces()'
+
+tensorboard: install  ## show the curves of all runs
 	$(BIN)/tensorboard --logdir lightning_logs
 
-clean:           ## remove the environment and caches; runs and data stay
+clean:           ## remove the virtual environment and caches; runs and data are kept
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

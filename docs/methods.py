@@ -1,6 +1,6 @@
-"""The pages in docs/methods, made from the docstrings of the methods.
+"""Generate the pages in docs/methods from the docstrings of the methods.
 
-Run ``python docs/methods.py`` after changing one; a test holds the pages to the docstrings.
+Run ``make docs`` after changing a docstring; ``tests/test_docs.py`` fails if a page differs from its docstring.
 """
 
 from __future__ import annotations
@@ -19,89 +19,95 @@ from gli.system.files import atomic_write
 
 FOLDER = Path(__file__).parent / "methods"
 CONFIGS = Path(__file__).parent.parent / "configs"
-#: What every method's docstring says, in the order of its page.
+#: Sections of a method's docstring, in the order of its page.
 SECTIONS = ("Equation", "Cost", "Fails", "Defaults", "Source")
 HEADINGS = {"Cost": "What it costs", "Fails": "How it fails", "Defaults": "Where the defaults come from"}
 
 
 def methods() -> list[type[Method]]:
-    """All methods that gli ships."""
-    found = [getattr(gli.methods, name) for name in gli.methods.__all__]
-    shipped = [one for one in found if inspect.isclass(one) and issubclass(one, Method) and one is not Method]
-    return sorted(shipped, key=lambda one: (one.needs_original, one.__name__))
+    """Return the methods that gli ships, those that train from scratch first."""
+    exported = [getattr(gli.methods, name) for name in gli.methods.__all__]
+    shipped = [value for value in exported if inspect.isclass(value) and issubclass(value, Method)]
+    shipped.remove(Method)
+    return sorted(shipped, key=lambda method: (method.needs_original, method.__name__))
 
 
 def markdown(text: str) -> str:
-    """Docstring markup as Markdown."""
+    """Return docstring markup as Markdown."""
     text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
     return text.replace("``", "`")
 
 
 def sections(method: type) -> dict[str, str]:
-    """A docstring by its sections; what comes before them under the empty name."""
-    found, name = {"": []}, ""
+    """Return the sections of a docstring by name; the text before the first section has an empty name."""
+    lines_of: dict[str, list[str]] = {"": []}
+    name = ""
     for line in inspect.cleandoc(method.__dict__.get("__doc__") or "").splitlines():
         heading = re.fullmatch(r"([A-Z]\w+):", line)
         if heading:
             name = heading[1]
-            found[name] = []
+            lines_of[name] = []
         else:
-            found[name].append(line)
-    return {name: inspect.cleandoc("\n".join(lines)).strip() for name, lines in found.items()}
+            lines_of[name].append(line)
+    return {name: inspect.cleandoc("\n".join(lines)).strip() for name, lines in lines_of.items()}
 
 
 def meanings(method: type) -> dict[str, str]:
-    """What the settings that a class describes itself mean."""
+    """Return the descriptions of the settings that a class documents itself."""
     described = docstring_parser.parse(method.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE).params
-    return {one.arg_name: " ".join((one.description or "").split()) for one in described if "*" not in one.arg_name}
+    return {
+        setting.arg_name: " ".join((setting.description or "").split())
+        for setting in described
+        if "*" not in setting.arg_name
+    }
 
 
 def settings(method: type[Method]) -> list[tuple[str, str, str]]:
-    """Name, default and meaning of a method's settings, its own first."""
-    found: dict[str, tuple[str, str]] = {}
+    """Return name, default and meaning of a method's settings, its own first."""
+    rows: dict[str, tuple[str, str]] = {}
     for owner in method.__mro__:
         if not (isinstance(owner, type) and issubclass(owner, Method) and "__init__" in owner.__dict__):
             continue
         described = meanings(owner)
         for name, parameter in inspect.signature(owner).parameters.items():
-            if parameter.kind != inspect.Parameter.VAR_KEYWORD and name not in found:
-                # A class that only has another default of its own points to the base for the meaning.
+            if parameter.kind != inspect.Parameter.VAR_KEYWORD and name not in rows:
+                # A class that changes only the default refers to the base class for the meaning.
                 meaning = meanings(Method)[name] if described[name].startswith("See ") else described[name]
-                found[name] = (str(parameter.default), meaning)
-    return [(name, default, meaning) for name, (default, meaning) in found.items()]
+                rows[name] = (str(parameter.default), meaning)
+    return [(name, default, meaning) for name, (default, meaning) in rows.items()]
 
 
 def table(rows: list[tuple[str, str, str]]) -> str:
-    """Settings as a Markdown table."""
+    """Return settings as a Markdown table."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     lines += [f"| `{name}` | `{default}` | {markdown(meaning)} |" for name, default, meaning in rows]
     return "\n".join(lines)
 
 
 def page(method: type[Method]) -> str:
-    """The page of one method."""
-    said, name = sections(method), snake_case(method.__name__)
-    summary, _, rest = said[""].partition("\n\n")
+    """Return the page of one method."""
+    section_of, name = sections(method), snake_case(method.__name__)
+    summary, _, rest = section_of[""].partition("\n\n")
     file = Path(inspect.getfile(method)).name
     configs = sorted(path.name for path in CONFIGS.glob(f"{name}_*.yaml"))
     shared = settings(Method)
     own = [row for row in settings(method) if row not in shared]
-    parts = [f"# {method.__name__}", markdown(summary), *([markdown(rest)] if rest else [])]
+    paragraphs = [f"# {method.__name__}", markdown(summary), *([markdown(rest)] if rest else [])]
     for section in SECTIONS:
-        if section in said:
-            parts += [f"## {HEADINGS.get(section, section)}", markdown(said[section])]
-    parts += ["## Settings", table(own)] if own else []
-    parts.append("The settings that all methods share are in the [overview](README.md#settings-of-all-methods).")
+        if section in section_of:
+            paragraphs += [f"## {HEADINGS.get(section, section)}", markdown(section_of[section])]
+    paragraphs += ["## Settings", table(own)] if own else []
+    paragraphs.append("The settings that all methods share are in the [overview](README.md#settings-of-all-methods).")
     links = ", ".join(f"[{config}](../../configs/{config})" for config in configs)
-    parts.append(f"Code: [gli/methods/{file}](../../gli/methods/{file}). Configurations: {links}.")
-    return "\n\n".join(parts) + "\n"
+    paragraphs.append(f"Code: [gli/methods/{file}](../../gli/methods/{file}). Configurations: {links}.")
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def overview() -> str:
-    """The page that lists them all."""
+    """Return the page that lists all methods."""
     lines = [
         "# Methods",
-        "Made from the docstrings by `python docs/methods.py`.",
+        "Generated from the docstrings by `make docs`.",
         "| method | what it does |\n|---|---|",
     ]
     for method in methods():
@@ -110,19 +116,19 @@ def overview() -> str:
     recipe = [row for row in settings(gli.methods.Original) if row[0] in meanings(FromScratch)]
     lines += ["## Settings of all methods", table(settings(Method))]
     lines += [
-        "`Original`, `Retrained` and `EUk` take theirs from the data set's recipe (`data.recipe`):",
+        "In `Original`, `Retrained` and `EUk` these settings default to the data set's recipe (`data.recipe`):",
         table(recipe),
     ]
     return "\n\n".join(lines) + "\n"
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file name."""
+    """Return every page by its file name."""
     return {"README.md": overview()} | {f"{snake_case(method.__name__)}.md": page(method) for method in methods()}
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
-        with atomic_write(FOLDER / name) as aside:
-            aside.write_text(text)
+        with atomic_write(FOLDER / name) as temporary:
+            temporary.write_text(text)

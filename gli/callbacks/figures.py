@@ -20,8 +20,8 @@ from gli.methods.base import Method
 class Figures(L.Callback):
     """Draw the utility drop, loss densities and, for methods that perturb images, examples of what they train on.
 
-    The densities are drawn for the original and for the best audit so far; the rest at the end, or after every ``every``
-    audits.
+    The densities are drawn for the original and for the best audit so far; the rest at the end, or after every
+    ``every`` audits.
 
     Args:
         every: Number of audits after which to draw as well; 0 for only at the start and the end (a figure takes 0.2 s).

@@ -1,4 +1,4 @@
-"""Pixels decoded once: a uint8 array on disk, keyed by content and size, shared by processes through the page cache."""
+"""Pixels decoded once: a uint8 array on disk, named by content and size, that processes share by memory-mapping it."""
 
 from __future__ import annotations
 
@@ -21,117 +21,133 @@ from gli.system.console import progress
 from gli.system.digest import digest
 from gli.system.files import atomic_write, file_lock, remove_leftovers, writable
 
-#: Part of the key: raised whenever decoding or resizing changes its result.
+#: Part of the file name; increment it whenever decoding or resizing changes its result.
 VERSION = 1
-#: Most images that a process makes before it writes them.
+#: Largest number of images that a process decodes before it writes them.
 CHUNK = 256
 
 
 @dataclass(frozen=True)
 class PixelCache:
-    """All pixels of a table; identical files are stored once.
+    """All pixels of a table; identical images are stored once.
 
     Attributes:
         pixels: Memory-mapped uint8 RGB of shape ``(distinct images, size, size, 3)``.
-        slots: For each row of the table its place in ``pixels``.
+        slots: Index into ``pixels`` of each row of the table.
     """
 
     pixels: npt.NDArray[np.uint8]
     slots: npt.NDArray[np.int64]
 
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """The images of these rows, copied, shape ``(rows, size, size, 3)``."""
+        """Return a copy of the pixels of these rows, of shape ``(rows, size, size, 3)``."""
         return np.asarray(self.pixels[self.slots[rows]])
 
 
 @dataclass(frozen=True)
-class _Filling:
-    """What a process needs to fill its part of the file."""
+class _ChunkWriter:
+    """Decode images and write their pixels into the cache file.
+
+    Attributes:
+        path: The file, with its header and its full length.
+        images: The images.
+        size: Side in pixels.
+        start: Length of the header in bytes.
+    """
 
     path: Path
     images: Images
     size: int
     start: int
 
-    def __call__(self, rows: list[int], at: int) -> int:
-        """Make the pixels of some rows and write them to where they belong; how many there were."""
-        block = np.empty((len(rows), self.size, self.size, 3), np.uint8)
+    def __call__(self, rows: list[int], slot: int) -> int:
+        """Write the pixels of ``rows`` from slot ``slot`` on, and return the number of rows."""
+        chunk = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         for place, row in enumerate(rows):
-            block[place] = self.images.pixels(row, self.size)
-        with self.path.open("r+b") as file:  # One write: through a memory map each page would be a fault of its own.
-            file.seek(self.start + at * block[0].nbytes)
-            file.write(block.data)
+            chunk[place] = self.images.pixels(row, self.size)
+        with self.path.open("r+b") as file:  # One write; through a memory map, each page would cause a page fault.
+            file.seek(self.start + slot * chunk[0].nbytes)
+            file.write(chunk.data)
         return len(rows)
 
 
-_filling: _Filling | None = None
+_writer: _ChunkWriter | None = None
 
 
-def _begin(filling: _Filling) -> None:
-    """Make a process ready: it ends with its parent, and leaves Ctrl-C to it."""
-    global _filling
+def _initialise_worker(writer: _ChunkWriter) -> None:
+    """Prepare a worker process: it exits with its parent, and ignores Ctrl-C, which the parent handles."""
+    global _writer
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _filling = filling
+    _writer = writer
 
 
-def _fill(rows: list[int], at: int) -> int:
-    assert _filling is not None
-    return _filling(rows, at)
+def _write_chunk(rows: list[int], slot: int) -> int:
+    assert _writer is not None
+    return _writer(rows, slot)
 
 
-def _fill_all(filling: _Filling, firsts: npt.NDArray[np.int64], advance: Callable[[int], None]) -> None:
+def _write_chunks(writer: _ChunkWriter, rows: npt.NDArray[np.int64], advance: Callable[[int], None]) -> None:
+    """Write the pixels of ``rows``, in order; call ``advance`` with the number of rows of each finished chunk."""
     cores = os.cpu_count() or 1
-    length = min(CHUNK, max(16, len(firsts) // (8 * cores)))
-    chunks = [(firsts[at : at + length].tolist(), at) for at in range(0, len(firsts), length)]
-    count = min(len(chunks), cores)
-    if count == 1:
+    length = min(CHUNK, max(16, len(rows) // (8 * cores)))
+    chunks = [(rows[slot : slot + length].tolist(), slot) for slot in range(0, len(rows), length)]
+    num_workers = min(len(chunks), cores)
+    if num_workers == 1:
         for chunk in chunks:
-            advance(filling(*chunk))
+            advance(writer(*chunk))
         return
-    # Processes rather than threads: a decoder gives Python's lock away and back many times for each small image.
+    # Processes rather than threads: a decoder acquires and releases Python's lock many times per small image.
     context = get_context("fork" if os.name == "posix" else "spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(filling,)) as workers:
+    with ProcessPoolExecutor(
+        num_workers, mp_context=context, initializer=_initialise_worker, initargs=(writer,)
+    ) as workers:
         try:
-            for future in as_completed([workers.submit(_fill, *chunk) for chunk in chunks]):
+            for future in as_completed([workers.submit(_write_chunk, *chunk) for chunk in chunks]):
                 advance(future.result())
         except BrokenProcessPool as error:
             raise DataError(
-                f"{filling.images.verb} the images was cut off: one of its processes was killed, perhaps for want of memory. "
-                "Close other programs, or lower --data.image_size, and run again."
+                f"{writer.images.verb} the images was interrupted: one of its processes was killed, perhaps because "
+                "memory ran out. Close other programs, or lower --data.image_size, and run again."
             ) from error
         except BaseException:
             workers.shutdown(cancel_futures=True)
             raise
 
 
-def _write(path: Path, images: Images, firsts: npt.NDArray[np.int64], size: int) -> None:
-    """Fill the file aside and put it in place once it is whole."""
-    with atomic_write(path) as aside, aside.open("w+b") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(firsts), size, size, 3)}
+def _write_cache(path: Path, images: Images, rows: npt.NDArray[np.int64], size: int) -> None:
+    """Write the pixels of ``rows`` into a temporary file, and rename it to ``path`` when it is complete."""
+    with atomic_write(path) as temporary, temporary.open("w+b") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
-        start, length = file.tell(), len(firsts) * size * size * 3
-        # Take the room now: a full disk should be known before the work is done.
+        start, length = file.tell(), len(rows) * size * size * 3
+        # Reserve the space now, so that a full disk is an error before the work and not after it.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, start + length)
-        with progress(f"{images.verb} {len(firsts):,} images", len(firsts)) as advance:
-            _fill_all(_Filling(aside, images, size, start), firsts, advance)
+        with progress(f"{images.verb} {len(rows):,} images", len(rows)) as advance:
+            _write_chunks(_ChunkWriter(temporary, images, size, start), rows, advance)
         os.fsync(file.fileno())
 
 
 def cache_path(distinct: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> Path:
-    """Where the pixels of images lie at a size; their hashes are sorted, each there once."""
+    """Return the path of the cache file of some images.
+
+    Args:
+        distinct: Content hashes of the images, sorted and without duplicates.
+        size: Side in pixels.
+        cache_dir: Folder of the cache.
+    """
     return cache_dir / f"pixels-{size}-{digest(VERSION, size, distinct.tobytes())}.npy"
 
 
 def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> PixelCache:
-    """Open the cache of these images at this size, filling it first where it is not there.
+    """Open the cache of some images at a size; decode the images first if there is no such cache yet.
 
-    Two processes that start at once fill it once: the second waits for the first.
+    If two processes start at once, one of them decodes and the other waits for it.
 
     Args:
-        images: Where the pixels come from.
+        images: The images.
         digests: Content hash of each image.
         size: Side in pixels.
         cache_dir: Folder of the cache.
@@ -139,13 +155,13 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
     Raises:
         DataError: If an image cannot be read, or the cache cannot be written.
     """
-    distinct, firsts, slots = np.unique(digests, return_index=True, return_inverse=True)
+    distinct, first_rows, slots = np.unique(digests, return_index=True, return_inverse=True)
     path = cache_path(distinct, size, cache_dir)
     if not path.exists():
-        with writable(cache_dir, len(firsts) * size * size * 3 / 1e6):
+        with writable(cache_dir, len(first_rows) * size * size * 3 / 1e6):
             cache_dir.mkdir(parents=True, exist_ok=True)
             with file_lock(path.with_suffix(".lock"), "filling the pixel cache"):
                 remove_leftovers(cache_dir, path.name)
                 if not path.exists():
-                    _write(path, images, firsts, size)
+                    _write_cache(path, images, first_rows, size)
     return PixelCache(np.load(path, mmap_mode="r", allow_pickle=False), slots.ravel().astype(np.int64))

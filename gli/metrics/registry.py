@@ -38,7 +38,7 @@ LOSS = "loss"
 
 @dataclass
 class Audited:
-    """What a score is computed from.
+    """The values of one audit that scores are computed from.
 
     Attributes:
         sets: For each evaluation set (``test``, ``forget``, ``unseen``) its per-image columns by name, shape
@@ -177,7 +177,7 @@ def compute_scores(audited: Audited, accuracies: Collection[str] = (), place: Pl
         except ValueError:
             value = math.nan
         if value is not None:
-            audited.scores[score.name] = value
+            audited.scores[score.name] = float(value)  # A NumPy float would not load from a checkpoint.
     return audited.scores
 
 

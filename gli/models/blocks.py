@@ -1,4 +1,4 @@
-"""The parts of a network, from its input to its head: what CF-k and EU-k count, freeze and initialise anew."""
+"""The blocks of a network, from its input to its head, which CF-k and EU-k count, freeze and reinitialise."""
 
 from __future__ import annotations
 
@@ -9,68 +9,66 @@ from torch import nn
 from gli.errors import SettingError
 from gli.models.backbones import Classifier
 
-#: Children that are no part themselves but a row of parts (torchvision's EfficientNet; timm's transformers and others).
-ROWS_OF_BLOCKS = ("features", "blocks", "stages", "layers", "levels")
-Part = list[nn.Module]
+#: Children that contain blocks (torchvision's EfficientNet; timm's transformers and others).
+CONTAINERS = ("features", "blocks", "stages", "layers", "levels")
+#: A layer, and the normalisations that follow it.
+Block = list[nn.Module]
 
 
 def _children(network: nn.Module) -> Iterator[nn.Module]:
     for name, child in network.named_children():
-        if name in ROWS_OF_BLOCKS and isinstance(child, nn.Sequential | nn.ModuleList):
+        if name in CONTAINERS and isinstance(child, nn.Sequential | nn.ModuleList):
             yield from child.children()
         else:
             yield child
 
 
-def parts(model: nn.Module) -> list[Part]:
-    """The parts of a network in its own order: for a ResNet the stem, layer1 to layer4, and the head.
+def blocks(model: nn.Module) -> list[Block]:
+    """Return the blocks of a network in order: for a ResNet the stem, layer1 to layer4, and the head.
 
-    A normalisation goes with the layer before it; children without parameters, such as pooling, are no part.
+    A normalisation belongs to the block before it. Children without parameters, such as pooling, are not blocks.
     """
-    found: list[Part] = []
+    result: list[Block] = []
     for child in _children(model.backbone if isinstance(model, Classifier) else model):
         weights = list(child.parameters())
-        if any(weight.ndim > 1 for weight in weights) or (weights and not found):
-            found.append([child])
+        if any(weight.ndim > 1 for weight in weights) or (weights and not result):
+            result.append([child])
         elif weights:
-            found[-1].append(child)
-    return found
+            result[-1].append(child)
+    return result
 
 
-def last_blocks(model: nn.Module, k: int) -> list[Part]:
-    """The last k parts of a network.
+def last_blocks(model: nn.Module, k: int) -> list[Block]:
+    """Return the last k blocks of a network.
 
     Raises:
-        SettingError: If it has not so many, or k is less than one.
+        SettingError: If k is less than one or larger than the number of blocks.
     """
-    found = parts(model)
-    if not 1 <= k <= len(found):
-        raise SettingError(
-            f"model.k is {k}; this network has {len(found)} parts, so that k lies between 1 and {len(found)}."
-        )
-    return found[-k:]
+    every = blocks(model)
+    if not 1 <= k <= len(every):
+        raise SettingError(f"model.k is {k}; this network has {len(every)} blocks: use a k from 1 to {len(every)}.")
+    return every[-k:]
 
 
-def freeze_except(model: nn.Module, trained: list[Part]) -> None:
-    """Freeze everything but these parts: no gradients for the rest (for its modes see :func:`frozen_modules`)."""
+def freeze_except(model: nn.Module, trained: list[Block]) -> None:
+    """Disable the gradients of all other blocks (for their modes see :func:`frozen_modules`)."""
     model.requires_grad_(False)
-    for part in trained:
-        for module in part:
+    for block in trained:
+        for module in block:
             module.requires_grad_(True)
 
 
-def reinitialise(trained: list[Part], fresh: list[Part]) -> None:
-    """Give parts the weights and statistics of the same parts of a fresh network."""
-    for part, new in zip(trained, fresh, strict=True):
-        for module, source in zip(part, new, strict=True):
+def reinitialise(trained: list[Block], fresh: list[Block]) -> None:
+    """Copy weights and statistics from the same blocks of a newly initialised network."""
+    for block, new in zip(trained, fresh, strict=True):
+        for module, source in zip(block, new, strict=True):
             module.load_state_dict(source.state_dict())
 
 
 def frozen_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules none of whose parameters is trained; what they hold besides (BatchNorm's statistics) is frozen too.
+    """Yield the largest modules without trained parameters, whose statistics (BatchNorm) are to be frozen too.
 
-    In a network that is trained in part, statistics that belong to no parameters (BatchNorm without weights) are frozen
-    where they are not inside a part that is trained.
+    Where only some blocks are trained, BatchNorm layers without parameters are frozen outside these blocks.
     """
     weights = list(module.parameters())
     if weights and all(weight.requires_grad for weight in weights):

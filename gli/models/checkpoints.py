@@ -1,4 +1,4 @@
-"""Checkpoints read safely, and weights loaded from them."""
+"""Read checkpoints safely, and load weights from them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gli.models.backbones import Classifier, build_classifier
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint file: tensors and plain values only, no code.
+    """Return the contents of a checkpoint: tensors and plain values only, no code.
 
     Raises:
-        CheckpointError: If the file is absent, damaged, or holds pickled code (which is not run).
+        CheckpointError: If the file does not exist, is damaged, or holds pickled code (which is not run).
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if not re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|weights_only", str(error)) or not _is_pickle(path):
             raise CheckpointError(
@@ -30,37 +30,37 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 "copy it again."
             ) from error
         raise CheckpointError(
-            f"{path}: holds pickled code or objects, which could run anything, so it was not loaded. Ask its owner for a "
-            "plain state dict: torch.save(model.state_dict(), FILE)."
+            f"{path}: holds pickled code or objects, which could run anything, so it was not loaded. Ask its owner for "
+            "a plain state dict: torch.save(model.state_dict(), FILE)."
         ) from error
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint. Check the path.") from error
-    except Exception as error:  # torch raises many kinds for damaged files; none of them should reach a user bare.
+    except Exception as error:  # torch raises errors of many kinds for damaged files.
         raise CheckpointError(
             f"{path}: cannot be read as a checkpoint ({error}). It may be damaged: copy it again."
         ) from error
-    if not isinstance(found, Mapping) or not found:
-        raise CheckpointError(f"{path}: holds a {type(found).__name__}, not a state dict or a checkpoint of gli.")
-    return dict(found)
+    if not isinstance(contents, Mapping) or not contents:
+        raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not a state dict or a checkpoint of gli.")
+    return dict(contents)
 
 
 def _is_pickle(path: str | Path) -> bool:
-    """Whether a file begins like a pickle or a torch archive, rather than like text or zeros."""
+    """Return whether a file begins like a pickle or a torch archive, rather than like text or zeros."""
     with open(path, "rb") as file:
         return file.read(4).startswith((b"PK", b"\x80"))
 
 
 def classifier_state(path: str | Path) -> dict[str, Tensor]:
-    """The backbone's state dict from a checkpoint of gli or a plain torchvision state dict.
+    """Return the backbone's state dict from a checkpoint of gli or a plain torchvision state dict.
 
-    Prefixes that wrappers leave behind (``model.``, ``backbone.``, ``module.``) and the benchmark's doubled head
-    (``fc.fc.weight``) are taken off.
+    Prefixes of wrappers (``model.``, ``backbone.``, ``module.``) and the doubled name of the benchmark's head
+    (``fc.fc.weight``) are removed.
 
     Raises:
-        CheckpointError: As :func:`read_checkpoint`, or if there are no weights inside, or two of one name.
+        CheckpointError: See :func:`read_checkpoint`; also if there are no weights, or two of one name.
     """
-    found = read_checkpoint(path)
-    state = found.get("state_dict", found)
+    contents = read_checkpoint(path)
+    state = contents.get("state_dict", contents)
     named = isinstance(state, Mapping) and all(isinstance(key, str) for key in state)
     if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no state dict (names and tensors) of a classifier.")
@@ -78,7 +78,7 @@ def classifier_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def _loadable(value: Tensor) -> bool:
-    """Whether a tensor can be copied into a weight: dense real numbers in memory."""
+    """Return whether a tensor can be copied into a weight: dense real numbers in memory."""
     dense = value.layout is torch.strided and not value.is_nested and not value.is_quantized and not value.is_meta
     return dense and not value.is_complex() and type(value) in (Tensor, nn.Parameter)
 
@@ -105,28 +105,28 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
     for key, value in own.items():
         if not _loadable(state[key]):
             raise CheckpointError(
-                f"{path}: {key} is no plain tensor of real numbers. Save the model's weights anew: "
+                f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again: "
                 "torch.save(model.state_dict(), FILE)."
             )
         if value.shape != state[key].shape:
             outputs = key.startswith(("fc.", "classifier.", "head."))
-            found = state[key].shape[0] if state[key].ndim else "no"
-            what = f"has {found} outputs, but the data has {value.shape[0] if value.ndim else 1} classes or labels"
+            count = state[key].shape[0] if state[key].ndim else "no"
+            reason = f"has {count} outputs, but the data has {value.shape[0] if value.ndim else 1} classes or labels"
             raise CheckpointError(
-                f"{path}: {what if outputs else 'is of another width than --model.backbone ' + name} ({key} is "
-                f"{tuple(state[key].shape)} instead of {tuple(value.shape)}). Use data with the classes it was trained on, "
-                "or another checkpoint."
+                f"{path}: {reason if outputs else 'is of another width than --model.backbone ' + name} ({key} is "
+                f"{tuple(state[key].shape)} instead of {tuple(value.shape)}). Use data with the classes it was trained "
+                "on, or another checkpoint."
             )
     try:
         classifier.backbone.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: its weights cannot be loaded ({error}). Ask its owner for them anew."
+            f"{path}: its weights cannot be loaded ({error}). Ask its owner for another copy."
         ) from error
 
 
 def load_classifier(path: str | Path) -> Classifier:
-    """The classifier of a checkpoint that gli wrote, ready to use: in eval mode, on the CPU.
+    """Return the classifier of a checkpoint of gli, in eval mode, on the CPU.
 
     Example:
         >>> model = load_classifier("lightning_logs/gli_synthetic/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
@@ -138,7 +138,7 @@ def load_classifier(path: str | Path) -> Classifier:
     description = read_checkpoint(path).get("classifier")
     if not _describes(description):
         raise CheckpointError(
-            f"{path}: does not say which classifier it holds, so gli did not write it. Build the network yourself and "
+            f"{path}: has no description of its classifier, so gli did not write it. Build the network yourself and "
             "load its weights with gli.models.load_weights."
         )
     try:
@@ -152,9 +152,10 @@ def load_classifier(path: str | Path) -> Classifier:
 
 
 def _describes(description: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Whether this is what gli notes of a classifier: a backbone's name, the outputs' names, and a yes or no."""
+    """Return whether a checkpoint's description of its classifier is complete."""
     if not isinstance(description, Mapping) or not {"backbone", "outputs", "normalize"} <= description.keys():
         return False
     backbone, outputs, normalize = (description[name] for name in ("backbone", "outputs", "normalize"))
-    named = isinstance(outputs, list | tuple) and len(outputs) > 0 and all(isinstance(one, str) for one in outputs)
+    listed = isinstance(outputs, list | tuple) and len(outputs) > 0
+    named = listed and all(isinstance(output, str) for output in outputs)
     return isinstance(backbone, str) and named and isinstance(normalize, bool)

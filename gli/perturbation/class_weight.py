@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def linear(initial: float, final: float, index: int, length: int) -> float:
-    """Weight at position ``index`` of ``length`` on the line from ``initial`` to ``final`` (paper, Eq. 6).
+    """Return the weight at position ``index`` of ``length`` on the line from ``initial`` to ``final`` (paper, Eq. 6).
 
     Beyond the end the weight stays at ``final``; a schedule of length one is ``initial`` throughout.
     """
@@ -20,17 +20,17 @@ def linear(initial: float, final: float, index: int, length: int) -> float:
 
 @dataclass(frozen=True)
 class ClassWeight:
-    """How strongly the class loss guides the perturbation, and how that grows.
+    """The weight of the class loss in the perturbation loss, and its warm-up.
 
     Since only the sign of the gradient moves the image, ``c * class loss - d`` and ``w * class loss - (1 - w) * d`` are
-    the same method with ``w = c / (1 + c)``; both ways of writing it are offered.
+    the same method with ``w = c / (1 + c)``; both forms are available.
 
     Attributes:
         initial: Weight at the start, w_init in Eq. 6.
         final: Weight at the end, w_final in Eq. 6. Equal to ``initial`` for a fixed weight.
         form: ``class`` for ``c * class loss - d`` (released code), ``convex`` for ``w * class loss - (1 - w) * d``
             (Algorithm 1, line 21; then both weights lie in [0, 1]).
-        over: What the warm-up runs over: ``batches`` of the run (Eq. 6, released code) or the inner ``steps`` of each
+        over: Counter of the warm-up: ``batches`` of the run (Eq. 6, released code) or the inner ``steps`` of each
             batch (Algorithm 1, line 10).
     """
 
@@ -51,10 +51,10 @@ class ClassWeight:
                 raise ValueError(f"class_weight.{name} is {value}; with form={self.form!r} it lies in [0, {top:g}]")
 
     def at(self, batch: int, batches: int, step: int, steps: int) -> float:
-        """The weight at inner step ``step`` of ``steps`` in batch ``batch`` of ``batches`` (all counted from 0)."""
+        """Return the weight at inner step ``step`` of ``steps`` in batch ``batch`` of ``batches``, from 0."""
         index, length = (batch, batches) if self.over == "batches" else (step, steps)
         return linear(self.initial, self.final, index, length)
 
     def combine(self, weight: float, class_loss: Tensor, distance: Tensor) -> Tensor:
-        """The perturbation loss, to be minimised, from its two terms (paper, Algorithm 1, lines 16-21)."""
+        """Return the perturbation loss, to be minimised, from its two terms (paper, Algorithm 1, lines 16-21)."""
         return weight * class_loss - (distance if self.form == "class" else (1 - weight) * distance)

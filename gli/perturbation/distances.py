@@ -18,22 +18,23 @@ DistanceName = Literal["l1", "l2", "mse", "cosine"]
 
 
 def l1(features: Tensor, others: Tensor) -> Tensor:
-    """L1 norm of the difference, mean over the batch."""
+    """Return the L1 norm of the difference, mean over the batch."""
     return (features - others).abs().sum(dim=1).mean()
 
 
 def l2(features: Tensor, others: Tensor) -> Tensor:
-    """L2 norm of the difference, mean over the batch: the paper's choice (section 4.3.2)."""
-    return torch.linalg.vector_norm(features - others, dim=1).mean()
+    """Return the L2 norm of the difference, mean over the batch: the paper's choice (section 4.3.2)."""
+    norms: Tensor = torch.linalg.vector_norm(features - others, dim=1)
+    return norms.mean()
 
 
 def mse(features: Tensor, others: Tensor) -> Tensor:
-    """Mean squared error over batch and features: the released code's choice."""
+    """Return the mean squared error over batch and features: the released code's choice."""
     return functional.mse_loss(features, others)
 
 
 def cosine(features: Tensor, others: Tensor) -> Tensor:
-    """One minus the cosine similarity, mean over the batch; between 0 and 2."""
+    """Return one minus the cosine similarity, mean over the batch; in [0, 2]."""
     return 1 - functional.cosine_similarity(features, others, dim=1).mean()
 
 

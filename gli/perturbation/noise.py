@@ -1,4 +1,4 @@
-"""UNSIR's noise images: made from nothing so that their features lie far from those to be forgotten (paper, Eq. 4)."""
+"""UNSIR's noise images, whose features are far from those of the forget images (paper, Eq. 4)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def maximise_error(
     lr: float,
     clip: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
-    """Change noise by steps of Adam so that ``loss`` of the model's output falls; then clip it to the range of images.
+    """Optimise noise images with Adam to minimise ``loss`` of the model's output, then clip them.
 
-    Clipped only at the end, as in the MUFAC/MUCAC benchmark: on the way the noise may leave the range. In float32, whatever
-    the precision of the training around it.
+    As in the MUFAC/MUCAC benchmark, the noise may leave the range of images before the end. Gradients are computed in
+    float32, also under mixed precision.
 
     Args:
-        model: Network whose output goes into ``loss``. Its parameters' ``.grad``, every submodule's train/eval mode and
-            BatchNorm's statistics are left as they were found.
-        noise: What to start from, shape ``(batch, channels, height, width)``; a standard normal in UNSIR.
-        loss: Maps the model's output to a scalar to be minimised. Called once a step.
+        model: Network whose output is passed to ``loss``. The ``.grad`` of its parameters, the train/eval mode of its
+            submodules and BatchNorm's statistics do not change.
+        noise: First images, shape ``(batch, channels, height, width)``; a standard normal in UNSIR.
+        loss: Called in each step with the model's output; returns a scalar.
         steps: Number of steps.
         lr: Learning rate of Adam, in pixel values.
         clip: Lowest and highest pixel value.
@@ -36,7 +36,8 @@ def maximise_error(
     Returns:
         The clipped, detached images.
 
-    Source: paper, section 4.1.2, Eq. 4.
+    Source:
+        Paper, section 4.1.2, Eq. 4.
     """
     noise = noise.detach().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([noise], lr=lr)

@@ -1,4 +1,4 @@
-"""The inner loop of GLI: move images by the sign of a gradient (paper, Algorithm 1, lines 7-28)."""
+"""The inner loop of GLI: perturb images by the sign of a gradient (paper, Algorithm 1, lines 7-28)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gli.speed.pixel_gradient import fast_pixel_gradient
 
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Put back, on leaving, every buffer that a forward pass in train mode moves (BatchNorm's running statistics)."""
+    """Restore, at the end, all buffers that a forward pass in train mode changes (BatchNorm's running statistics)."""
     training = [module for module in model.modules() if module.training]
     buffers = [buffer for module in training for buffer in module.buffers(recurse=False)]
     saved = [buffer.detach().clone() for buffer in buffers]
@@ -27,29 +27,30 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
 
 
 def in_float32(images: Tensor) -> torch.autocast:
-    """No autocast, under mixed precision either: of a gradient so small that half of its digits are rounding, the sign is.
+    """Disable autocast: in half precision such small gradients are mostly rounding error, and so is their sign.
 
-    With bfloat16 the sign of 8 % of the pixels would be another (a trained ResNet-18 on drawn faces); with float16, 2 %.
+    With bfloat16 the sign of 8 % of the pixels differs (a trained ResNet-18 on drawn faces); with float16, of 2 %.
     """
     return torch.autocast(images.device.type, enabled=False)
 
 
 @contextmanager
 def inner_steps(model: nn.Module, images: Tensor) -> Iterator[None]:
-    """Inside, gradients of the pixels are taken, in float32, and of nothing else; BatchNorm's statistics are put back."""
+    """Compute gradients of the pixels only, in float32, and restore BatchNorm's statistics."""
     with statistics_kept(model), torch.enable_grad(), in_float32(images), fast_pixel_gradient():
         yield
 
 
 @torch.no_grad()
 def features(model: nn.Module, images: Tensor) -> Tensor:
-    """F(x): the logits of images in float32, without a gradient; BatchNorm's statistics are left as they were found."""
+    """Return F(x), the logits of images in float32, without a gradient and without changing BatchNorm's statistics."""
     with statistics_kept(model), in_float32(images):
-        return model(images)
+        logits: Tensor = model(images)
+    return logits
 
 
 def _takes_step(loss: Callable[..., Tensor]) -> bool:
-    """Return whether a loss takes the logits and the inner step, rather than the logits alone."""
+    """Return whether a loss takes the logits and the inner step, or the logits only."""
     try:
         parameters = inspect.signature(loss).parameters.values()
     except ValueError:  # Some builtins have no signature.
@@ -68,21 +69,20 @@ def perturb(
     start: Tensor | None = None,
     clip: tuple[float, float] = (0.0, 1.0),
 ) -> Tensor:
-    """Perturb images so that ``loss`` of the model's output falls, by sign-gradient steps.
+    """Perturb images by sign-gradient steps that minimise ``loss`` of the model's output.
 
     From the perturbation ``eta = start``, repeat ``steps`` times::
 
         eta <- eta - step_size * sign(d loss(model(clip(images + eta))) / d eta)
 
-    The gradient is taken with respect to the perturbation alone, so that no parameter's gradient is computed. It passes
-    through the clipping: a pixel that was pushed out of range no longer moves. It is taken in float32, whatever the precision
-    of the training around it.
+    The gradient is computed for the perturbation only, not for parameters, and in float32 also under mixed precision.
+    It passes through the clipping: a pixel that left the range no longer moves.
 
     Args:
-        model: Network whose output goes into ``loss``. Its parameters' ``.grad``, every submodule's train/eval mode and
-            BatchNorm's statistics are left as they were found.
+        model: Network whose output is passed to ``loss``. The ``.grad`` of its parameters, the train/eval mode of its
+            submodules and BatchNorm's statistics do not change.
         images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
-        loss: Called once a step with the model's output, or with output and step; returns a scalar to be minimised.
+        loss: Called in each step as ``loss(logits)`` or ``loss(logits, step)``; returns a scalar to be minimised.
         steps: Number of steps, T in the paper; 0 only adds ``start``.
         step_size: Step in pixel values, alpha in the paper.
         start: First perturbation, of the shape of ``images``: noise of standard deviation 0.01 in Algorithm 1, None
@@ -95,7 +95,8 @@ def perturb(
     Raises:
         ValueError: If ``steps`` or ``step_size`` is negative.
 
-    Source: paper, section 4.3 and Algorithm 1.
+    Source:
+        Paper, section 4.3 and Algorithm 1.
     """
     if steps < 0 or step_size < 0:
         raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")

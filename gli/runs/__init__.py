@@ -1,1 +1,1 @@
-"""The folder of a run: what writes it and what reads it. Reading loads neither torch nor Lightning."""
+"""Write and read the folder of a run. Reading loads neither torch nor Lightning."""

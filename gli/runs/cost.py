@@ -1,4 +1,4 @@
-"""What a run cost: training time and peak memory, in ``cost.json``."""
+"""The cost of a run: training time and peak memory, in ``cost.json``."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ NUMBERS = ("training_seconds", "peak_memory_bytes")
 
 
 def write_cost(folder: Path, training_seconds: float, device: torch.device) -> None:
-    """Write what a run cost into its folder.
+    """Write the cost of a run into its folder.
 
     Args:
         folder: Folder of the run.
         training_seconds: Time spent in training steps, without audits.
-        device: Device that the model was trained on; its peak memory is the one that counts.
+        device: Device that the model was trained on, whose peak memory is written.
     """
     cost: dict[str, Any] = {"training_seconds": training_seconds, "peak_memory_bytes": memory()[1], "device": "cpu"}
     if device.type == "cuda":
-        from torch import cuda  # Loaded already, since there is a device.
+        from torch import cuda  # Loaded already by the caller.
 
         cost |= {
             "peak_memory_bytes": cuda.max_memory_allocated(device),
@@ -37,7 +37,7 @@ def write_cost(folder: Path, training_seconds: float, device: torch.device) -> N
 
 
 def read_cost(folder: Path) -> dict[str, Any]:
-    """Return what a run cost: ``training_seconds``, ``peak_memory_bytes`` and ``device``.
+    """Return the cost of a run: ``training_seconds``, ``peak_memory_bytes`` and ``device``.
 
     The result is empty where the run did not reach its end, or the file is damaged.
     """

@@ -12,7 +12,7 @@ LOGS, ORIGINALS = "lightning_logs", "originals"
 
 
 def snake_case(name: str) -> str:
-    """Return ``fine_tune`` for ``FineTune`` and ``gli`` for ``GLI``, as in the names of configurations and run folders."""
+    """Return ``fine_tune`` for ``FineTune``, as in the names of configurations and run folders."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -37,8 +37,8 @@ def new_version(parent: Path) -> int:
                 ) from None
         except OSError as error:
             raise DataError(
-                f"{parent}: the folder of this run cannot be created ({error.strerror}). Point --trainer.default_root_dir to "
-                "a folder that you may write to."
+                f"{parent}: the folder of this run cannot be created ({error.strerror}). Point "
+                "--trainer.default_root_dir to a folder that you may write to."
             ) from error
         else:
             return number

@@ -13,7 +13,8 @@ from gli.metrics.registry import SCORES
 from gli.system.files import read_yaml
 
 LOG, SETTINGS = "metrics.csv", "config.yaml"
-#: Settings that repeat a run with another seed or on another machine; runs that differ in any other are of another kind.
+#: Settings that repeat a run with another seed or on another machine; runs that differ in any other are of another
+#: kind.
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
 #: GLI without warm-up has a row of its own in the paper's Table 3.
 FIXED = "GLI with fixed weight"

@@ -1,4 +1,4 @@
-"""The original model behind an unlearning run: found where an earlier run left it, else trained first."""
+"""Find the original model that an unlearning run starts from, or train it first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gli.system.files import atomic_write, file_lock, remove_leftovers
 from gli.system.ranks import alone
 from gli.training.resume import AtomicCheckpointIO, iteration_of
 
-#: Part of the key: raised whenever training from the same settings gives another model.
+#: Part of the key: increased whenever training from the same settings gives another model.
 VERSION = 1
 #: Audits during the training of an original.
 AUDITS = 4
@@ -65,7 +65,7 @@ def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
 
     The file holds weights and plain values only. Call on one process.
     """
-    # The recipe that was really followed: the data's, with what the command line changed.
+    # The recipe that was followed: the data's, with the changes of the command line.
     recipe = replace(method.recipe, epochs=trainer.current_epoch, retrained_epochs=None)
     role = type(method).__name__.lower()
     path = original_path(folder, method.data, method, recipe, seed, role, str(trainer.precision))
@@ -90,7 +90,7 @@ def find_or_train(
     folder: Path | None = None,
     trainer_settings: Mapping[str, Any] | None = None,
 ) -> str:
-    """Set ``method.original`` to the original model of this data, backbone, recipe and seed; train it first if necessary.
+    """Set ``method.original`` to the original of this data, backbone, recipe and seed; train it first if necessary.
 
     Interrupted training continues after its last epoch. If several processes start at once, one of them trains it.
 
@@ -106,8 +106,8 @@ def find_or_train(
         Path of the original's checkpoint; empty where the method needs none.
 
     Raises:
-        SettingError: If it would have to be trained by processes that an earlier run has joined in a group, or its training
-            did not reach its end.
+        SettingError: If it would have to be trained by processes that an earlier run has joined in a group, or its
+            training did not reach its end.
     """
     method.check()
     if not method.needs_original:
@@ -121,8 +121,8 @@ def find_or_train(
         if not path.exists() and torch.distributed.is_initialized():
             # Lightning's barriers wait for all processes of the group, even those of a trainer on one device.
             raise SettingError(
-                f"{path}: no such original yet, and the processes are already joined, so none can train it alone. Find or "
-                "train all originals before the first run, or give --model.original FILE."
+                f"{path}: no such original yet, and the processes are already joined, so none can train it alone. Find "
+                "or train all originals before the first run, or give --model.original FILE."
             )
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def _train(
         raise SystemExit(INTERRUPTED) from None
     if trainer.current_epoch < data.recipe.epochs or not is_finite(trainer):
         raise SettingError(
-            f"The original's training ended after {trainer.current_epoch} of {data.recipe.epochs} epochs, so nothing was "
-            "unlearned. If its losses were no longer finite, lower --data.recipe.lr."
+            f"The original's training ended after {trainer.current_epoch} of {data.recipe.epochs} epochs, so nothing "
+            "was unlearned. If its losses were no longer finite, lower --data.recipe.lr."
         )
     store(trainer, original, path.parent, seed)

@@ -1,4 +1,4 @@
-"""Resume killed runs: checkpoints that are complete, and the folder of the run to continue."""
+"""Resume killed runs: complete checkpoints, and the folder of the run to continue."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gli.runs.folder import snake_case
 from gli.runs.read import SETTINGS
 from gli.system.files import atomic_write, read_yaml, remove_leftovers
 
-#: Settings of the data that change how fast a run is, not what it computes.
+#: Settings of the data that change the speed of a run, not its results.
 SPEED_ONLY = ("cache_dir", "num_workers")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints whole or not at all, so that a kill or a full disk leaves the one before; read those of gli 0.1."""
+    """Write checkpoints whole or not at all, so that the previous one survives a kill; read those of gli 0.1."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint.
@@ -37,8 +37,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter.
             reason = error.strerror if isinstance(error, OSError) else error
             raise DataError(
-                f"{path}: the checkpoint cannot be written ({reason}). The one before it is kept. Free some space, or check "
-                "the permissions of the folder; then continue with --ckpt_path last."
+                f"{path}: the checkpoint cannot be written ({reason}). The one before it is kept. Free some space, or "
+                "check the permissions of the folder; then continue with --ckpt_path last."
             ) from error
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def lock_run(folder: Path) -> FileLock:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise SettingError(
-            f"{folder}: another process is writing in the folder of this run. Wait until it has ended, or start a separate run "
-            "without --ckpt_path."
+            f"{folder}: another process is writing in the folder of this run. Wait until it has ended, or start a "
+            "separate run without --ckpt_path."
         ) from error
     remove_leftovers(folder)
     return lock

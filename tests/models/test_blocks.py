@@ -6,7 +6,7 @@ from torch import nn
 
 from gli.errors import SettingError
 from gli.models.backbones import TORCHVISION, build_classifier
-from gli.models.blocks import freeze_except, frozen_modules, last_blocks, parts, reinitialise
+from gli.models.blocks import blocks, freeze_except, frozen_modules, last_blocks, reinitialise
 
 
 def names(model, found):
@@ -19,8 +19,8 @@ def names(model, found):
 def test_a_resnets_last_three_parts_are_the_benchmarks_cf_3(name):
     model = build_classifier(name, 8)
     assert names(model, last_blocks(model, 3)) == [["layer3"], ["layer4"], ["fc"]]
-    assert names(model, parts(model))[0] == ["conv1", "bn1"]
-    assert len(parts(model)) == 6
+    assert names(model, blocks(model))[0] == ["conv1", "bn1"]
+    assert len(blocks(model)) == 6
 
 
 @pytest.mark.parametrize(
@@ -37,17 +37,17 @@ def test_a_resnets_last_three_parts_are_the_benchmarks_cf_3(name):
 def test_other_backbones_are_taken_apart_block_by_block(name, count, last):
     with torch.device("meta"):  # Their shape is enough.
         model = build_classifier(name, 8)
-    assert len(parts(model)) == count
-    assert names(model, parts(model))[-1] == last
+    assert len(blocks(model)) == count
+    assert names(model, blocks(model))[-1] == last
 
 
 @pytest.mark.parametrize("name", [*TORCHVISION, "vit_tiny_patch16_224"])
 def test_parts_share_nothing_and_train_only_freezes_all_else(name):
     model = build_classifier(name, 8)
-    held = [id(weight) for part in parts(model) for module in part for weight in module.parameters()]
+    held = [id(weight) for block in blocks(model) for module in block for weight in module.parameters()]
     assert len(held) == len(set(held))
     freeze_except(model, last_blocks(model, 2))
-    wanted = {id(weight) for part in parts(model)[-2:] for module in part for weight in module.parameters()}
+    wanted = {id(weight) for block in blocks(model)[-2:] for module in block for weight in module.parameters()}
     assert {id(weight) for weight in model.parameters() if weight.requires_grad} == wanted
 
 
