@@ -1,7 +1,7 @@
 """The pictures of the README: a contact sheet of drawn faces, and curves of runs.
 
-Run ``python docs/figures.py RUN...``, each run a folder below lightning_logs: the first picture shows GLI, LI and
-NegGrad among them, the other one all.
+``python docs/figures.py RUN...`` takes folders below lightning_logs: the first picture shows GLI, LI and NegGrad among
+them, the other one all runs. Without runs only the contact sheet is drawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def faces(people: int = 5, pictures: int = 6) -> None:
-    """One row for each of two people side by side, so that the sheet is wide."""
+    """Draw the contact sheet: each row shows the pictures of two people side by side."""
     data = SyntheticFaces(image_size=96)
     rows = [
         data.pictures * (2 * row + side) + picture
@@ -38,7 +38,7 @@ def faces(people: int = 5, pictures: int = 6) -> None:
 
 
 def curves(runs: Sequence[Run]) -> None:
-    """Test accuracy and MIA accuracy of each run over its iterations."""
+    """Draw test accuracy and MIA accuracy of each run over its iterations."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
     for run, colour in zip(runs, COLOURS, strict=False):
@@ -54,6 +54,7 @@ def curves(runs: Sequence[Run]) -> None:
 
 if __name__ == "__main__":
     faces()
-    found = [read_run(Path(run)) for run in sys.argv[1:]]
-    curves([run for name in ("GLI", "LI", "NegGrad") for run in found if run.method == name])
-    save(utility_grid({run.method: run.rows for run in found}, columns=4), IMAGES / "methods.png")
+    runs = [read_run(Path(run)) for run in sys.argv[1:]]
+    if runs:
+        curves([run for name in ("GLI", "LI", "NegGrad") for run in runs if run.method == name])
+        save(utility_grid({run.method: run.rows for run in runs}, columns=4), IMAGES / "methods.png")

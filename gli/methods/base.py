@@ -149,8 +149,7 @@ class Method(L.LightningModule, ABC):
         self.last_loss: Tensor | None = None
         #: A few images before and after their perturbation, for the figures.
         self.examples: tuple[Tensor, Tensor] | None = None
-        self._task: Task | None = None
-        self._prepared = False
+        self._built = self._prepared = False
         self._tracked: dict[str, Tensor | float] = {}
         # In a dict, because a submodule would be saved, trained and synchronised.
         self._teachers: dict[str, nn.Module] = {}
@@ -191,8 +190,7 @@ class Method(L.LightningModule, ABC):
     @property
     def task(self) -> Task:
         """Multi-class or multi-label, from the data."""
-        assert self._task is not None, "the task is known once the trainer has set the method up"
-        return self._task
+        return self.data.task
 
     @property
     def recipe(self) -> Recipe:
@@ -285,7 +283,8 @@ class Method(L.LightningModule, ABC):
 
     def configure_model(self) -> None:
         """Build the network, load the original model's weights, and prepare for training."""
-        if self._task is None:
+        if not self._built:
+            self._built = True
             self._build()
         if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
             self._prepared = True
@@ -293,9 +292,8 @@ class Method(L.LightningModule, ABC):
             cast(Any, self.trainer).reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
 
     def _build(self) -> None:
-        self._task = self.data.task
         pretrained = self.pretrained and not self.needs_original
-        model = build_classifier(self.backbone, self._task.num_outputs, pretrained=pretrained, normalize=self.normalize)
+        model = build_classifier(self.backbone, self.task.num_outputs, pretrained=pretrained, normalize=self.normalize)
         if self.needs_original and not self.restored:
             if self.original is None:
                 raise SettingError(

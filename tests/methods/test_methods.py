@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import suppress
 from types import SimpleNamespace
 
 import lightning as L
@@ -69,20 +70,22 @@ def criterion(task, logits, labels):
 
 
 def attach(method: Method, task, total=2, world=1) -> None:
-    """Give a method its model, task and what it asks of a trainer, without a trainer."""
-    method.model, method._task = tiny_model(), task
+    """Give a method its model and a stub of a trainer, and prepare it."""
+    method.model = tiny_model()
     method.fresh_classifier = lambda pretrained=False: other_model()
-    recipe = Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,))
-    trainer = SimpleNamespace(
-        world_size=world, global_rank=0, datamodule=SimpleNamespace(recipe=recipe), estimated_stepping_batches=total
-    )
-    method._trainer_stub = trainer
+    method.trainer = stub_trainer(task, total, world)
     method.prepare()
+
+
+def stub_trainer(task, total=2, world=1, rank=0) -> SimpleNamespace:
+    """What a method reads of its trainer."""
+    data = SimpleNamespace(task=task, recipe=Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,)))
+    return SimpleNamespace(world_size=world, global_rank=rank, datamodule=data, estimated_stepping_batches=total)
 
 
 @pytest.fixture(autouse=True)
 def _no_trainer(monkeypatch):
-    monkeypatch.setattr(Method, "trainer", property(lambda self: self._trainer_stub), raising=False)
+    monkeypatch.setattr(Method, "trainer", None, raising=False)  # A plain attribute instead of Lightning's property.
     monkeypatch.setattr(Method, "manual_backward", lambda self, loss: loss.backward())
     monkeypatch.setattr(Method, "log", lambda *_, **__: None)
 
@@ -103,7 +106,7 @@ def run(method: Method, task, steps, monkeypatch, parts=None) -> nn.Module:
     return method.model
 
 
-def same(model: nn.Module, expected: nn.Module) -> None:
+def assert_same(model: nn.Module, expected: nn.Module) -> None:
     for (name, value), wanted in zip(model.state_dict().items(), expected.state_dict().values(), strict=True):
         torch.testing.assert_close(value, wanted, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
@@ -125,7 +128,7 @@ def test_plain_methods_take_the_step_worked_out_by_hand(method, part, sign, task
     for step in steps:
         batch = step[part]
         sgd(expected, sign * criterion(task, expected(batch.images), batch.labels))
-    same(model, expected)
+    assert_same(model, expected)
 
 
 def perturbed_by_hand(model, task, retain, forget, *, weights, steps, step_size, distance, convex):
@@ -165,7 +168,7 @@ def test_gli_as_released_takes_the_step_worked_out_by_hand(task, monkeypatch):
             convex=False,
         )
         sgd(expected, criterion(task, expected(images), retain.labels))
-    same(model, expected)
+    assert_same(model, expected)
     assert not model.training
 
 
@@ -183,8 +186,8 @@ def test_gli_of_the_paper_uses_the_original_models_features_and_warms_up_over_st
             original, task, retain, forget, weights=[0.2, 0.5, 0.8], steps=3, step_size=0.02, distance="l2", convex=True
         )
         sgd(expected, criterion(task, expected(images), retain.labels))
-    same(model, expected)
-    same(method.teacher("original"), tiny_model())
+    assert_same(model, expected)
+    assert_same(method.teacher("original"), tiny_model())
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -196,13 +199,13 @@ def test_li_takes_the_step_worked_out_by_hand(task, monkeypatch):
         inner = {"weights": [0] * 3, "steps": 3, "step_size": 0.02, "distance": "mse", "convex": False}
         images = perturbed_by_hand(expected, task, retain, forget, **inner)
         sgd(expected, criterion(task, expected(images), retain.labels))
-    same(model, expected)
+    assert_same(model, expected)
 
 
 def test_li_is_gli_without_a_class_weight(monkeypatch):
     task = TASKS["multi_class"]
     kept = run(LI(lr=LR, steps=2), task, batches(task), monkeypatch)
-    same(run(GLI(lr=LR, steps=2, class_weight=ClassWeight(0, 0)), task, batches(task), monkeypatch), kept)
+    assert_same(run(GLI(lr=LR, steps=2, class_weight=ClassWeight(0, 0)), task, batches(task), monkeypatch), kept)
 
 
 def test_start_noise_has_the_given_spread():
@@ -260,7 +263,7 @@ def test_cf_k_trains_the_last_part_and_leaves_the_rest_as_it_was_to_the_bit(task
     expected[:4].eval()
     for retain, _ in steps:
         only_last(expected, criterion(task, expected(retain.images), retain.labels))
-    same(model, expected)
+    assert_same(model, expected)
     assert frozen_to_the_bit(model)
 
 
@@ -272,7 +275,7 @@ def test_eu_k_starts_the_last_part_anew_and_trains_it_by_the_recipe(task, monkey
     expected[:4].eval()
     for retain, _ in steps:
         only_last(expected, criterion(task, expected(retain.images), retain.labels))
-    same(model, expected)
+    assert_same(model, expected)
     assert frozen_to_the_bit(model)
 
 
@@ -296,7 +299,7 @@ def test_advanced_neg_grad_descends_on_retain_and_ascends_on_forget_in_one_step(
         down = criterion(task, expected(retain.images), retain.labels)
         up = criterion(task, expected(forget.images), forget.labels)
         sgd(expected, weights[0] * down - weights[1] * up)
-    same(model, expected)
+    assert_same(model, expected)
 
 
 @in_both_tasks
@@ -320,7 +323,7 @@ def test_unsir_impairs_with_noise_far_from_forget_and_then_repairs(task, monkeyp
     impaired = criterion(task, expected(noise.clamp(0, 1)), retain.labels)
     sgd(expected, impaired + criterion(task, expected(retain.images), retain.labels))
     sgd(expected, criterion(task, expected(later.images), later.labels))
-    same(model, expected)
+    assert_same(model, expected)
 
 
 def test_unsir_is_two_stages_one_pass_over_forget_each_epoch_and_then_over_retain():
@@ -348,7 +351,7 @@ def test_noise_of_several_processes_is_the_noise_of_one():
     for rank in range(3):
         method = UNSIR()
         attach(method, TASKS["multi_class"], world=3)
-        method._trainer_stub.global_rank = rank
+        method.trainer.global_rank = rank
         torch.manual_seed(3)
         parts.append(method.seeded_randn_like(images[:2]))
     assert torch.equal(torch.cat(parts), whole)
@@ -377,8 +380,8 @@ def test_scrub_disobeys_on_forget_and_obeys_on_retain(alpha, gamma, temperature,
                 step = gradient + decay * parameter
                 speed.copy_(step if number == 0 else momentum * speed + step)
                 parameter -= LR * speed
-    same(model, expected)
-    same(method.teacher("original"), tiny_model())
+    assert_same(model, expected)
+    assert_same(method.teacher("original"), tiny_model())
 
 
 def test_scrub_schedules():
@@ -406,9 +409,9 @@ def test_bad_teaching_has_each_image_taught_by_the_teacher_of_its_set(task, monk
         logits = expected(torch.cat([retain.images, forget.images]))
         lessons = torch.cat([good(retain.images), bad(forget.images)]).detach()
         sgd(expected, divergence(task, logits, lessons, 2) / 2**2)
-    same(model, expected)
-    same(method.teacher("original"), tiny_model())
-    same(method.teacher("incompetent"), other_model())
+    assert_same(model, expected)
+    assert_same(method.teacher("original"), tiny_model())
+    assert_same(method.teacher("incompetent"), other_model())
 
 
 def test_bad_teaching_takes_its_first_step_with_adam(monkeypatch):
@@ -436,6 +439,23 @@ def test_bad_teaching_survives_a_batch_without_an_image_of_one_set(monkeypatch):
 METHODS = [Original, Retrained, FineTune, CFk, EUk, NegGrad, AdvancedNegGrad, UNSIR, SCRUB, BadTeaching, LI, GLI]
 
 
+def teachers_of(method: Method) -> list[nn.Module]:
+    """Return the teachers that a method keeps."""
+    kept = []
+    for name in ("original", "incompetent"):
+        with suppress(RuntimeError):
+            kept.append(method.teacher(name))
+    return kept
+
+
+def test_a_teacher_that_was_not_kept_is_refused_by_name():
+    method = FineTune()
+    attach(method, TASKS["multi_class"])
+    assert teachers_of(method) == []
+    with pytest.raises(RuntimeError, match="keep_teacher\\('original'"):
+        method.teacher("original")
+
+
 @pytest.mark.parametrize("method", [*METHODS, lambda: GLI(features="original")])
 def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(method):
     method = method()
@@ -447,7 +467,7 @@ def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(met
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     trained = method.model[4] if isinstance(method, CFk | EUk) else method.model
     assert held == {id(parameter) for parameter in trained.parameters()}
-    for teacher in method._teachers.values():
+    for teacher in teachers_of(method):
         assert not any(id(parameter) in held or parameter.requires_grad for parameter in teacher.parameters())
         assert not any(module.training for module in teacher.modules())
         storage = {value.data_ptr() for value in teacher.state_dict().values()}
@@ -500,7 +520,7 @@ def test_parts_begin_anew_from_where_the_original_began_and_an_incompetent_teach
     """ImageNet weights for EU-k's parts where the original had them, for Bad Teaching's teacher never."""
     wanted = []
     for method in (EUk(k=1, pretrained=True), EUk(k=1), BadTeaching(pretrained=True)):
-        method.model, method._task = tiny_model(), TASKS["multi_class"]
+        method.model, method.trainer = tiny_model(), stub_trainer(TASKS["multi_class"])
         monkeypatch.setattr(
             method, "fresh_classifier", lambda pretrained=False: wanted.append(pretrained) or other_model()
         )
@@ -510,7 +530,7 @@ def test_parts_begin_anew_from_where_the_original_began_and_an_incompetent_teach
 
 def test_a_fresh_network_is_not_the_one_that_the_original_began_as():
     method = BadTeaching(backbone="resnet18_slim")
-    method._task = TASKS["multi_class"]
+    method.trainer = stub_trainer(TASKS["multi_class"])
     torch.manual_seed(5)
     fresh = method.fresh_classifier().state_dict()["backbone.fc.weight"]
     torch.manual_seed(5)
@@ -522,7 +542,7 @@ def test_fresh_networks_are_the_same_for_the_same_seed_and_leave_the_generator_a
     methods = []
     for seed in (1, 1, 2):
         method = BadTeaching(backbone="resnet18_slim")
-        method._task = TASKS["multi_class"]
+        method.trainer = stub_trainer(TASKS["multi_class"])
         torch.manual_seed(seed)
         torch.rand(len(methods))  # Whatever was drawn before.
         before, start = torch.get_rng_state(), torch.initial_seed()
