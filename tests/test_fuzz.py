@@ -244,7 +244,7 @@ def stays_inside(root: Path, names: Iterable[str]) -> None:
 
 @sizes(150, 3000)
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_spoilt_csv_file_is_refused_or_read_as_it_stands(root: Path, count: int, exact: bool) -> None:
+def test_a_spoilt_csv_file_is_refused_or_read_unchanged(root: Path, count: int, exact: bool) -> None:
     """Every row has every column and nothing else, in lines that rise; its fields stand in its line."""
     path, required = root / "one.csv", ["file", "identity"] + (["age"] if exact else [])
 
@@ -368,7 +368,7 @@ PEOPLE = (
 
 
 @sizes(80, 2000)
-def test_a_spoilt_file_of_people_to_be_forgotten_is_refused_or_forgets_those_who_stand_in_it(
+def test_a_spoilt_file_of_people_to_be_forgotten_is_refused_or_forgets_the_people_in_it(
     root: Path, count: int
 ) -> None:
     with (root / "named.csv").open("w", newline="", encoding="utf-8") as file:
@@ -835,7 +835,7 @@ def test_a_hostile_original_is_one_message_at_the_command_line(
         {"pytorch-lightning_version": "2.6.4", "hyper_parameters": {"_instantiator": "os.system", "lr": []}},
     ],
 )
-def test_a_hostile_checkpoint_to_go_on_from_is_one_message_at_the_command_line(
+def test_resuming_from_a_hostile_checkpoint_is_one_message_at_the_command_line(
     canary: Path, tmp_path: Path, content: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save(content, tmp_path / "last.ckpt")

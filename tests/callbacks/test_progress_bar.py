@@ -75,7 +75,7 @@ def test_a_run_without_a_limit_has_no_end_to_show(terminal: io.StringIO) -> None
 
 
 @pytest.mark.parametrize("left_at", [1, 4])
-def test_a_run_that_goes_on_begins_where_it_was_left(left_at: int, terminal: io.StringIO) -> None:
+def test_the_bar_of_a_resumed_run_starts_at_its_iteration(left_at: int, terminal: io.StringIO) -> None:
     settings = [
         "FineTune",
         "--trainer.max_epochs=3",
@@ -108,7 +108,7 @@ def test_without_a_bar_nothing_is_drawn(terminal: io.StringIO) -> None:
     assert not terminal.getvalue()
 
 
-def test_a_bar_of_one_s_own_takes_its_place(terminal: io.StringIO) -> None:
+def test_a_bar_of_the_user_replaces_ours(terminal: io.StringIO) -> None:
     own = "--trainer.callbacks+=lightning.pytorch.callbacks.TQDMProgressBar"
     command = fit("FineTune", "--trainer.max_steps=1", BAR, own)
     assert isinstance(command.trainer.progress_bar_callback, TQDMProgressBar)

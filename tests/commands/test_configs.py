@@ -53,7 +53,7 @@ def test_every_file_says_what_it_is_for(path):
     assert path.read_text().startswith("# ")
 
 
-def test_no_block_of_a_trainer_stands_twice():
+def test_no_block_of_a_trainer_is_repeated():
     blocks = Counter()
     for path in ALL:
         contents = settings_of(path)

@@ -115,7 +115,7 @@ def test_a_run_leaves_its_settings_logs_checkpoints_and_figures(gli_run):
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
-def test_scores_can_be_made_anew_from_what_a_run_keeps_of_its_audits(gli_run):
+def test_scores_can_be_recomputed_from_the_records_of_a_run(gli_run):
     folder, rows_seen = Path(gli_run.trainer.log_dir), ForgettingAudit.of(gli_run.trainer).rows
     kept, people = audits.read_records(folder), audits.read_people(folder)
     assert [audit.iteration for audit in kept] == [row["iteration"] for row in rows_seen] == [0, 1, 2, 3]
@@ -182,7 +182,7 @@ def test_other_settings_want_another_original(gli_run, change):
 
 
 @pytest.mark.parametrize("subcommand", ["validate", "test"])
-def test_a_checkpoint_is_audited_again_alike(subcommand, gli_run):
+def test_a_checkpoint_gives_the_same_audit_again(subcommand, gli_run):
     checkpoint = gli_run.trainer.checkpoint_callback.best_model_path
     command = run([subcommand, "--model=GLI", *TINY, f"--ckpt_path={checkpoint}"])
     prefix = {"validate": "val", "test": "test"}[subcommand]
@@ -262,7 +262,7 @@ def test_settings_that_a_checkpoint_overrules_are_named(gli_run, capsys):
     assert "lr 0.001 (not 0.7)" in capsys.readouterr().err
 
 
-def test_row_zero_is_the_original_also_where_the_method_begins_by_changing_it():
+def test_row_zero_is_the_original_also_if_the_method_changes_it_first():
     first = {}
     for method in ("FineTune", "EUk", "CFk"):
         command = run(["fit", f"--model={method}", *TINY, *EVERY, "--trainer.max_steps=1"])
@@ -296,7 +296,7 @@ def test_a_sanity_check_is_no_audit():
 
 
 @pytest.mark.parametrize("method", ["CFk", "EUk"])
-def test_frozen_parts_of_a_real_network_stay_as_they_were_to_the_bit(method):
+def test_frozen_blocks_of_a_real_network_stay_bit_identical(method):
     """Weight decay and momentum move whatever an optimiser holds; train mode moves statistics."""
     settings = ["--model.k=2", "--model.weight_decay=0.1", "--model.momentum=0.9", "--model.lr=0.05"]
     command = run(["fit", f"--model={method}", *TINY, *EVERY, *settings, "--trainer.max_steps=3"])
@@ -447,7 +447,7 @@ def test_a_fourth_data_set_named_in_a_yaml_is_split_trained_on_and_reported_like
     assert "GreySquares" in (home / "squares_report/results.csv").read_text()
 
 
-def test_a_method_of_ones_own_runs_by_its_class_path(home):
+def test_a_method_of_the_user_runs_by_its_class_path(home):
     (home / "my_module.py").write_text(
         "from gli.methods import Method\n\n\n"
         "class Pull(Method):\n"

@@ -41,7 +41,7 @@ def test_runs_are_reported_with_confidence_intervals(make_run, tmp_path, capsys)
     assert all(row["accuracy_low"] <= row["accuracy_high"] for row in results)
 
 
-def test_the_folder_of_a_benchmark_stands_for_its_finished_cells(make_run, tmp_path, capsys):
+def test_the_folder_of_a_benchmark_means_its_finished_cells(make_run, tmp_path, capsys):
     benchmark, output = tmp_path / "benchmark_synthetic", tmp_path / "out"
     finished = {str(write_cell(benchmark, name)) for name in ("GLI", "LI")}
     for name, done in (("CFk", ""), ("SCRUB", '{"run": "../GLI"}'), ("EUk", "[]"), ("UNSIR", '{"run": "nowhere"}')):

@@ -62,7 +62,7 @@ def test_trials_are_kept_when_a_later_one_fails_or_is_interrupted(tmp_path, monk
 
 
 @pytest.mark.parametrize("place", ["a_file/found.csv", "a_folder"])
-def test_a_table_that_cannot_be_written_is_said_before_any_trial(place, tmp_path, capsys, monkeypatch):
+def test_a_table_that_cannot_be_written_is_reported_before_any_trial(place, tmp_path, capsys, monkeypatch):
     (tmp_path / "a_file").touch()
     (tmp_path / "a_folder").mkdir()
     monkeypatch.setattr(fit, "run", lambda arguments: pytest.fail("a trial was run"))

@@ -343,7 +343,7 @@ def test_digests_follow_the_order_of_the_table(tmp_path: Path) -> None:
     np.testing.assert_array_equal(turned.digests(tmp_path / "cache"), images.digests(tmp_path / "cache")[::-1])
 
 
-def test_digest_sets_its_parts_apart() -> None:
+def test_digest_separates_its_parts() -> None:
     assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest("abc", "")}) == 4
     assert digest("a", 1, b"x") == digest(b"a", "1", "x")
 

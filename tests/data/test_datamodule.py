@@ -144,7 +144,7 @@ def test_pixels_are_decoded_once_for_all_splits_and_modules(root: Path, monkeypa
     assert len(list((root.parent / "cache").glob("pixels-*.npy"))) == 1
 
 
-def test_a_changed_image_is_decoded_anew(root: Path, jpeg: Callable[..., bytes]) -> None:
+def test_a_changed_image_is_decoded_again(root: Path, jpeg: Callable[..., bytes]) -> None:
     before = _module(root).pixels[np.arange(26)]
     (root / "3.jpg").write_bytes(jpeg(1007))
     after = _module(root).pixels[np.arange(26)]

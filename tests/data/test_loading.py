@@ -72,7 +72,7 @@ def test_smaller_last_batch_is_dropped_and_other_rows_left_out_each_epoch() -> N
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 7, 10])
-def test_other_set_is_cycled_and_shuffled_anew_each_time_round(size: int) -> None:
+def test_the_other_set_is_cycled_and_shuffled_again_in_each_cycle(size: int) -> None:
     plan = EpochPlan({"retain": np.arange(70), "forget": FORGET}, [TOGETHER], size)
     stream = list(chain(*rows(plan, "forget")))
     assert len(stream) == 70 // size * size
@@ -136,7 +136,7 @@ def test_size_of_each_pass_is_its_own() -> None:
     assert [len(take.rows) for batch in plan for take in batch.values()] == [7, 10, 10]
 
 
-def test_a_part_may_play_a_set_of_another_name() -> None:
+def test_a_share_of_a_set_may_have_another_name() -> None:
     plan = EpochPlan(SETS, [Pass(impair="retain", noise="retain")], 23)
     (batch,) = plan
     assert sorted(batch["impair"].rows) == sorted(batch["noise"].rows) == RETAIN.tolist()
@@ -158,7 +158,7 @@ def test_a_pass_may_have_a_batch_size_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_a_mixed_pass_is_one_over_all_its_sets_and_each_row_comes_as_its_own_part(world: int) -> None:
+def test_a_mixed_pass_covers_all_its_sets_and_each_row_keeps_its_set(world: int) -> None:
     mixed = Pass("retain", "forget", mixed=True)
     plans = [EpochPlan(SETS, [mixed], 3, rank=rank, world=world, augmentation=Augmentation()) for rank in range(world)]
     batches = [list(plan) for plan in plans]
@@ -252,7 +252,7 @@ def test_processes_together_follow_the_plan_of_one_with_a_larger_batch(
     assert {len(part) for part in parts} == {len(single)}
 
 
-def test_draws_differ_between_batches_parts_and_epochs() -> None:
+def test_augmentations_differ_between_batches_sets_and_epochs() -> None:
     plan = EpochPlan(SETS, [TOGETHER], 4, augmentation=Augmentation())
     draws = [take.draws for number in range(2) for batch in epoch(plan, number) for take in batch.values()]
     assert {draw.shape for draw in draws} == {(4, DRAWS)}

@@ -121,7 +121,7 @@ def test_all_labels_in_the_order_male_smiling_young(tmp_path: Path, make_mucac: 
     assert [np.flatnonzero(column).tolist() for column in faces.labels.T] == [[20], [31], [39]]
 
 
-def test_people_are_matched_by_file_name_whatever_the_order_of_the_identity_file(
+def test_people_are_matched_by_file_name_in_any_order_of_the_identity_file(
     tmp_path: Path, make_mucac: Maker
 ) -> None:
     root = make_mucac(tmp_path / "mucac", [5, 300, 5, 2000, 5000])

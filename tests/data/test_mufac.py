@@ -144,7 +144,7 @@ def test_published_split_refuses_to_forget_who_was_not_trained_on(tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore:also forgotten")
-def test_who_cannot_be_forgotten_for_a_shared_file_is_said_under_the_name_that_was_given(
+def test_people_who_cannot_be_forgotten_for_a_shared_file_are_named_as_given(
     tmp_path: Path, make_mufac: Maker
 ) -> None:
     val = _rows("F0801/A/a/0", "F0801/D/a/5000")  # picture 0 is F0001/A's first
@@ -417,7 +417,7 @@ def test_real_published_split_crosses_as_is_known(published: MUFAC) -> None:
     assert crossings(published.splits, published.identities) == {("forget", "retain"): ["F0046/D"]}
 
 
-def test_real_files_stand_under_several_families_and_once_under_two_ages(published: MUFAC) -> None:
+def test_real_files_are_in_several_families_and_once_in_two_ages(published: MUFAC) -> None:
     families: dict[bytes, set[str]] = {}
     labels: dict[bytes, set[int]] = {}
     faces = published.faces

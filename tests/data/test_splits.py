@@ -336,7 +336,7 @@ def test_who_shares_a_file_with_somebody_forgotten_is_forgotten_too_and_named_in
     assert data.splits["forget"].tolist() == [2, 3, 4, 5]
 
 
-def test_the_people_to_be_forgotten_may_stand_in_a_text_file(tmp_path: Path) -> None:
+def test_the_people_to_be_forgotten_may_be_in_a_text_file(tmp_path: Path) -> None:
     requests = tmp_path / "requests.txt"
     requests.write_text("# asked in May\n\np1\n  p7   # by letter\n")
     from_file = _set_up(_people(12), forget_identities=str(requests))

@@ -144,7 +144,7 @@ def test_the_split_column_gives_the_sets_and_is_no_label(tmp_path: Path, make_ta
         assert data.splits[name].tolist() == [row for row, fields in enumerate(rows) if fields[3] == name]
 
 
-def test_the_split_column_is_left_aside_where_the_sets_are_dealt(tmp_path: Path, make_table: Maker) -> None:
+def test_the_split_column_is_ignored_if_people_are_assigned(tmp_path: Path, make_table: Maker) -> None:
     root = make_table(tmp_path / "faces", [(*row, "anything") for row in _people()], SPLIT_HEADER)
     data = _module(root, split="identity")
     data.setup()

@@ -257,7 +257,7 @@ def only_last(model: nn.Module, loss: torch.Tensor) -> None:
 
 
 @in_both_tasks
-def test_cf_k_trains_the_last_part_and_leaves_the_rest_as_it_was_to_the_bit(task, monkeypatch):
+def test_cf_k_trains_the_last_block_and_leaves_the_rest_bit_identical(task, monkeypatch):
     steps, expected = batches(task), tiny_model()
     model = run(CFk(k=1, lr=LR), task, steps, monkeypatch)
     expected[:4].eval()
@@ -268,7 +268,7 @@ def test_cf_k_trains_the_last_part_and_leaves_the_rest_as_it_was_to_the_bit(task
 
 
 @in_both_tasks
-def test_eu_k_starts_the_last_part_anew_and_trains_it_by_the_recipe(task, monkeypatch):
+def test_eu_k_reinitialises_the_last_block_and_trains_it_by_the_recipe(task, monkeypatch):
     steps, expected = batches(task), tiny_model()
     expected[4].load_state_dict(other_model()[4].state_dict())
     model = run(EUk(k=1), task, steps, monkeypatch)
@@ -516,7 +516,7 @@ def test_unsir_goes_by_the_distance_that_it_is_given(distance, monkeypatch):
     torch.testing.assert_close(method.noise(forget)[sure], (start - 0.01 * gradient.sign())[sure], rtol=0, atol=1e-4)
 
 
-def test_parts_begin_anew_from_where_the_original_began_and_an_incompetent_teacher_knows_nothing(monkeypatch):
+def test_blocks_are_reinitialised_like_the_original_and_an_incompetent_teacher_is_untrained(monkeypatch):
     """ImageNet weights for EU-k's parts where the original had them, for Bad Teaching's teacher never."""
     wanted = []
     for method in (EUk(k=1, pretrained=True), EUk(k=1), BadTeaching(pretrained=True)):
@@ -553,7 +553,7 @@ def test_fresh_networks_are_the_same_for_the_same_seed_and_leave_the_generator_a
     assert not torch.equal(methods[0]["backbone.fc.weight"], methods[2]["backbone.fc.weight"])
 
 
-def test_parts_frozen_in_prepare_keep_their_statistics_whatever_froze_them(monkeypatch):
+def test_blocks_frozen_in_prepare_keep_their_statistics(monkeypatch):
     """A method of one's own may freeze as it likes."""
 
     class Head(FineTune):

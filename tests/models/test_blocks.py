@@ -16,7 +16,7 @@ def names(model, found):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet18_slim", "resnet34"])
-def test_a_resnets_last_three_parts_are_the_benchmarks_cf_3(name):
+def test_the_last_three_blocks_of_a_resnet_are_the_benchmarks_cf_3(name):
     model = build_classifier(name, 8)
     assert names(model, last_blocks(model, 3)) == [["layer3"], ["layer4"], ["fc"]]
     assert names(model, blocks(model))[0] == ["conv1", "bn1"]
@@ -34,7 +34,7 @@ def test_a_resnets_last_three_parts_are_the_benchmarks_cf_3(name):
         ("beit_base_patch16_224", 14, ["head"]),
     ],
 )
-def test_other_backbones_are_taken_apart_block_by_block(name, count, last):
+def test_other_backbones_are_divided_into_blocks(name, count, last):
     with torch.device("meta"):  # Their shape is enough.
         model = build_classifier(name, 8)
     assert len(blocks(model)) == count
@@ -42,7 +42,7 @@ def test_other_backbones_are_taken_apart_block_by_block(name, count, last):
 
 
 @pytest.mark.parametrize("name", [*TORCHVISION, "vit_tiny_patch16_224"])
-def test_parts_share_nothing_and_train_only_freezes_all_else(name):
+def test_blocks_share_no_weights_and_freeze_except_freezes_all_others(name):
     model = build_classifier(name, 8)
     held = [id(weight) for block in blocks(model) for module in block for weight in module.parameters()]
     assert len(held) == len(set(held))

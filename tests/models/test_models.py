@@ -101,7 +101,7 @@ def test_the_slim_resnet_has_no_pretrained_weights() -> None:
         build_classifier(SLIM, 2, pretrained=True)
 
 
-def test_no_network_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_one_message_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: Any, **kwargs: Any) -> None:
         raise URLError("no route to host")
 

@@ -94,7 +94,7 @@ def test_ends_of_the_convex_range_are_allowed(weight: float) -> None:
 
 @pytest.mark.parametrize("name", sorted(DISTANCES))
 @pytest.mark.parametrize("c", [0.0, 0.3, 1.0, 20.0, 1000.0])
-def test_both_forms_move_an_image_alike(name: DistanceName, c: float) -> None:
+def test_both_forms_move_an_image_equally(name: DistanceName, c: float) -> None:
     """c * CE - d and w * CE - (1 - w) * d differ by the factor 1 + c where w = c / (1 + c)."""
     generator = torch.Generator().manual_seed(0)
     logits, others = torch.randn(2, 6, 4, dtype=torch.float64, generator=generator)

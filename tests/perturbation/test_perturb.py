@@ -88,7 +88,7 @@ def by_hand(example: Example, logit_gradient: Callable[[Floats], Floats], steps:
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("name", sorted(DISTANCES))
 @pytest.mark.parametrize("size", [0.01, 0.1])
-def test_steps_away_from_features_by_hand(name: DistanceName, steps: int, size: float) -> None:
+def test_steps_away_from_features_worked_out_by_hand(name: DistanceName, steps: int, size: float) -> None:
     example = Example()
     others = torch.from_numpy(example.features)
     result = perturb(
@@ -401,7 +401,7 @@ def test_next_training_step_is_the_same_with_and_without_a_perturbation_before()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_statistics_kept_puts_back_what_a_forward_pass_moves(mode: str) -> None:
+def test_statistics_kept_restores_what_a_forward_pass_changes(mode: str) -> None:
     model = used_network(mode)
     before = state(model)
     with statistics_kept(model):
@@ -409,7 +409,7 @@ def test_statistics_kept_puts_back_what_a_forward_pass_moves(mode: str) -> None:
     assert_equal(state(model), before)
 
 
-def test_statistics_kept_puts_back_on_an_error_too() -> None:
+def test_statistics_kept_restores_after_an_error_too() -> None:
     model = used_network("train")
     before = state(model)
 

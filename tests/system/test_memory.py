@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 
-def test_the_peak_is_of_this_process_and_rises_with_what_it_takes():
+def test_the_peak_is_of_this_process_and_rises_with_its_memory():
     # In a fresh process: another test may have left so much freed memory that the block takes no more.
     script = (
         "import numpy as np\nfrom gli.system.memory import memory\n"
@@ -48,7 +48,7 @@ print(faults[-1] - faults[0])
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked")
 @pytest.mark.parametrize("settings", [{}, {"MALLOC_ARENA_MAX": "8"}])
-def test_freed_memory_is_kept_for_what_comes_next_unless_the_environment_has_settings_for_it(settings):
+def test_freed_memory_is_kept_unless_the_environment_has_settings_for_it(settings):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | settings
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=environment)
     pages = 7 * 96e6 / os.sysconf("SC_PAGE_SIZE")

@@ -74,7 +74,7 @@ def too_much_for_python() -> float:
 
 
 @pytest.mark.parametrize("fault", [too_much, too_much_on_a_gpu, too_much_for_python])
-def test_too_little_memory_is_said_with_the_settings_to_lower(fault, monkeypatch, capsys):
+def test_too_little_memory_is_one_message_with_the_settings_to_lower(fault, monkeypatch, capsys):
     assert run_with(fault, monkeypatch, "--trainer.val_check_interval=1") == 2
     text = said(capsys)
     assert "gli: out of memory (" in text
@@ -117,7 +117,7 @@ def test_a_disk_that_takes_no_more_is_one_message(limit, where, tmp_path):
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_a_log_that_cannot_be_written_is_one_message_and_the_run_goes_on_later(monkeypatch, capsys):
+def test_a_log_that_cannot_be_written_is_one_message_and_the_run_can_be_resumed(monkeypatch, capsys):
     def full() -> float:
         (newest() / "metrics.csv").unlink()
         (newest() / "metrics.csv").symlink_to("/dev/full")

@@ -152,7 +152,7 @@ def test_a_run_of_any_method_killed_twice_ends_like_an_undisturbed_one(method, t
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_keeps_finished_work_and_the_run_can_be_resumed(whole, tmp_path, monkeypatch, capsys):
     for place, said in (("step,Original,7", "continues the original"), ("step,GLI,3", "--ckpt_path last continues")):
         command = [sys.executable, str(ENDED), "SIGINT", place, *GLI]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
@@ -167,7 +167,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_run_goes_on(whole, tmp_path, mon
     assert_alike(checkpoint.parent.parent, whole)
 
 
-def test_two_runs_started_at_once_both_end_right(whole, tmp_path):
+def test_two_runs_started_at_once_both_finish_correctly(whole, tmp_path):
     command = [sys.executable, "-m", "gli", *GLI]
     both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=240)[1] for process in both]
@@ -179,7 +179,7 @@ def test_two_runs_started_at_once_both_end_right(whole, tmp_path):
     assert sum("waiting for it to finish" in one for one in said) == 1
 
 
-def test_a_run_that_is_being_written_is_not_gone_on_with(whole, monkeypatch, capsys):
+def test_a_run_that_another_process_writes_is_not_resumed(whole, monkeypatch, capsys):
     monkeypatch.chdir(whole.parents[2])
     holder = "import sys, time; from pathlib import Path; from gli.training.resume import lock_run; "
     holder += "lock = lock_run(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -191,7 +191,7 @@ def test_a_run_that_is_being_written_is_not_gone_on_with(whole, monkeypatch, cap
     assert "another process is writing" in " ".join(capsys.readouterr().err.split())
 
 
-def test_only_a_run_of_the_same_model_data_and_seed_goes_on(whole, monkeypatch, capsys):
+def test_only_a_run_of_the_same_model_data_and_seed_is_resumed(whole, monkeypatch, capsys):
     settings = yaml.safe_load((whole / "config.yaml").read_text())
     root = whole.parents[1]
     assert find_run(root, "GLI", settings) == whole
@@ -229,7 +229,7 @@ def test_a_damaged_or_absent_checkpoint_has_no_iteration(tmp_path):
     assert iteration_of(path) is None
 
 
-def test_a_log_goes_on_after_the_iteration_of_the_checkpoint(tmp_path):
+def test_a_log_continues_after_the_iteration_of_the_checkpoint(tmp_path):
     log = logs.MetricsLog(tmp_path, "gli", 0)
     for step in range(4):
         log.log_metrics({"train/loss": float(step)}, step)
@@ -292,7 +292,7 @@ def eventually(holds, seconds: float = 60) -> bool:
     return holds()
 
 
-def test_every_method_has_its_place_among_the_tests_of_resuming():
+def test_every_method_is_in_the_tests_of_resuming():
     from tests.commands.test_fit import STOPS
 
     assert {name for name, _, _ in STOPS} == set(SHIPPED)

@@ -86,7 +86,7 @@ def test_every_method_is_compared():
 @pytest.mark.parametrize(
     ("world", "name"), [(world, name) for world in (2, 3) for name in CASES if world == 2 or CASES[name].on_three]
 )
-def test_processes_with_parts_of_a_batch_train_the_model_of_one_with_the_whole(name, world, computed):
+def test_processes_with_shares_of_a_batch_train_the_model_of_one_with_the_whole(name, world, computed):
     (one,), several = computed(1), [result[name] for result in computed(world)]
     case, expected, near = CASES[name], one[name], 1e-8 if CASES[name].double else 1e-5
     assert difference(several[0]["weights"], expected["weights"]) < near
