@@ -25,7 +25,7 @@ LAYERS = [
     {"audit", "methods"},
     {"callbacks"},
     {"training"},
-    {"report"},
+    {"report", "jobs"},
     {"commands"},
     {"__main__"},
 ]

@@ -38,17 +38,21 @@ def imported_by(folder: Path) -> set[str]:
 
 
 def test_every_import_is_a_declared_dependency():
-    declared = {normal(each) for each in PROJECT["dependencies"]}
+    extras = [each for name, extra in PROJECT["optional-dependencies"].items() if name != "dev" for each in extra]
+    declared = {normal(each) for each in [*PROJECT["dependencies"], *extras]}
     distributions = packages_distributions()
     undeclared = {
-        name for name in imported_by(ROOT / "gli") - {"gli"} if not {normal(d) for d in distributions[name]} & declared
+        name
+        for name in imported_by(ROOT / "gli") - {"gli"}
+        if not {normal(each) for each in distributions.get(name, [name])} & declared
     }
     assert undeclared == set()
 
 
 def test_every_import_of_the_tests_is_declared():
     extra = PROJECT["optional-dependencies"]["dev"]
-    declared = {normal(each) for each in [*PROJECT["dependencies"], *extra]}
+    cluster = PROJECT["optional-dependencies"]["cluster"]
+    declared = {normal(each) for each in [*PROJECT["dependencies"], *extra, *cluster]}
     distributions = packages_distributions()
     names = (imported_by(ROOT / "tests") | imported_by(ROOT / "docs")) - {"gli", "tests", "benchmarks", "my_module"}
     # Modules that tests write into a temporary folder are no distributions.

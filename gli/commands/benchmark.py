@@ -19,8 +19,9 @@ from gli.commands.cells import cells_of
 from gli.commands.configs import resolve
 from gli.commands.grid import read_grid
 from gli.commands.main import run_command
-from gli.commands.running import run_cells
-from gli.errors import DataError, SettingError
+from gli.errors import DataError
+from gli.jobs import make_executor
+from gli.jobs.board import run_jobs
 from gli.report.results import SELECTIONS, Select
 from gli.report.write import write_report
 from gli.runs.folder import LOGS, ORIGINALS
@@ -34,6 +35,7 @@ def benchmark(
     seeds: Sequence[int] | None = None,
     backbones: Sequence[str] | None = None,
     jobs: int = 1,
+    cluster: str | None = None,
     output: Path | None = None,
     originals: Path = Path(LOGS, ORIGINALS),
     select: Select | None = None,
@@ -46,6 +48,7 @@ def benchmark(
         seeds: Seeds; None for those of the configuration.
         backbones: Backbones; None for those of the configuration.
         jobs: Number of cells to run at once.
+        cluster: Address of a Ray cluster to run them on, or ``local``; None for processes of this machine.
         output: Folder of cells and report; ``benchmark_<data>`` by default.
         originals: Folder of the original models.
         select: Which audit of a run is reported; None for what the configuration says.
@@ -57,14 +60,12 @@ def benchmark(
         GLIError: If a setting is wrong, or no cell gave a result.
     """
     grid = read_grid(config).restricted(methods, seeds, backbones)
-    if jobs < 1:
-        raise SettingError(f"--jobs is {jobs}; it must be at least 1.")
     folder = (output or Path(f"benchmark_{grid.data}")).absolute()
     with writable(folder, what="the benchmark", setting="--output"):
         folder.mkdir(parents=True, exist_ok=True)
-    cells = cells_of(grid, config, folder, originals.absolute())
-    failed = run_cells(cells, jobs)
-    runs = [read_run(_relative(run)) for run in (cell.run for cell in cells) if run is not None]
+    planned = [cell.job for cell in cells_of(grid, config, folder, originals.absolute())]
+    failed = run_jobs(planned, make_executor(jobs, cluster), slots=jobs)
+    runs = [read_run(_relative(run)) for run in (job.run for job in planned) if run is not None]
     if not runs:
         raise DataError("No cell of the benchmark was finished. " + " ".join(failed))
     with writable(folder, what="the report", setting="--output"):
@@ -96,6 +97,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, help="these seeds instead of the configuration's")
     parser.add_argument("--backbones", nargs="+", help="these backbones instead of the configuration's")
     parser.add_argument("--jobs", type=int, default=1, help="number of cells to run at once (default: 1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
     parser.add_argument("--output", type=Path, help="folder of cells and report (default: benchmark_<data set>)")
     parser.add_argument("--originals", type=Path, default=Path(LOGS, ORIGINALS), help="folder of the original models")
     parser.add_argument("--select", choices=list(SELECTIONS), help="which audit of a run is reported")

@@ -15,12 +15,12 @@ from typing import Any
 from gli.commands.configs import find_config
 from gli.commands.grid import Entry, Grid
 from gli.errors import DataError, SettingError
-from gli.runs.read import LOG
+from gli.jobs.job import Job, finished_run
 from gli.system.digest import digest
-from gli.system.files import atomic_write, inside, read_yaml
+from gli.system.files import read_yaml
 
-#: Folder of the cells in that of a benchmark, and the record of a finished cell in the cell's folder.
-CELLS, DONE = "cells", "done.json"
+#: Folder of the cells in that of a benchmark.
+CELLS = "cells"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Cell:
         settings: Arguments of ``gli fit`` that the result depends on.
         folder: Folder of the cell.
         originals: Folder of the original models.
+        after: Folder of the cell of the original that this one starts from, if the grid has it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Cell:
     settings: tuple[str, ...]
     folder: Path
     originals: Path
+    after: frozenset[Path] = frozenset()
 
     @property
     def title(self) -> str:
@@ -66,22 +68,12 @@ class Cell:
         return digest(*(path.read_bytes() for path in config_files(self.config)), *self.settings)
 
     @property
-    def run(self) -> Path | None:
-        """Folder of the finished run; None where there is none with these settings."""
+    def job(self) -> Job:
+        """The run of this cell as a job; it waits for the original's own cell."""
+        key = ""
         with suppress(OSError, DataError):  # A configuration cannot be read: the run will fail and name it.
-            return finished_run(self.folder, self.key)
-        return None
-
-    def finish(self, run: Path, seconds: float) -> None:
-        """Record that the run is finished.
-
-        Args:
-            run: Folder of the run, inside that of the cell.
-            seconds: Time that it took.
-        """
-        name = run.resolve().relative_to(self.folder.resolve())
-        with atomic_write(self.folder / DONE) as temporary:
-            temporary.write_text(json.dumps({"key": self.key, "run": str(name), "seconds": seconds}))
+            key = self.key
+        return Job(self.title, f"seed {self.seed}", self.folder, tuple(self.arguments), key, self.after)
 
 
 def config_files(config: Path) -> list[Path]:
@@ -111,22 +103,6 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from _texts(item)
-
-
-def finished_run(folder: Path, key: str | None = None) -> Path | None:
-    """Return the folder of the finished run in the folder of a cell, or None where there is none.
-
-    Args:
-        folder: Folder of the cell.
-        key: Key of the settings that the run must have had; None for any.
-    """
-    # A damaged record may hold anything; it counts as missing.
-    with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):
-        done = json.loads((folder / DONE).read_text())
-        run = folder / inside(folder, done["run"], str(folder / DONE))
-        if (run / LOG).exists() and key in (None, done["key"]):
-            return run
-    return None
 
 
 def finished_runs(benchmark: Path) -> tuple[list[Path], list[str]]:
@@ -170,7 +146,9 @@ def cells_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list
         settings |= {**grid.settings, **entry.settings}
         settings |= {"data.seed": seed} if grid.seed_data else {}
         settings |= {"model.backbone": backbone} if backbone else {}
-        stem = re.sub(r"[^A-Za-z0-9]+", "_", f"{name} {backbone or ''}").strip("_")
+        folder = _folder_of(output, name, seed, backbone)
+        original = _folder_of(output, "Original", seed, backbone)
+        waits = "Original" in grid.entries and name != "Original"
         cells.append(
             Cell(
                 name,
@@ -178,8 +156,9 @@ def cells_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list
                 backbone,
                 config=configs[name],
                 settings=tuple(_argument(key, value) for key, value in settings.items()),
-                folder=output / CELLS / f"{stem}-seed{seed}",
+                folder=folder,
                 originals=originals,
+                after=frozenset({original} if waits else ()),
             )
         )
     if len({cell.folder for cell in cells}) < len(cells):
@@ -187,6 +166,11 @@ def cells_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list
             "Two cells of the benchmark have the same name and seed. Name each method, variant and seed once."
         )
     return cells
+
+
+def _folder_of(output: Path, name: str, seed: int, backbone: str | None) -> Path:
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", f"{name} {backbone or ''}").strip("_")
+    return output / CELLS / f"{stem}-seed{seed}"
 
 
 def _config_of(name: str, entry: Entry, benchmark: Path) -> Path:

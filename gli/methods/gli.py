@@ -122,7 +122,7 @@ class GLI(LI):
         **kwargs: See :class:`LI` and :class:`~gli.methods.base.Method`.
     """
 
-    def __init__(self, class_weight: ClassWeight = ClassWeight(), **kwargs: Any) -> None:  # noqa: B008 - frozen
+    def __init__(self, class_weight: ClassWeight = ClassWeight(), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_weight = class_weight
 

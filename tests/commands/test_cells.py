@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gli.commands.cells import Cell, cells_of, config_files, finished_run, finished_runs
+from gli.commands.cells import Cell, cells_of, config_files, finished_runs
 from gli.commands.grid import read_grid
 from gli.errors import DataError
+from gli.jobs.job import finish as finish_job
+from gli.jobs.job import finished_run
 from tests.helpers.benchmarks import CONFIGS, write_benchmark
 
 
@@ -28,7 +30,7 @@ def finish(cell: Cell, name: str = "lightning_logs/x/version_0") -> Path:
     """Write the run of a cell, and record that it is finished."""
     (cell.folder / name).mkdir(parents=True)
     (cell.folder / name / "metrics.csv").touch()
-    cell.finish(cell.folder / name, 1.5)
+    finish_job(cell.folder, cell.key, cell.folder / name, 1.5)
     return cell.folder / name
 
 
@@ -142,16 +144,16 @@ def test_the_key_depends_on_the_settings_and_not_on_the_folders(tmp_path):
 
 def test_a_finished_cell_has_a_run_until_its_settings_change(cells):
     cell, other = cells()
-    assert cell.run is None
+    assert cell.job.run is None
     run = finish(cell)
-    assert cell.run == run == finished_run(cell.folder)
-    assert other.run is None
+    assert cell.job.run == run == finished_run(cell.folder)
+    assert other.job.run is None
     changed, _ = cells(settings={"model.lr": 0.3})
     assert changed.folder == cell.folder
-    assert changed.run is None
+    assert changed.job.run is None
     assert finished_run(cell.folder) == run
     (run / "metrics.csv").unlink()
-    assert cell.run is None
+    assert cell.job.run is None
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_a_damaged_record_counts_as_missing(record, cells):
     cell, _ = cells()
     finish(cell)
     (cell.folder / "done.json").write_text(record)
-    assert cell.run is None
+    assert cell.job.run is None
     assert finished_run(cell.folder) is None
 
 
@@ -169,7 +171,7 @@ def test_a_cell_whose_configuration_cannot_be_read_is_not_done(cells, tmp_path):
     cell, _ = cells()
     finish(cell)
     cell.config.write_text("model: [")
-    assert cell.run is None
+    assert cell.job.run is None
 
 
 def test_the_finished_runs_of_a_benchmark_are_found_in_its_folder(cells, tmp_path):

@@ -561,8 +561,8 @@ def test_other_plausible_mistakes_end_in_a_message(arguments, said, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model=CFk", "--model.k=9"], "k is 9; this network has 6 parts"),
-        (["--model=EUk", "--model.k=0"], "k lies between 1 and 6"),
+        (["--model=CFk", "--model.k=9"], "k is 9; this network has 6 blocks"),
+        (["--model=EUk", "--model.k=0"], "use a k from 1 to 6"),
         (["--model=EUk", "--model.optimizer=adam", "--model.momentum=0.9"], "Adam has none"),
         (["--model=SCRUB", "--model.temperature=0"], "model.temperature is 0; it must be above zero"),
         (["--model=SCRUB", "--model.forget_batch_size=0"], "batch size is 0"),

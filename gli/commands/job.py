@@ -1,0 +1,42 @@
+"""Run the job of a folder: ``python -m gli.commands.job FOLDER``. Executors start it, see :mod:`gli.jobs`."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from gli.errors import GLIError
+from gli.jobs.job import finish, read_arguments
+
+
+def main(folder: Path) -> int:
+    """Run the job of a folder and record the finished run.
+
+    Args:
+        folder: Folder of the job.
+
+    Returns:
+        Exit status: 0, 2 after an error that the user can correct, 1 after any other.
+    """
+    from gli.commands.fit import run
+    from gli.commands.main import silence_lightning
+
+    arguments, key = read_arguments(folder)
+    silence_lightning()
+    start = time.perf_counter()
+    try:
+        command = run(arguments)
+    except (GLIError, SystemExit) as error:
+        print(f"gli: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 1
+    finish(folder, key, Path(str(command.trainer.log_dir)), time.perf_counter() - start)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

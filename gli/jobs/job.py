@@ -1,0 +1,110 @@
+"""A job: a run of ``gli`` in a folder of its own, which is never repeated once it is finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gli.errors import DataError
+from gli.runs.read import LOG as METRICS
+from gli.system.files import atomic_write, inside
+
+#: Files in the folder of a job: its arguments, the record of the finished run, and its output.
+ARGUMENTS, DONE, LOG = "job.json", "done.json", "log.txt"
+#: Module that runs the job of a folder.
+RUNNER = "gli.commands.job"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of ``gli``.
+
+    Attributes:
+        row: Row of the job in the live table, such as the method.
+        column: Column of the job in the live table, such as the seed.
+        folder: Folder of the job.
+        arguments: Arguments of ``gli``.
+        key: Hash of everything that the result depends on; a finished run with another key counts as missing.
+        after: Folders of the jobs that must have ended before this one starts.
+    """
+
+    row: str
+    column: str
+    folder: Path
+    arguments: tuple[str, ...]
+    key: str
+    after: frozenset[Path] = frozenset()
+
+    @property
+    def title(self) -> str:
+        """Name in messages."""
+        return f"{self.row}, {self.column}"
+
+    @property
+    def run(self) -> Path | None:
+        """Folder of the finished run; None where there is none with this key."""
+        return finished_run(self.folder, self.key)
+
+    @property
+    def log(self) -> Path:
+        """File with the output of the job."""
+        return self.folder / LOG
+
+    @property
+    def command(self) -> list[str]:
+        """Command that runs the job."""
+        return [sys.executable, "-m", RUNNER, str(self.folder.absolute())]
+
+    def prepare(self) -> None:
+        """Empty the folder and write the arguments into it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with atomic_write(self.folder / ARGUMENTS) as temporary:
+            temporary.write_text(json.dumps({"arguments": self.arguments, "key": self.key}))
+
+    def reason_of_failure(self) -> str:
+        """Return a message for a failed job: the last line of its log."""
+        lines: list[str] = []
+        with suppress(OSError):
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+        reason = lines[-1].strip() if lines else "ended without a message"
+        return f"{self.title}: {reason} ({self.log})"
+
+
+def read_arguments(folder: Path) -> tuple[list[str], str]:
+    """Return arguments and key of the job of a folder."""
+    contents = json.loads((folder / ARGUMENTS).read_text())
+    return [str(argument) for argument in contents["arguments"]], str(contents["key"])
+
+
+def finish(folder: Path, key: str, run: Path, seconds: float) -> None:
+    """Record that a job is finished.
+
+    Args:
+        folder: Folder of the job.
+        key: Hash of everything that the result depends on.
+        run: Folder of the run, inside that of the job.
+        seconds: Duration of the run.
+    """
+    name = run.resolve().relative_to(folder.resolve())
+    with atomic_write(folder / DONE) as temporary:
+        temporary.write_text(json.dumps({"key": key, "run": str(name), "seconds": seconds}))
+
+
+def finished_run(folder: Path, key: str | None = None) -> Path | None:
+    """Return the folder of the finished run of a job, or None where there is none.
+
+    Args:
+        folder: Folder of the job.
+        key: Key that the job must have had; None for any.
+    """
+    # A damaged record may hold anything; it counts as missing.
+    with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):
+        done = json.loads((folder / DONE).read_text())
+        run = folder / inside(folder, done["run"], str(folder / DONE))
+        if (run / METRICS).exists() and key in (None, done["key"]):
+            return run
+    return None

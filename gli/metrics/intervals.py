@@ -1,0 +1,201 @@
+"""Area under the ROC curve of an attack, its confidence interval over originals and people, and equivalence tests.
+
+The unit of resampling is the person: pictures of one person are correlated. If several models are attacked, those that
+were unlearned from one original are correlated too, so both are resampled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+Answer = Literal["pass", "fail", "cannot tell"]
+
+#: Power and error rate of the smallest effect that an audit can find: z(.975) + z(.8).
+DETECTABLE = 2.802
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower limit.
+        high: Upper limit.
+        error: Standard error.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+    def covers(self, value: float) -> bool:
+        """Return whether a value lies in the interval."""
+        return self.low <= value <= self.high
+
+    @property
+    def detectable(self) -> float:
+        """Smallest difference from 0.5 that would have been found with a probability of 80 %."""
+        return DETECTABLE * self.error
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Scores of an attack: one per person (or image) and attacked model.
+
+    Attributes:
+        scores: Higher means "was forgotten", shape ``(n,)``.
+        positive: Whether the person was forgotten by the model, shape ``(n,)``.
+        people: Number of the person, shape ``(n,)``.
+        originals: Number of the original that the model was unlearned from, shape ``(n,)``.
+    """
+
+    scores: Array
+    positive: Booleans
+    people: Integers
+    originals: Integers
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If there are no positives or no negatives, or a score is not finite.
+        """
+        if not self.positive.any() or self.positive.all():
+            raise ValueError("an attack needs people who were forgotten and people who were never seen")
+        if not np.isfinite(self.scores).all():
+            raise ValueError("a score of the attack is not finite")
+
+
+def auc(positives: Array, negatives: Array) -> float:
+    """Return the area under the ROC curve: P(positive > negative) + P(equal) / 2.
+
+    Args:
+        positives: Scores of positives, shape ``(n,)``.
+        negatives: Scores of negatives, shape ``(m,)``.
+    """
+    ranks = stats.rankdata(np.concatenate([positives, negatives]))
+    count = len(positives)
+    return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * len(negatives)))
+
+
+def true_positive_rate(positives: Array, negatives: Array, false_positive_rate: float) -> float:
+    """Return the share of positives above the threshold that at most a share of negatives exceeds.
+
+    Args:
+        positives: Scores of positives, shape ``(n,)``.
+        negatives: Scores of negatives, shape ``(m,)``.
+        false_positive_rate: Share of negatives, in (0, 1).
+    """
+    allowed = math.floor(false_positive_rate * len(negatives))
+    threshold = np.sort(negatives)[::-1][min(allowed, len(negatives) - 1)]
+    return float((positives > threshold).mean())
+
+
+def _placements(trials: Trials) -> tuple[float, Array]:
+    """Return the AUC and the influence of each trial on it (DeLong et al., 1988).
+
+    The influence of a positive is its share of negatives below it, minus the AUC, over the number of positives; of a
+    negative likewise. The AUC's error is the sum of the influences, so clusters are summed before squaring.
+    """
+    positives, negatives = trials.scores[trials.positive], trials.scores[~trials.positive]
+    area = auc(positives, negatives)
+    below = np.sort(negatives)
+    above = np.sort(positives)
+    left, right = np.searchsorted(below, positives, "left"), np.searchsorted(below, positives, "right")
+    influence = np.empty(len(trials.scores))
+    influence[trials.positive] = ((left + right) / 2 / len(negatives) - area) / len(positives)
+    left, right = np.searchsorted(above, negatives, "left"), np.searchsorted(above, negatives, "right")
+    influence[~trials.positive] = ((1 - (left + right) / 2 / len(positives)) - area) / len(negatives)
+    return area, influence
+
+
+def _cluster_variance(influence: Array, clusters: Integers) -> tuple[float, int]:
+    """Return the variance of the sum of influences whose clusters are independent, and the number of clusters."""
+    _, number = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(number, influence)
+    count = len(sums)
+    return float((sums**2).sum()) * count / max(1, count - 1), count
+
+
+def auc_interval(trials: Trials, level: float = 0.95) -> Interval:
+    """Return the AUC of an attack with its confidence interval over originals and people.
+
+    The variance is that of the two-level resampling in closed form: of people, plus of originals, minus that of single
+    trials, which both contain (Cameron, Gelbach and Miller, 2011, on the influences of DeLong et al., 1988). The plain
+    bootstrap of both levels counts the last term three times (Owen, 2007) and gives intervals that are too wide.
+
+    Args:
+        trials: The attack's scores.
+        level: Probability that the interval covers the AUC.
+    """
+    area, influence = _placements(trials)
+    people, count = _cluster_variance(influence, trials.people)
+    several = len(np.unique(trials.originals)) > 1
+    variance, degrees = people, count - 1
+    if several:
+        originals, number = _cluster_variance(influence, trials.originals)
+        both, _ = _cluster_variance(influence, trials.people * (trials.originals.max() + 1) + trials.originals)
+        variance = max(people, originals, people + originals - both)
+        degrees = min(degrees, number - 1)
+    # Without a trial out of order the influences vanish: bound the error by that of one more pair out of order.
+    smallest = 1 / (2 * max(1, min(count, len(np.unique(trials.people[trials.positive])))) + 2)
+    error = max(math.sqrt(variance), smallest * math.sqrt(max(area * (1 - area), smallest) / max(1, count)))
+    width = float(stats.t.ppf((1 + level) / 2, max(1, degrees))) * error
+    return Interval(area, max(0.0, area - width), min(1.0, area + width), error)
+
+
+def mean_interval(values: Array, level: float = 0.95) -> Interval:
+    """Return the mean of independent values with its confidence interval (Student's t).
+
+    Args:
+        values: Shape ``(n,)``, one per person.
+        level: Probability that the interval covers the mean.
+
+    Raises:
+        ValueError: If there are fewer than two values.
+    """
+    if len(values) < 2:
+        raise ValueError("a confidence interval needs two values or more")
+    mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+    width = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return Interval(mean, mean - width, mean + width, error)
+
+
+def equivalence(interval: Interval, target: float, margin: float) -> Answer:
+    """Test whether a value equals a target up to a margin, by two one-sided tests.
+
+    Args:
+        interval: The estimate with its 95 % interval.
+        target: Value without a leak, such as 0.5 for an AUC.
+        margin: Difference that does not matter, declared before the audit.
+
+    Returns:
+        ``pass`` if the whole interval lies within the margin, ``fail`` if it lies outside, otherwise ``cannot tell``.
+    """
+    if target - margin <= interval.low and interval.high <= target + margin:
+        return "pass"
+    if interval.low > target + margin or interval.high < target - margin:
+        return "fail"
+    return "cannot tell"
+
+
+def people_means(values: Array, people: Integers) -> tuple[Array, Integers]:
+    """Return the mean of each person's values, and the numbers of the people.
+
+    Args:
+        values: One value per image, shape ``(n,)``.
+        people: Number of the person on each image, shape ``(n,)``.
+    """
+    numbers, inverse = np.unique(people, return_inverse=True)
+    return np.bincount(inverse, values) / np.bincount(inverse), numbers
