@@ -1,1 +1,1 @@
-"""Speed as ratios: two ways of doing one thing, timed in turn in one run."""
+"""Benchmarks of gli: speed and memory as ratios to a baseline that is measured in turn in the same run."""

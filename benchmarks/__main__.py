@@ -1,10 +1,10 @@
-"""``make bench``: every comparison, as a Markdown table and as JSON.
+"""Run the benchmarks of speed and memory; write a Markdown table and JSON.
 
-    python -m benchmarks                 all of them, about half an hour on two cores
-    python -m benchmarks images audits   some of them
+    python -m benchmarks                 all groups, about half an hour on two cores
+    python -m benchmarks images audits   some groups
 
-Two ways of doing one thing are timed in turn in one run, so that the ratios hold on a machine that is busy with other
-things; what is absolute (seconds of the start) is not. The plain ways are written out here in straightforward torch.
+gli and its baseline, written in straightforward PyTorch, are timed in turn within one run, so that other load on the
+machine affects both alike. Absolute times (group startup) have no baseline and depend on that load.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from benchmarks import audits, images, iterations, memory, speed, startup
-from benchmarks.plain import PLAIN
-from benchmarks.timing import MACHINE, Finding, markdown
+from benchmarks.bare_loops import BARE_LOOPS
+from benchmarks.timing import MACHINE, Measurement, markdown
 from gli.speed.freed_memory import keep_freed_memory
 from gli.system.console import progress
 from gli.system.files import atomic_write
@@ -26,62 +27,65 @@ from gli.system.files import atomic_write
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
 
-GROUPS: dict[str, list[Callable[[], Finding | list[Finding]]]] = {
-    "gli": [lambda size=size, steps=steps: iterations.gli_iteration(size, steps) for size in SIZES for steps in (2, 5)],
-    "audits": [lambda: audits.audit(64), lambda: audits.audit(128, rounds=2)],
+#: Functions of each group. Each returns one or more rows of the table.
+GROUPS: dict[str, list[Callable[[], Measurement | list[Measurement]]]] = {
+    "gli": [partial(iterations.gli_iteration, size, steps) for size in SIZES for steps in (2, 5)],
+    "audits": [partial(audits.audit, 64), partial(audits.audit, 128, rounds=2)],
     "speed": [
-        *(lambda size=size: speed.pixel_gradient(size) for size in SIZES),
+        *(partial(speed.pixel_gradient, size) for size in SIZES),
         speed.density,
-        lambda: audits.memory_kept(64),
+        partial(audits.freed_memory, 64),
     ],
     "images": [
-        *(lambda size=size: images.cached(size) for size in SIZES),
-        *(lambda size=size: images.first_decode(size) for size in SIZES),
-        images.opening,
+        *(partial(images.augmented_epoch, size) for size in SIZES),
+        *(partial(images.fill_cache, size) for size in SIZES),
+        images.open_cache,
     ],
-    "framework": [lambda method=method: iterations.framework(method) for method in PLAIN],
+    "framework": [partial(iterations.fit_iteration, method) for method in BARE_LOOPS],
     "startup": [startup.help_page, startup.first_iteration],
-    "memory": [lambda size=size: memory.peak(size) for size in SIZES],
+    "memory": [partial(memory.peak_memory, size) for size in SIZES],
 }
 
 
-def write(path: Path, found: list[Finding]) -> None:
-    """What was found so far, as JSON and as a table beside it."""
-    report = {"machine": MACHINE, "findings": [asdict(one) for one in found]}
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(report, indent=2) + "\n")
-    with atomic_write(path.with_suffix(".md")) as aside:
-        aside.write_text(f"{MACHINE}\n\n{markdown(found)}\n")
+def write(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Write measurements as JSON, and as a table into a file of the same name with the suffix ``.md``."""
+    report = {"machine": MACHINE, "measurements": [asdict(measurement) for measurement in measurements]}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    with atomic_write(path.with_suffix(".md")) as temporary:
+        temporary.write_text(f"{MACHINE}\n\n{markdown(measurements)}\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the groups named on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(GROUPS)} (default: all)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"the JSON; the table lies beside it ({OUTPUT})")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"groups to run: {', '.join(GROUPS)} (default: all)")
+    parser.add_argument(
+        "--output", type=Path, default=OUTPUT, help=f"JSON file; the table is written next to it as .md ({OUTPUT})"
+    )
     options = parser.parse_args()
     unknown = set(options.groups) - GROUPS.keys()
     if unknown:
-        parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
-    todo = [one for name in options.groups or GROUPS for one in GROUPS[name]]
-    found: list[Finding] = []
-    failed = 0
-    keep_freed_memory()  # As the command does. What is compared with has it too.
-    with progress("Timing", len(todo)) as advance:
-        for one in todo:
+        parser.error(f"unknown groups: {', '.join(sorted(unknown))}; choose from {', '.join(GROUPS)}")
+    benchmarks = [benchmark for group in options.groups or GROUPS for benchmark in GROUPS[group]]
+    measurements: list[Measurement] = []
+    failures = 0
+    keep_freed_memory()  # As `gli fit` does; the baselines run in this process too.
+    with progress("Benchmarks", len(benchmarks)) as advance:
+        for benchmark in benchmarks:
             try:
-                result = one()
-            except Exception:  # The others still count.
+                result = benchmark()
+            except Exception:  # One failure must not discard the other measurements.
                 traceback.print_exc()
-                failed += 1
+                failures += 1
             else:
-                found += result if isinstance(result, list) else [result]
-                write(options.output, found)
+                measurements += result if isinstance(result, list) else [result]
+                write(options.output, measurements)
             advance(1)
-    print(f"\n{MACHINE}\n\n{markdown(found)}")
-    raise SystemExit(1 if failed else 0)
+    print(f"\n{MACHINE}\n\n{markdown(measurements)}")
+    raise SystemExit(1 if failures else 0)
 
 
 if __name__ == "__main__":

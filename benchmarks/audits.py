@@ -1,8 +1,8 @@
-"""One audit of MUFAC's size against the passes of the released protocol, and what its statistics cost.
+"""Time an audit of MUFAC's size: against the passes of the released protocol, and with and without freed memory kept.
 
     python -m benchmarks.audits 64
 
-prints the seconds that an audit takes, in a process of its own.
+prints the seconds of one audit of images of side 64.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.beside import silence, some_weights
-from benchmarks.faces import MUFAC, files, table
-from benchmarks.timing import Finding, dearer, faster, in_turn, printed
+from benchmarks.faces import MUFAC, jpeg_faces, jpeg_folder
+from benchmarks.fit_timing import save_random_weights, silence
+from benchmarks.timing import Measurement, image_size, printed_number, relative_cost, speedup, time_in_turn
 from gli.callbacks import ForgettingAudit
 from gli.data import FaceTable
 from gli.methods import NegGrad
@@ -32,106 +32,128 @@ from gli.speed import SWITCH
 from gli.speed.freed_memory import keep_freed_memory
 
 
-class Files(Dataset):
-    """Images that are decoded from their files at every access."""
+class FileDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Images decoded from their files at every access.
+
+    Args:
+        folder: The folder of :func:`~benchmarks.faces.jpeg_folder`.
+        split: Name of the set.
+        size: Side of the images in pixels.
+    """
 
     def __init__(self, folder: Path, split: str, size: int) -> None:
         rows = [line.split(",") for line in (folder / "faces.csv").read_text().split()[1:]]
-        self.rows = [(folder / file, int(age)) for file, _, age, its_split in rows if its_split == split]
+        self.files = [(folder / file, int(age)) for file, _, age, row_split in rows if row_split == split]
         self.transform = transforms.Compose([transforms.Resize(size), transforms.ToTensor()])
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.rows)
+        return len(self.files)
 
-    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
-        """Return an image in [0, 1], shape (3, size, size), and its label."""
-        path, label = self.rows[row]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """Return an image in [0, 1], shape ``(3, size, size)``, and its label."""
+        path, label = self.files[index]
         with Image.open(path) as file:
             return self.transform(file.convert("RGB")), label
 
 
-def auditing(data: FaceTable, weights: Path) -> tuple[Callable[[], None], ForgettingAudit]:
-    """Return a function that audits a model, and the callback that keeps the scores."""
-    gathered = ForgettingAudit(keep_losses=False)
-    trainer = L.Trainer(accelerator="cpu", logger=False, callbacks=[gathered], enable_checkpointing=False)
+def make_audit(data: FaceTable, weights: Path) -> tuple[Callable[[], None], ForgettingAudit]:
+    """Return a function that audits a ResNet-18, and the callback that holds the scores.
+
+    Args:
+        data: The data module.
+        weights: File of the backbone's weights.
+    """
+    callback = ForgettingAudit(keep_losses=False)
+    with silence():
+        trainer = L.Trainer(accelerator="cpu", logger=False, callbacks=[callback], enable_checkpointing=False)
     method = NegGrad(original=str(weights))
 
     def audit() -> None:
         with silence():
             trainer.validate(method, data, verbose=False)
 
-    return audit, gathered
+    return audit, callback
 
 
-def scores_of(forget: Sequence[float], unseen: Sequence[float]) -> dict[str, float]:
-    """Return the two statistics of an audit, by name."""
+def _statistics(forget: Sequence[float], unseen: Sequence[float]) -> dict[str, float]:
+    """Return the two statistics of an audit, by name, from the losses of forget and unseen."""
     return {
         "mia_accuracy": membership_inference_accuracy(forget, unseen),
         "jsd": jensen_shannon_distance(forget, unseen),
     }
 
 
-def memory_kept(size: int, rounds: int = 3) -> Finding:
-    """An audit whose freed memory is kept in the process against a plain one, each in a process of its own."""
-    environments = {"plain": os.environ | {SWITCH: "1"}, "kept": os.environ}
+def freed_memory(size: int, rounds: int = 3) -> Measurement:
+    """Time an audit with freed memory kept against one with ``GLI_PLAIN=1``, each in a separate process.
+
+    Nothing else in ``gli.speed`` takes part in an audit of this size.
+    """
+    environments = {"baseline": os.environ | {SWITCH: "1"}, "gli": os.environ | {SWITCH: "0"}}
     times: dict[str, list[float]] = {name: [] for name in environments}
     for _ in range(rounds):
         for name, environment in environments.items():
-            times[name].append(printed([sys.executable, "-m", "benchmarks.audits", str(size)], environment))
-    what = f"audit of {sum(MUFAC.values()):,} images, {size} x {size}, freed memory kept"
-    return faster(what, f"{SWITCH}=1", times["plain"], times["kept"], 1)
+            times[name].append(printed_number([sys.executable, "-m", "benchmarks.audits", str(size)], environment))
+    work = f"audit of {sum(MUFAC.values()):,} images, {image_size(size)}, freed memory kept"
+    return speedup(work, "freed memory returned to the system", times["baseline"], times["gli"], 1)
 
 
-def audit(size: int, rounds: int = 3) -> list[Finding]:
-    """Test accuracy, MIA and JSD of ResNet-18 on 4,543 images."""
-    folder = files()
-    weights = some_weights(folder)
+def audit(size: int, rounds: int = 3) -> list[Measurement]:
+    """Time an audit of ResNet-18 on 4,543 images against the released protocol, and its statistics against the audit.
+
+    Args:
+        size: Side of the images in pixels.
+        rounds: Number of timed calls.
+
+    Raises:
+        AssertionError: If the scores differ from those of the released protocol.
+    """
+    folder = jpeg_folder()
+    weights = save_random_weights(folder)
     model = build_classifier("resnet18", 8).to(memory_format=torch.contiguous_format).eval()
     load_weights(model, weights, "resnet18")
-    loaders = {name: DataLoader(Files(folder, name, size), batch_size=64) for name in MUFAC}
+    loaders = {name: DataLoader(FileDataset(folder, name, size), batch_size=64) for name in MUFAC}
     scores: dict[str, float] = {}
 
     @torch.no_grad()
     def evaluate(name: str) -> list[float]:
-        hits, losses = 0.0, []
+        correct, losses = 0.0, []
         for images, labels in loaders[name]:
             logits = model(images)
-            hits += float((logits.argmax(dim=1) == labels).sum())
+            correct += float((logits.argmax(dim=1) == labels).sum())
             losses += functional.cross_entropy(logits, labels, reduction="none").tolist()
-        scores[f"{name}_accuracy"] = hits / len(losses)
+        scores[f"{name}_accuracy"] = correct / len(losses)
         return losses
 
-    def plain() -> None:
+    def released_protocol() -> None:
         for name in MUFAC:
             evaluate(name)
-        # MIA and JSD each take their own passes.
+        # The two statistics evaluate forget and unseen again, each with separate passes.
         scores["mia_accuracy"] = membership_inference_accuracy(evaluate("forget"), evaluate("unseen"))
         scores["jsd"] = jensen_shannon_distance(evaluate("forget"), evaluate("unseen"))
 
-    ours, gathered = auditing(table(size), weights)
-    times = in_turn({"plain": plain, "ours": ours}, rounds)
+    gli_audit, callback = make_audit(jpeg_faces(size), weights)
+    times = time_in_turn({"baseline": released_protocol, "gli": gli_audit}, rounds)
     for name in ("mia_accuracy", "jsd"):
-        differ = abs(scores[name] - gathered.rows[-1][name])
-        assert differ < 2e-3, f"{name} differs by {differ:g}: that was not the same audit"
+        difference = abs(scores[name] - callback.rows[-1][name])
+        assert difference < 2e-3, f"{name} differs by {difference:g} from the released protocol"
 
-    def statistics() -> None:
-        scores_of(list(gathered.losses["forget"]), list(gathered.losses["unseen"]))
-
-    alone = in_turn({"statistics": statistics}, rounds)["statistics"]
+    forget, unseen = list(callback.losses["forget"]), list(callback.losses["unseen"])
+    statistics_times = time_in_turn({"statistics": lambda: _statistics(forget, unseen)}, rounds)["statistics"]
+    work = f"audit of {sum(MUFAC.values()):,} images, {image_size(size)}"
     return [
-        faster(
-            f"audit of {sum(MUFAC.values()):,} images, {size} x {size}",
-            "the released protocol's six passes, from files",
-            times["plain"], times["ours"], 4,
+        speedup(work, "the released protocol's six passes, from files", times["baseline"], times["gli"], 4),
+        relative_cost(
+            f"statistics of the audit (regression, densities), {image_size(size)}",
+            "the whole audit",
+            times["gli"],
+            statistics_times,
+            0.05,
         ),
-        dearer(
-            f"its statistics (regression, densities), {size} x {size}", "the whole audit", times["ours"], alone, 0.05
-        ),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":
     keep_freed_memory()
-    call, _ = auditing(table(int(sys.argv[1])), some_weights(files()))
-    print(in_turn({"audit": call}, 1)["audit"][0])
+    one_audit, _ = make_audit(jpeg_faces(int(sys.argv[1])), save_random_weights(jpeg_folder()))
+    print(time_in_turn({"audit": one_audit}, 1)["audit"][0])

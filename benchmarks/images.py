@@ -1,4 +1,4 @@
-"""From files to what a method sees, against PIL and torchvision image by image; and opening a large cache."""
+"""Time image loading: augmented batches, filling the pixel cache, and opening a large cache."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from benchmarks.beside import silence
-from benchmarks.faces import files, table
-from benchmarks.timing import Finding, faster, in_turn, seconds, under
+from benchmarks.faces import jpeg_faces, jpeg_folder
+from benchmarks.fit_timing import silence
+from benchmarks.timing import Measurement, absolute_time, image_size, seconds, speedup, time_in_turn
 from gli.data.augment import Augmentation
 from gli.data.cache import cache_path, open_pixels
 from gli.data.synthetic import DrawnFaces
 from gli.system.digest import digest
 
+#: Number of images of an augmented epoch.
 COUNT = 1280
+#: Number of images of MUCAC.
 MUCAC = 30_000
 
 
-def cached(size: int) -> Finding:
-    """An augmented epoch out of the cache against PIL and torchvision, one thread each."""
-    folder = files()
-    data = table(size, Augmentation())
+def augmented_epoch(size: int, rounds: int = 9) -> Measurement:
+    """Time an augmented epoch from the cache against PIL and torchvision per image, with one thread each."""
+    folder = jpeg_folder()
+    data = jpeg_faces(size, Augmentation())
     data.splits = {"retain": np.arange(COUNT // 2), "forget": np.arange(COUNT // 2, COUNT)}
     loader = data.train_dataloader()
     assert len(loader) * 2 * 64 == COUNT
@@ -39,52 +41,52 @@ def cached(size: int) -> Finding:
         ]
     )
 
-    def plain() -> None:
+    def torchvision_epoch() -> None:
         for row in range(COUNT):
             with Image.open(folder / f"images/{row}.jpg") as file:
                 transform(file.convert("RGB"))
 
-    def ours() -> None:
+    def gli_epoch() -> None:
         for batch in loader:
             data.on_after_batch_transfer(batch, 0)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times = in_turn({"plain": plain, "ours": ours}, 9)
-    torch.set_num_threads(threads)
-    return faster(
-        f"{COUNT:,} augmented images, {size} x {size}, out of the cache, one core",
-        "PIL and torchvision per image", times["plain"], times["ours"], 8,
-    )  # fmt: skip
+    try:
+        times = time_in_turn({"baseline": torchvision_epoch, "gli": gli_epoch}, rounds)
+    finally:
+        torch.set_num_threads(threads)
+    work = f"{COUNT:,} augmented images, {image_size(size)}, from the cache, one core"
+    return speedup(work, "PIL and torchvision per image", times["baseline"], times["gli"], 8)
 
 
-def first_decode(size: int) -> Finding:
-    """Filling the cache, all cores, against decoding one image after the other."""
-    folder = files()
+def fill_cache(size: int, rounds: int = 7) -> Measurement:
+    """Time filling the pixel cache on all cores against decoding one file after the other."""
+    folder = jpeg_folder()
     resize = transforms.Resize(size)
-    data = table(size)
+    data = jpeg_faces(size)
     images, digests = data.faces.images, data.digests
 
-    def plain() -> None:
+    def decode_in_sequence() -> None:
         for row in range(len(images)):
             with Image.open(folder / f"images/{row}.jpg") as file:
                 np.asarray(resize(file.convert("RGB")))
 
-    def ours() -> None:
+    def fill() -> None:
         with tempfile.TemporaryDirectory(dir="data/cache") as cache, silence():
             open_pixels(images, digests, size, Path(cache))
 
-    times = in_turn({"plain": plain, "ours": ours}, 7)
-    what = f"{len(images):,} JPEG files decoded into the cache, {size} x {size}, all cores"
-    return faster(what, "PIL, one after the other", times["plain"], times["ours"], 1.5)
+    times = time_in_turn({"baseline": decode_in_sequence, "gli": fill}, rounds)
+    work = f"{len(images):,} JPEG files decoded into the cache, {image_size(size)}, all cores"
+    return speedup(work, "PIL, one file after the other", times["baseline"], times["gli"], 1.5)
 
 
-def opening() -> Finding:
-    """Opening a cache of MUCAC's size. What is in it does not matter: the file is a hole of 1.5 GB."""
+def open_cache(rounds: int = 7) -> Measurement:
+    """Time opening a cache of MUCAC's size: a sparse file of 1.5 GB, since its pixels are not read."""
     digests = np.array([digest(number) for number in range(MUCAC)], dtype="S32")
     with tempfile.TemporaryDirectory() as folder:
         path = cache_path(np.unique(digests), 128, Path(folder))
         np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(MUCAC, 128, 128, 3))
-        images = DrawnFaces([])  # Never asked for pixels.
-        times = [seconds(lambda: open_pixels(images, digests, 128, Path(folder))) for _ in range(7)]
-    return under(f"opening a cache of {MUCAC:,} x 128 x 128 x 3", times, 0.1)
+        images = DrawnFaces([])  # The cache exists, so no image is decoded.
+        times = [seconds(lambda: open_pixels(images, digests, 128, Path(folder))) for _ in range(rounds)]
+    return absolute_time(f"opening a cache of {MUCAC:,} images, {image_size(128)}", times, 0.1)

@@ -1,28 +1,44 @@
-"""Time iterations of ``gli fit``: GLI against the released recipe's loop, every method against a bare loop."""
+"""Time iterations of ``gli fit``: GLI against the released code's loop, every method against a bare loop."""
 
 from __future__ import annotations
 
-from benchmarks.beside import beside
-from benchmarks.plain import PLAIN, gli, gli_released
-from benchmarks.timing import Finding, dearer, faster
+from benchmarks.bare_loops import BARE_LOOPS, gli_minimal, gli_released
+from benchmarks.fit_timing import time_fit
+from benchmarks.timing import Measurement, image_size, relative_cost, speedup
 
-#: Settings with which a few iterations meet every pass and stage.
-SETTINGS = {"SCRUB": ["--model.first=max"], "BadTeaching": ["--model.batch_size=64"]}
+#: Settings with which a few iterations include every kind of pass.
+METHOD_SETTINGS = {"SCRUB": ["--model.first=max"], "BadTeaching": ["--model.batch_size=64"]}
+#: Target of the speed-up over the released loop, by the number of inner steps T.
+SPEEDUP_TARGETS = {2: 1.5, 5: 1.75}
 
 
-def gli_iteration(size: int, steps: int, iterations: int = 7) -> list[Finding]:
-    """A GLI iteration against the plain loop, and against the least that it can cost."""
-    times, _ = beside("GLI", {"released": gli_released, "least": gli}, size, iterations, [f"--model.steps={steps}"])
-    what = f"GLI iteration, {size} x {size}, T = {steps}"
-    goal = {2: 1.5, 5: 1.75}[steps]
+def gli_iteration(size: int, steps: int, iterations: int = 7) -> list[Measurement]:
+    """Time a GLI iteration against the released code's loop, and against a loop of minimal cost.
+
+    Args:
+        size: Side of the images in pixels.
+        steps: Number of inner steps T.
+        iterations: Number of timed iterations.
+    """
+    builders = {"released": gli_released, "minimal": gli_minimal}
+    times, _ = time_fit("GLI", builders, size, iterations, [f"--model.steps={steps}"])
+    work = f"GLI iteration, {image_size(size)}, T = {steps}"
+    released = "forget features in every inner step, full backward pass"
+    minimal = "one forward pass of forget, T gradients of the pixels, one training step"
     return [
-        faster(what, "forget features in every inner step, full backward", times["released"], times["gli"], goal),
-        dearer(what, "one forget forward, T input gradients, one training step", times["least"], times["gli"], 1.05),
+        speedup(work, released, times["released"], times["gli"], SPEEDUP_TARGETS[steps]),
+        relative_cost(work, minimal, times["minimal"], times["gli"], 1.05),
     ]
 
 
-def framework(method: str, size: int = 64, iterations: int = 13) -> Finding:
-    """An iteration of ``gli fit``, loading and logging included, against the same in a bare loop."""
-    times, _ = beside(method, {"bare": PLAIN[method]}, size, iterations, SETTINGS.get(method, []))
-    what = f"`gli fit` iteration, {method}, {size} x {size}"
-    return dearer(what, "the same iteration in a bare loop", times["bare"], times["gli"], 1.05)
+def fit_iteration(method: str, size: int = 64, iterations: int = 13) -> Measurement:
+    """Time an iteration of ``gli fit``, with loading and logging, against the same iteration in a bare loop.
+
+    Args:
+        method: Name of the method.
+        size: Side of the images in pixels.
+        iterations: Number of timed iterations.
+    """
+    times, _ = time_fit(method, {"bare": BARE_LOOPS[method]}, size, iterations, METHOD_SETTINGS.get(method, []))
+    work = f"`gli fit` iteration, {method}, {image_size(size)}"
+    return relative_cost(work, "the same iteration in a bare loop", times["bare"], times["gli"], 1.05)

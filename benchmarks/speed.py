@@ -1,4 +1,4 @@
-"""What ``gli.speed`` is worth: the same work with the switch ``GLI_PLAIN`` off and on, in turn."""
+"""Time each part of ``gli.speed`` against the same work with ``GLI_PLAIN=1``."""
 
 from __future__ import annotations
 
@@ -9,52 +9,62 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from benchmarks.timing import Finding, faster, in_turn
+from benchmarks.timing import Measurement, image_size, speedup, time_in_turn
 from gli.metrics import jensen_shannon_distance
 from gli.models.backbones import build_classifier
 from gli.perturbation import perturb
 from gli.speed import SWITCH
 
-BATCH, LOSSES = 64, 200_000
+BATCH = 64
+#: Number of losses in each set.
+LOSSES = 200_000
 
 
 @contextmanager
-def plain() -> Iterator[None]:
-    """Take the plain ways inside."""
-    os.environ[SWITCH] = "1"
+def plain(value: str) -> Iterator[None]:
+    """Set the switch ``GLI_PLAIN`` to a value, ``"1"`` or ``"0"``, and restore it at the end."""
+    previous = os.environ.get(SWITCH)
+    os.environ[SWITCH] = value
     try:
         yield
     finally:
-        del os.environ[SWITCH]
+        if previous is None:
+            del os.environ[SWITCH]
+        else:
+            os.environ[SWITCH] = previous
 
 
-def _both(what: str, work: Callable[[], object], rounds: int) -> Finding:
-    """Compare a piece of work with the same in :func:`plain`."""
+def _compare_with_plain(work: str, baseline_work: str, function: Callable[[], object], rounds: int) -> Measurement:
+    """Time a function with the switch off against the same function with ``GLI_PLAIN=1``."""
 
-    def work_plainly() -> None:
-        with plain():
-            work()
+    def call(value: str) -> None:
+        with plain(value):
+            function()
 
-    times = in_turn({"plain": work_plainly, "ours": work}, rounds)
-    return faster(what, f"{SWITCH}=1", times["plain"], times["ours"], 1)
+    times = time_in_turn({"baseline": lambda: call("1"), "gli": lambda: call("0")}, rounds)
+    return speedup(work, baseline_work, times["baseline"], times["gli"], 1)
 
 
-def pixel_gradient(size: int, rounds: int = 15) -> Finding:
-    """Two inner steps of GLI, a batch of 64, ResNet-18 in eval mode."""
+def pixel_gradient(size: int, rounds: int = 15) -> Measurement:
+    """Time two inner steps of GLI with ResNet-18 in eval mode; the baseline is PyTorch's own gradient of the pixels."""
     torch.manual_seed(0)
     model = build_classifier("resnet18", 8).eval()
     images = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
 
-    def work() -> None:
+    def two_inner_steps() -> None:
         perturb(model, images, lambda logits: logits.logsumexp(dim=1).mean(), steps=2, step_size=0.01)
 
-    return _both(f"two inner steps, {size} x {size}, gradient of the pixels", work, rounds)
+    work = f"two inner steps of GLI, {image_size(size)}, batch {BATCH}, gradient of the pixels as a dense convolution"
+    return _compare_with_plain(work, "PyTorch's own gradient", two_inner_steps, rounds)
 
 
-def density(rounds: int = 3) -> Finding:
-    """The Jensen-Shannon distance of two sets of 200,000 losses."""
+def density(rounds: int = 3) -> Measurement:
+    """Time the Jensen-Shannon distance of two large sets of losses; the baseline uses scipy's kernel density."""
     generator = np.random.default_rng(0)
     forget, unseen = generator.exponential(1, LOSSES), generator.exponential(1.2, LOSSES)
-    return _both(
-        f"JSD of two sets of {LOSSES:,} losses, binned density", lambda: jensen_shannon_distance(forget, unseen), rounds
+    return _compare_with_plain(
+        f"Jensen-Shannon distance of two sets of {LOSSES:,} losses, binned densities",
+        "`scipy.stats.gaussian_kde`",
+        lambda: jensen_shannon_distance(forget, unseen),
+        rounds,
     )

@@ -1,4 +1,4 @@
-"""Time things in turn, so that a machine that is busy with other things disturbs all of them alike."""
+"""Measure gli and its baselines in turn, so that other load on the machine affects both alike; format the results."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from dataclasses import dataclass
 
 import torch
 
-#: What was measured on.
+#: Description of this machine, for the reports.
 MACHINE = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the table.
+class Measurement:
+    """One row of the table of results.
 
     Attributes:
-        what: What is done.
-        against: What it is compared with; empty where it is held to a limit of its own.
-        theirs: Median of the other way, in ``unit``.
-        ours: Median of gli's way, in ``unit``.
+        work: The measured work, in words.
+        baseline_work: The work it is compared with, in words; empty for an absolute time.
+        baseline: Median of the baseline in ``unit``; None for an absolute time.
+        gli: Median of gli in ``unit``.
         unit: ``ms``, ``s`` or ``MB``.
-        ratio: Theirs over ours for a speed-up, ours over theirs for a cost, ours for a limit; the median over the
-            rounds.
-        target: What the ratio is held to.
-        reached: Whether it is.
-        rounds: How often each was measured.
+        ratio: Median over the rounds of baseline / gli (speed-up) or gli / baseline (relative cost); for an absolute
+            time, ``gli``.
+        target: Target of the ratio, in words; empty if there is none.
+        reached: Whether the ratio meets the target; True if there is none.
+        rounds: Number of repetitions.
     """
 
-    what: str
-    against: str
-    theirs: float | None
-    ours: float
+    work: str
+    baseline_work: str
+    baseline: float | None
+    gli: float
     unit: str
     ratio: float
     target: str
@@ -43,21 +43,49 @@ class Finding:
     rounds: int
 
 
+def image_size(size: int) -> str:
+    """Return the size of square images in words, for example ``64x64``, with a multiplication sign."""
+    return f"{size}\N{MULTIPLICATION SIGN}{size}"
+
+
 def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
+    """Return the wall-clock seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
-def printed(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
-    """The number that a command ends with."""
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return float(done.stdout.split()[-1])
+def run_command(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """Run a command and return its standard output.
+
+    Args:
+        command: Program and arguments.
+        environment: Environment variables; None for those of this process.
+
+    Raises:
+        RuntimeError: If the command fails. The message has the end of its standard error.
+    """
+    completed = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if completed.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{completed.stderr[-2000:]}")
+    return completed.stdout
 
 
-def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
-    """Call all once to warm up, then in turn; the seconds of each call."""
+def printed_number(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """Run a command as :func:`run_command` does, and return the number at the end of its standard output."""
+    return float(run_command(command, environment).split()[-1])
+
+
+def time_in_turn(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
+    """Call each function once to warm up, then time all of them in turn.
+
+    Args:
+        functions: The functions, by name.
+        rounds: Number of timed calls of each function.
+
+    Returns:
+        Seconds of each timed call, by name.
+    """
     for function in functions.values():
         function()
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -67,45 +95,67 @@ def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int = 7) -> d
     return times
 
 
-def _medians(theirs: Sequence[float], ours: Sequence[float], unit: str) -> tuple[float, float]:
+def _medians(baseline: Sequence[float], gli: Sequence[float], unit: str) -> tuple[float, float]:
     scale = 1000 if unit == "ms" else 1
-    return scale * statistics.median(theirs), scale * statistics.median(ours)
+    return scale * statistics.median(baseline), scale * statistics.median(gli)
 
 
-def faster(
-    what: str, against: str, theirs: Sequence[float], ours: Sequence[float], at_least: float | None = None
-) -> Finding:
-    """How many times faster ours is, from seconds taken in turn."""
-    ratio = statistics.median(one / other for one, other in zip(theirs, ours, strict=True))
-    medians = _medians(theirs, ours, "ms")
+def speedup(
+    work: str, baseline_work: str, baseline: Sequence[float], gli: Sequence[float], at_least: float | None = None
+) -> Measurement:
+    """Return the speed-up of gli over its baseline.
+
+    Args:
+        work: The measured work, in words.
+        baseline_work: The baseline's work, in words.
+        baseline: Seconds of the baseline in each round.
+        gli: Seconds of gli in each round.
+        at_least: Target of the ratio; None for no target.
+    """
+    ratio = statistics.median(slow / fast for slow, fast in zip(baseline, gli, strict=True))
     target = "" if at_least is None else f"at least {at_least:g}"
-    return Finding(what, against, *medians, "ms", ratio, target, at_least is None or ratio >= at_least, len(ours))
+    reached = at_least is None or ratio >= at_least
+    return Measurement(work, baseline_work, *_medians(baseline, gli, "ms"), "ms", ratio, target, reached, len(gli))
 
 
-def dearer(
-    what: str, against: str, theirs: Sequence[float], ours: Sequence[float], at_most: float, unit: str = "ms"
-) -> Finding:
-    """How many times what it takes at least ours takes."""
-    ratio = statistics.median(other / one for one, other in zip(theirs, ours, strict=True))
-    medians = _medians(theirs, ours, unit)
-    return Finding(what, against, *medians, unit, ratio, f"at most {at_most:g}", ratio <= at_most, len(ours))
+def relative_cost(
+    work: str, baseline_work: str, baseline: Sequence[float], gli: Sequence[float], at_most: float, unit: str = "ms"
+) -> Measurement:
+    """Return the cost of gli relative to its baseline.
+
+    Args:
+        work: The measured work, in words.
+        baseline_work: The baseline's work, in words.
+        baseline: Cost of the baseline in each round: seconds for the unit ``ms``, otherwise in ``unit``.
+        gli: Cost of gli in each round, likewise.
+        at_most: Target of the ratio.
+        unit: Unit of the table.
+    """
+    ratio = statistics.median(cost / reference for cost, reference in zip(gli, baseline, strict=True))
+    medians = _medians(baseline, gli, unit)
+    return Measurement(work, baseline_work, *medians, unit, ratio, f"at most {at_most:g}", ratio <= at_most, len(gli))
 
 
-def under(what: str, values: Sequence[float], at_most: float) -> Finding:
-    """Seconds held to a limit."""
-    value = statistics.median(values)
-    return Finding(what, "", None, value, "s", value, f"under {at_most:g} s", value < at_most, len(values))
+def absolute_time(work: str, times: Sequence[float], below: float) -> Measurement:
+    """Return a time without a baseline.
+
+    Args:
+        work: The measured work, in words.
+        times: Seconds in each round.
+        below: Target in seconds.
+    """
+    median = statistics.median(times)
+    return Measurement(work, "", None, median, "s", median, f"under {below:g} s", median < below, len(times))
 
 
-def markdown(findings: Sequence[Finding]) -> str:
-    """The findings as a Markdown table."""
-    lines = ["| what | against | theirs | gli | ratio | to reach |", "|---|---|---|---|---|---|"]
-    for one in findings:
-        digits = 3 if one.unit == "s" else 0
-        theirs = "" if one.theirs is None else f"{one.theirs:.{digits}f} {one.unit}"
-        ratio = "" if one.theirs is None else f"{one.ratio:.2f}"
-        target = f"{one.target}{'' if one.reached else ' (**not reached**)'}"
-        lines.append(
-            f"| {one.what} | {one.against} | {theirs} | {one.ours:.{digits}f} {one.unit} | {ratio} | {target} |"
-        )
+def markdown(measurements: Sequence[Measurement]) -> str:
+    """Return measurements as a Markdown table."""
+    lines = ["| work | compared with | baseline | gli | ratio | target |", "|---|---|---|---|---|---|"]
+    for row in measurements:
+        digits = 3 if row.unit == "s" else 0
+        baseline = "" if row.baseline is None else f"{row.baseline:.{digits}f} {row.unit}"
+        ratio = "" if row.baseline is None else f"{row.ratio:.2f}"
+        target = f"{row.target}{'' if row.reached else ' (**missed**)'}"
+        cells = (row.work, row.baseline_work, baseline, f"{row.gli:.{digits}f} {row.unit}", ratio, target)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

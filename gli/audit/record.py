@@ -1,8 +1,8 @@
 """Records of audits: per-image values kept in a run's folder, so that scores can be recomputed without the model.
 
-``audits/people.npz`` holds the identity on each image of each evaluation set; ``audits/<iteration>.npz`` the per-image
-columns (``<set>/<column>``) in the same order, and the names of those columns that are accuracies. All are plain
-arrays, each file written whole or not at all.
+``audits/people.npz`` holds the identity on each image of each evaluation set, ``audits/rows.npz`` its row number in the
+face table; ``audits/<iteration>.npz`` the per-image columns (``<set>/<column>``) in the same order, and the names of
+those columns that are accuracies. All are plain arrays, each file written whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.errors import DataError
-from gli.metrics.registry import EVALUATION_SETS, LOSS, Audited, compute_scores
+from gli.metrics.registry import EVALUATION_SETS, LOSS, MARGIN, Audited, compute_scores
 from gli.system.files import atomic_write
 
-FOLDER, PEOPLE = "audits", "people.npz"
+FOLDER, PEOPLE, ROWS = "audits", "people.npz", "rows.npz"
 #: Array of a record that names the columns that are accuracies.
 ACCURACIES = "accuracies"
 Array = npt.NDArray[np.float64]
@@ -60,15 +60,17 @@ def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         np.savez_compressed(file, **cast("dict[str, Any]", arrays))
 
 
-def write_people(run: Path, identities: People) -> None:
-    """Write the identity on each image of each evaluation set into a run's folder."""
+def write_people(run: Path, identities: People, rows: Mapping[str, npt.NDArray[np.int64]] | None = None) -> None:
+    """Write identity and row number of each image of each evaluation set into a run's folder."""
+    if rows is not None:
+        _write_arrays(run / FOLDER / ROWS, rows)
     _write_arrays(run / FOLDER / PEOPLE, identities)
 
 
 def write_record(run: Path, audit: Audit) -> None:
-    """Write an audit into a run's folder, values as float32."""
+    """Write an audit into a run's folder: margins as float64, all other values as float32."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        f"{name}/{key}": value.astype(np.float32)
+        f"{name}/{key}": value.astype(np.float64 if key.startswith(MARGIN) else np.float32)
         for name, values in audit.values.items()
         for key, value in values.items()
     }
@@ -144,6 +146,44 @@ def read_record(run: Path, iteration: int) -> Audit | None:
     # Records of gli 0.1 name no accuracies: there, every column but the loss was one.
     names = values["test"].keys() - {LOSS} if accuracies is None else accuracies.tolist()
     return Audit(iteration, values, frozenset(names))
+
+
+def read_rows(run: Path) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the row number in the face table of each image of each evaluation set.
+
+    Raises:
+        DataError: If the run kept none (before gli 0.2), or the file is damaged.
+    """
+    path = run / FOLDER / ROWS
+    if not path.is_file():
+        raise DataError(f"{run}: holds no row numbers of its images ({FOLDER}/{ROWS}). Repeat the run to write them.")
+    rows = _read_arrays(path, "i")
+    _require_sets(path, rows)
+    return rows
+
+
+def margins_of(audit: Audit) -> dict[str, Array]:
+    """Return the margins of each evaluation set, shape ``(images, labels)``; one label in a multi-class task.
+
+    Records of gli 0.1 have losses only. In a multi-class task the margin follows from the loss: log p = -loss.
+
+    Raises:
+        DataError: If the record has neither margins nor the loss of a multi-class task.
+    """
+    result = {}
+    for name, columns in audit.values.items():
+        names = [column for column in columns if column == MARGIN or column.startswith(f"{MARGIN}_")]
+        if names:
+            result[name] = np.stack([columns[column] for column in names], axis=1)
+        elif any(column.startswith("accuracy_") for column in columns):
+            raise DataError(
+                f"The record of iteration {audit.iteration} was written by an earlier version and has no margins of "
+                "its labels. Repeat the run to write them."
+            )
+        else:
+            loss = np.maximum(columns[LOSS], np.finfo(np.float32).tiny)
+            result[name] = (-loss - np.log(-np.expm1(-loss)))[:, None]
+    return result
 
 
 def read_records(run: Path) -> list[Audit]:

@@ -1,4 +1,4 @@
-"""Callbacks: the audit, checkpoints, stopping, figures, and the progress bar. Thin: the arithmetic is elsewhere."""
+"""Callbacks: the audit, checkpoints, stopping, figures, and the progress bar. All arithmetic is in other packages."""
 
 import lightning as L
 
@@ -28,5 +28,5 @@ __all__ = [
 
 
 def standard_callbacks() -> list[L.Callback]:
-    """Return the callbacks without settings that belong to every run."""
+    """Return the callbacks of every run that have no settings."""
     return [Stopwatch(), StopOnDivergence(), AuditTheEnd()]

@@ -15,7 +15,7 @@ from gli.audit.best import best_audit
 from gli.audit.gather import PerImage
 from gli.audit.record import FOLDER, Audit, write_people, write_record
 from gli.methods.base import Method
-from gli.metrics.registry import EVALUATION_SETS, LOSS, Audited, compute_scores
+from gli.metrics.registry import LOSS, Audited, compute_scores
 from gli.system.lightning import current_epoch
 
 Row = dict[str, float]
@@ -31,16 +31,16 @@ def find_callback(trainer: L.Trainer, kind: type[Kind]) -> Kind | None:
 class ForgettingAudit(L.Callback):
     """Log the registered scores after every validation epoch, under ``val/`` (or ``test/``).
 
-    The trainer's ``val_check_interval`` says how often. Values are gathered from all processes, each image once.
+    The trainer's ``val_check_interval`` sets the interval. Values are gathered from all processes, each image once.
 
     Args:
-        keep_losses: Keep the per-image values of every audit in the run's folder (``audits/``), so that scores can be
-            recomputed: on other people, resampled, compared between runs.
+        keep_losses: Write the per-image values of every audit into the run's folder (``audits/``), so that scores can
+            be computed again for a subset of people, for bootstrap resamples, or for comparisons of runs.
 
     Attributes:
-        rows: Every audit so far: ``iteration`` and the logged scores, the original's at iteration 0 first.
-        losses: The last audit's losses of each evaluation set, in the order of the face table.
-        stages: For methods that have stages: the iteration of the last audit of each.
+        rows: All audits so far, each with ``iteration`` and the logged scores; the first is the original's, at 0.
+        losses: Losses of the last audit for each evaluation set, in the order of the face table.
+        stages: Iteration of the last audit of each stage, for methods with stages.
     """
 
     def __init__(self, keep_losses: bool = True) -> None:
@@ -49,6 +49,7 @@ class ForgettingAudit(L.Callback):
         self.losses: dict[str, npt.NDArray[np.float64]] = {}
         self.stages: dict[str, int] = {}
         self._monitor, self._mode = "final_score", "max"
+        self._sets: tuple[str, ...] = ()
         self._columns: list[str] = []
         self._accuracies: frozenset[str] = frozenset()
         self._gathered: dict[str, PerImage] = {}
@@ -84,7 +85,9 @@ class ForgettingAudit(L.Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin to gather."""
-        self._gathered = {name: PerImage().to(pl_module.device) for name in EVALUATION_SETS}
+        assert isinstance(pl_module, Method)
+        self._sets = pl_module.data.evaluation_sets
+        self._gathered = {name: PerImage().to(pl_module.device) for name in self._sets}
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -100,14 +103,15 @@ class ForgettingAudit(L.Callback):
         """Gather a batch."""
         columns = {**outputs["values"], **outputs["accuracies"]}
         self._columns, self._accuracies = list(columns), frozenset(outputs["accuracies"])
-        self._gathered[EVALUATION_SETS[dataloader_idx]].update(
-            outputs["index"], torch.stack([values.float() for values in columns.values()], dim=1)
-        )
+        index = outputs["index"]
+        kind = torch.float32 if index.device.type == "mps" else torch.float64  # MPS has no float64.
+        values = torch.stack([column.to(index.device, kind) for column in columns.values()], dim=1)
+        self._gathered[self._sets[dataloader_idx]].update(index, values)
 
     on_test_batch_end = on_validation_batch_end
 
     def _values(self) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
-        """Return the gathered columns of each evaluation set; a collective of all processes."""
+        """Return the gathered columns of each evaluation set. All processes must call this."""
         values = {}
         for name, gathered in self._gathered.items():
             columns = gathered.compute().double().cpu().numpy().T
@@ -118,7 +122,7 @@ class ForgettingAudit(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compute and log the scores under ``val/``, and keep the record."""
-        if trainer.sanity_checking:  # A few batches are no audit.
+        if trainer.sanity_checking:  # The sanity check runs a few batches only.
             return
         assert isinstance(pl_module, Method)
         audit = Audit(pl_module.iteration, self._values(), self._accuracies)
@@ -149,17 +153,19 @@ class ForgettingAudit(L.Callback):
     def _keep(self, audit: Audit, trainer: L.Trainer, method: Method) -> None:
         """Write the record into the run's folder."""
         folder = trainer.log_dir  # A broadcast: every process takes part.
-        if not self.keep_losses or folder is None or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        dev_run: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if not self.keep_losses or folder is None or dev_run or not trainer.is_global_zero:
             return
         if not (Path(folder) / FOLDER).exists():
             data = method.data
-            write_people(Path(folder), {name: data.identities[np.sort(data.rows(name))] for name in EVALUATION_SETS})
+            rows = {name: np.sort(data.rows(name)) for name in self._sets}
+            write_people(Path(folder), {name: data.identities[rows[name]] for name in rows}, rows)
         write_record(Path(folder), audit)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows so far, so that a resumed run still knows its original."""
+        """Return the rows so far, so that a resumed run has the scores of its original."""
         return {"rows": self.rows, "stages": self.stages}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

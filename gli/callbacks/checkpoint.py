@@ -24,9 +24,9 @@ def mode_of(setting: str, monitor: str, mode: str | None) -> str:
     """Return whether higher (``max``) or lower (``min``) values of a monitored score are better.
 
     Args:
-        setting: Section of the setting, for the message.
+        setting: Name of the callback in the settings, for the message.
         monitor: Name of the score in the log.
-        mode: ``max`` or ``min``; None for what the registry of scores says.
+        mode: ``max`` or ``min``; None for the direction in the registry of scores.
 
     Raises:
         SettingError: If there is no such score, the mode is unknown, or none is given for a score without a direction.
@@ -54,7 +54,7 @@ class BestCheckpoint(Checkpoint):
 
     Args:
         monitor: Score that makes a checkpoint the best; None to keep only the last.
-        mode: ``max`` if higher is better, ``min`` if lower is; None for what the registry of scores says.
+        mode: ``max`` if higher is better, ``min`` if lower is better; None for the direction in the registry of scores.
 
     Attributes:
         best_model_path: Path of the best checkpoint; empty where there is none.

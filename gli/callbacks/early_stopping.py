@@ -15,7 +15,7 @@ class EarlyStop(EarlyStopping):
     Args:
         patience: Number of audits without a better score after which the run stops; None to run to its end.
         monitor: The score.
-        mode: ``max`` if higher is better, ``min`` if lower is; None for what the registry of scores says.
+        mode: ``max`` if higher is better, ``min`` if lower is better; None for the direction in the registry of scores.
     """
 
     def __init__(self, patience: int | None = None, monitor: str = "val/final_score", mode: str | None = None) -> None:

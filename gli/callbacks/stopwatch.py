@@ -13,7 +13,7 @@ class Stopwatch(L.Callback):
     """Measure the time spent in training steps, without audits.
 
     Attributes:
-        seconds: The time so far, that before a resume included.
+        seconds: Time in seconds so far, including the time before a resume.
     """
 
     def __init__(self) -> None:

@@ -26,6 +26,7 @@ LIGHTNING = {
 MODULES = {
     "report": "tables, figures and one page about existing runs",
     "benchmark": "run several methods and seeds on one data set, and report them",
+    "audit": "attack unlearned models, compared with models that never saw the people",
     "search": "run one configuration over a grid of settings, and rank the results",
 }
 COMMANDS = LIGHTNING | MODULES

@@ -2,7 +2,7 @@
 
 The published recipe: horizontal flip, random affine map (shear and scale, no rotation), colour jitter. The operations
 are those of torchvision: nearest neighbour and black corners in the affine map, blending in the jitter. Two differences
-allow batches: the order of the three colour operations is sampled once per batch, and flip, shear and scale are one map.
+allow batches: the order of the colour operations is sampled once per batch, and flip, shear and scale are one map.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from gli.system.chunks import in_chunks
 
-#: Number of columns of the random numbers: flip, shear, scale, brightness, contrast, saturation, order of the last three.
+#: Number of columns of the random numbers: flip, shear, scale, brightness, contrast, saturation, and their order.
 COLUMNS = 7
 #: Pixels in a chunk on the CPU, so that the intermediate images of a chunk fit into its cache.
 CHUNK_PIXELS = 2**18
@@ -46,7 +46,7 @@ class Augmentation:
     def sample(self, generator: np.random.Generator, count: int) -> npt.NDArray[np.float32]:
         """Return random numbers for a batch of ``count`` images, uniform in [0, 1), of shape ``(count, COLUMNS)``.
 
-        The last column, the order of the colour operations, has the same value for all images.
+        The last column gives the order of the colour operations and has the same value for all images.
         """
         random_numbers = generator.random((count, COLUMNS), dtype=np.float32)
         random_numbers[:, -1] = random_numbers[0, -1]

@@ -164,4 +164,5 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
                 remove_leftovers(cache_dir, path.name)
                 if not path.exists():
                     _write_cache(path, images, first_rows, size)
-    return PixelCache(np.load(path, mmap_mode="r", allow_pickle=False), slots.ravel().astype(np.int64))
+    pixels: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return PixelCache(pixels, slots.ravel().astype(np.int64))

@@ -1,4 +1,4 @@
-"""The base of all data modules: table -> splits -> pixel cache -> loaders."""
+"""Base class of all data modules: face table, splits, pixel cache, loaders."""
 
 from __future__ import annotations
 
@@ -18,46 +18,55 @@ from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
 from gli.data.faces import Faces, Rows
-from gli.data.loading import EVALUATION_SETS, Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass
+from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass
 from gli.data.recipe import Recipe
 from gli.data.tasks import Task
-from gli.errors import SettingError
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.metrics.registry import EVALUATION_SETS
 from gli.system.digest import digest
-from gli.system.files import read_text
+from gli.system.files import read_csv, read_text
 from gli.system.lightning import current_epoch
 
 Split = Literal["published", "identity", "given"]
-RETAIN_AND_FORGET = (Pass("retain", "forget"),)
-#: Share of unseen among unseen and forget images from which on an attacker who knows nothing is right too often to say nothing.
-ONE_SIDED = 0.55
+SETS = ("retain", "forget", "test", "unseen")
+DEFAULT_PASSES = (Pass("retain", "forget"),)
+#: Warn the user if an attack that always answers 'unseen' has a higher accuracy than this.
+MAX_CONSTANT_ACCURACY = 0.55
 
 
 class FaceDataModule(L.LightningDataModule):
-    """A face table with identity-aware splits, cached pixels and loaders. Subclasses say where the table comes from.
+    """Data module of a face table with splits by identity and cached pixels. Subclasses implement :meth:`table`.
 
-    After :meth:`setup`: ``splits`` (row numbers of ``retain``, ``forget``, ``test``, ``unseen``), ``identities`` (one per
-    row) and ``task``.
+    After :meth:`setup`, ``splits`` holds the row numbers of ``retain``, ``forget``, ``test`` and ``unseen``,
+    ``identities`` one identity per row, and ``task`` the meaning of the labels.
 
     Args:
-        split: ``published`` (the benchmark's own), ``identity`` (no person, household or identical file in two sets), or
-            ``given`` (the table's own ``split`` column, refused where people cross).
+        split: ``published`` (the benchmark's own split), ``identity`` (a random split with no person, household or
+            identical file in two sets), or ``given`` (the ``split`` column of the table; an error if people are in two
+            sets).
         image_size: Side of the images in pixels.
         batch_size: Images per training batch and process.
         eval_batch_size: Images per evaluation batch.
-        num_workers: Loader processes; 0 is quick enough, since a batch is one copy out of the cache.
-        forget_identities: Who is to be forgotten, instead of the split's own forget set: a list of names, or a text
-            file with one a line.
-        forget_share: Share of the training images to be forgotten where the split is drawn.
-        test_share: Share of all images for the test set where the split is drawn.
-        unseen_share: Share of all images for the unseen set where the split is drawn.
-        split_seed: Seed of the drawn split; not the seed of training.
-        deduplicate: Keep repeated files inside a set once.
+        num_workers: Number of loader processes; 0 is fast enough, since loading a batch is one copy out of the cache.
+        forget_identities: People to forget, instead of the forget set of the split: a list of names, or a text file
+            with one name per line.
+        assignment: CSV file with the columns ``identity`` and ``set`` (``retain``, ``forget``, ``test`` or ``unseen``)
+            that assigns people to sets, instead of a split; people who are not in it are in no set.
+        evaluate_retain: Evaluate the retain set in audits as well.
+        forget_share: Share of the training images to forget, if the split is random.
+        test_share: Share of all images in the test set, if the split is random.
+        unseen_share: Share of all images in the unseen set, if the split is random.
+        split_seed: Seed of the random split, independent of the seed of training.
+        deduplicate: Keep only the first of identical files inside a set.
         cache_dir: Folder of the pixel cache.
         augmentation: Augmentation of training batches.
-        recipe: How the original and retrained models of this data set are trained.
+        recipe: Training recipe of the original and retrained models of this data set.
+
+    Raises:
+        SettingError: If ``num_workers`` is negative, or a size is less than 1.
     """
 
-    #: Short name in run folders and tables.
+    #: Short name of the data set in run folders and tables.
     label: ClassVar[str] = "faces"
 
     def __init__(
@@ -68,6 +77,8 @@ class FaceDataModule(L.LightningDataModule):
         eval_batch_size: int = 256,
         num_workers: int = 0,
         forget_identities: list[str | int] | str | None = None,
+        assignment: str | None = None,
+        evaluate_retain: bool = False,
         forget_share: float = 0.15,
         test_share: float = 0.12,
         unseen_share: float = 0.12,
@@ -75,7 +86,7 @@ class FaceDataModule(L.LightningDataModule):
         deduplicate: bool = False,
         cache_dir: str = "data/cache",
         augmentation: Augmentation = NO_AUGMENTATION,
-        recipe: Recipe = Recipe(),  # noqa: B008 - frozen
+        recipe: Recipe = Recipe(),
     ) -> None:
         super().__init__()
         if num_workers < 0:
@@ -90,6 +101,7 @@ class FaceDataModule(L.LightningDataModule):
         self.split, self.image_size, self.batch_size = split, image_size, batch_size
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self.forget_identities, self.forget_share = forget_identities, forget_share
+        self.assignment, self.evaluate_retain = assignment, evaluate_retain
         self.test_share, self.unseen_share, self.split_seed = test_share, unseen_share, split_seed
         self.deduplicate, self.cache_dir = deduplicate, Path(cache_dir)
         self.augmentation, self.recipe = augmentation, recipe
@@ -100,34 +112,34 @@ class FaceDataModule(L.LightningDataModule):
 
     @abstractmethod
     def table(self) -> Faces:
-        """Read the face table; no pixels yet.
+        """Read and return the face table, without pixels.
 
         Raises:
-            DataError: If a file is absent or not as its format says.
+            DataError: If a file does not exist or violates its format.
         """
 
     @property
     def faces(self) -> Faces:
-        """The face table, read once."""
+        """The face table, read on first use."""
         if self._faces is None:
             self._faces = self.table()
         return self._faces
 
     @property
     def digests(self) -> npt.NDArray[np.bytes_]:
-        """Content hash of each image."""
+        """Content hash of each image, computed on first use."""
         if self._digests is None:
             self._digests = self.faces.images.digests(self.cache_dir)
         return self._digests
 
     @property
     def identities(self) -> npt.NDArray[np.str_]:
-        """Who is on the image, one per row."""
+        """Identity of the person on each image, one per row."""
         return self.faces.identities
 
     @property
     def task(self) -> Task:
-        """What the labels mean."""
+        """The classification task, which defines the meaning of the labels."""
         return self.faces.task
 
     @property
@@ -138,48 +150,51 @@ class FaceDataModule(L.LightningDataModule):
         return self._pixels
 
     def prepare_data(self) -> None:
-        """Check the table and the splits and fill the pixel cache; the trainer calls this on one process only."""
+        """Check the table and the splits, and fill the pixel cache. The trainer calls this on one process only."""
         self.setup()
         _ = self.pixels
 
     def setup(self, stage: str | None = None) -> None:
-        """Make and check the splits.
+        """Create and check the splits.
+
+        If people or identical files are in two sets of a ``published`` split, this is a warning, not an error.
 
         Raises:
-            SettingError: If a set is empty, or a person or an identical file is in two sets (but for ``published``, where
-                they are counted in a warning).
+            SettingError: If a set is empty, or a person or an identical file is in two sets.
         """
         if self.splits:
             return
         splits = self._split()
         hints = {
             "forget": f"Name people in data.forget_identities or raise data.forget_share (now {self.forget_share:g}).",
-            "retain": "Everything would be forgotten; keep some people, or train a new model instead.",
-            "test": f"Raise data.test_share (now {self.test_share:g}), or put more people in the table.",
-            "unseen": f"Raise data.unseen_share (now {self.unseen_share:g}), or put more people in the table.",
+            "retain": "The whole training set would be forgotten; keep some people, or train a new model instead.",
+            "test": f"Raise data.test_share (now {self.test_share:g}), or add people to the table.",
+            "unseen": f"Raise data.unseen_share (now {self.unseen_share:g}), or add people to the table.",
         }
-        splitting.check_filled(splits, hints)
-        crossing = splitting.check_disjoint(splits, self.identities, self.digests)
-        if crossing and self.split == "published":
-            rank_zero_warn(f"the published split of {self.label} is not disjoint: {'; '.join(crossing)}")
-        elif crossing:
+        splitting.check_not_empty(splits, hints)
+        overlaps = splitting.check_disjoint(splits, self.identities, self.digests)
+        if overlaps and self.split == "published":
+            rank_zero_warn(f"the published split of {self.label} is not disjoint: {'; '.join(overlaps)}")
+        elif overlaps:
             raise SettingError(
-                f"People or files stand in two sets: {'; '.join(crossing)}. Give each person to one set, or set "
-                "data.split to 'identity' to have the program deal them out."
+                f"The same people or files are in two sets: {'; '.join(overlaps)}. Put each person in one set, or set "
+                "data.split to 'identity' to draw a disjoint split."
             )
-        self.splits = splitting.without_repeats(splits, self.digests) if self.deduplicate else splits
+        self.splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
         forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
-        floor = unseen / (forget + unseen)
-        if floor > ONE_SIDED:
+        constant_accuracy = unseen / (forget + unseen)
+        if constant_accuracy > MAX_CONSTANT_ACCURACY:
             rank_zero_warn(
-                f"there are {forget} forget images and {unseen} unseen ones: who always says 'unseen' is right for "
-                f"{100 * floor:.0f} % of them, and the MIA accuracy, with the forgetting and final scores, is to be read "
-                "against that. Compare it with a retrained model's, or lower data.unseen_share."
+                f"there are {forget} forget images and {unseen} unseen ones: an attack that always answers 'unseen' is "
+                f"right for {100 * constant_accuracy:.0f} % of them. Compare the MIA accuracy, the forgetting score "
+                "and the final score with those of a retrained model, or lower data.unseen_share."
             )
 
     def _split(self) -> dict[str, Rows]:
-        """Row numbers of the four sets, not yet checked."""
+        """Return the row numbers of the four sets, before all checks."""
         faces = self.faces
+        if self.assignment is not None:
+            return self._assigned_split(self.assignment)
         forget = None if self.forget_identities is None else self._rows_to_forget()
         if self.split == "identity":
             return self._identity_split(forget)
@@ -190,21 +205,44 @@ class FaceDataModule(L.LightningDataModule):
             train = np.union1d(splits["retain"], splits["forget"])
             outside = np.setdiff1d(forget, train)
             if len(outside):
-                where = f"the training images of split={self.split!r}"
+                name, train_set = self._requested_name(outside[0]), f"the training images of split={self.split!r}"
                 raise SettingError(
-                    f"forget_identities names {self._named_with(outside[0])!r}, who is not (only) in {where}, or shares an "
-                    "identical file with somebody who is not: what was not trained on cannot be forgotten. Take the name out."
+                    f"forget_identities names {name!r}, who is not (only) in {train_set}, or shares an identical file "
+                    "with a person who is not. A model can only forget images that it was trained on. Remove the name."
                 )
             splits |= {"retain": np.setdiff1d(train, forget), "forget": forget}
         return splits
 
+    def _assigned_split(self, path: str) -> dict[str, Rows]:
+        """Return the rows of the people that a file assigns to each set."""
+        if self.forget_identities is not None:
+            raise SettingError("data.assignment and data.forget_identities both say whom to forget. Give one of them.")
+        sets: dict[str, str] = {}
+        known = set(self.identities.tolist())
+        for row in read_csv(Path(path), ("identity", "set"), exact=True):
+            where, name = f"{path}, line {row.line}", row["identity"]
+            if name not in known:
+                raise DataError(f"{where}: nobody is called {name!r}.{did_you_mean(name, known)}")
+            if row["set"] not in SETS:
+                raise DataError(f"{where}: there is no set {row['set']!r}; the sets are {', '.join(SETS)}.")
+            if name in sets:
+                raise DataError(f"{where}: {name!r} is assigned twice. Name each person once.")
+            sets[name] = row["set"]
+        assigned = np.array([sets.get(name, "") for name in self.identities.tolist()])
+        return {name: np.flatnonzero(assigned == name).astype(np.int64) for name in SETS}
+
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        """Names of the sets that an audit evaluates, in the order of the loaders."""
+        return (*EVALUATION_SETS, "retain") if self.evaluate_retain else EVALUATION_SETS
+
     def _identity_split(self, forget: Rows | None) -> dict[str, Rows]:
-        """Deal whole identity groups out; people named to be forgotten are in training by definition."""
+        """Assign whole identity groups to the sets at random; people to forget are always in the training set."""
         groups = splitting.identity_groups(self.faces.households, self.digests)
         train_share = 1 - self.test_share - self.unseen_share
         shares = {"unseen": self.unseen_share, "test": self.test_share, "forget": self.forget_share * train_share}
-        given = {"test_share": self.test_share, "unseen_share": self.unseen_share, "forget_share": self.forget_share}
-        for name, share in given.items():
+        settings = {"test_share": self.test_share, "unseen_share": self.unseen_share, "forget_share": self.forget_share}
+        for name, share in settings.items():
             if not 0 <= share < 1:
                 raise SettingError(f"data.{name} is {share:g}; it must lie in [0, 1).")
         if train_share <= 0:
@@ -214,30 +252,31 @@ class FaceDataModule(L.LightningDataModule):
             )
         if forget is None:
             return splitting.identity_split(groups, shares, "retain", self.split_seed)
-        # The household of somebody to be forgotten was trained on; only the others can be test or unseen people.
+        # The household of a person to forget is in the training set; only other households can be test or unseen.
         trained = np.isin(groups, groups[forget])
         others = np.flatnonzero(~trained)
         scale = len(groups) / max(1, len(others))
         shares = {name: min(1.0, share * scale) for name, share in shares.items() if name != "forget"}
-        dealt = splitting.identity_split(groups[others], shares, "retain", self.split_seed)
-        splits = {name: others[rows] for name, rows in dealt.items()}
+        positions = splitting.identity_split(groups[others], shares, "retain", self.split_seed)
+        splits = {name: others[rows] for name, rows in positions.items()}
         retain = np.setdiff1d(np.union1d(splits["retain"], np.flatnonzero(trained)), forget)
         return {**splits, "retain": retain, "forget": forget}
 
     def _wanted(self) -> list[str]:
-        """The names in ``forget_identities``."""
-        wanted = self.forget_identities
-        if not isinstance(wanted, str):
-            return [str(name) for name in wanted or []]
-        if not os.path.isfile(wanted):
+        """Return the names in ``forget_identities``, read from its file if it is one."""
+        setting = self.forget_identities
+        if not isinstance(setting, str):
+            return [str(name) for name in setting or []]
+        if not os.path.isfile(setting):
             raise SettingError(
-                f"forget_identities: {wanted}: no such file. It names people one a line; to name one here write '[{wanted}]'."
+                f"forget_identities: {setting}: no such file. The file has one name per line; to give a single name, "
+                f"write '[{setting}]'."
             )
         known = {*self.identities.tolist(), *self.faces.households.tolist()}
-        return splitting.named(read_text(Path(wanted)).split("\n"), known)
+        return splitting.parse_names(read_text(Path(setting)).split("\n"), known)
 
-    def _named_with(self, row: int) -> str:
-        """The name in ``forget_identities`` by which this row is to be forgotten: its person, household, or a sharer of files."""
+    def _requested_name(self, row: int) -> str:
+        """Return the name in ``forget_identities`` that selects a row, directly or through identical files."""
         groups = splitting.identity_groups(self.identities, self.digests)
         for name in self._wanted():
             rows = splitting.rows_of_identities([name], self.identities, self.faces.households)
@@ -246,44 +285,50 @@ class FaceDataModule(L.LightningDataModule):
         return str(self.identities[row])
 
     def _rows_to_forget(self) -> Rows:
-        """Rows of the people named, and of those who share a file with them: a copy left in retain would not be forgotten."""
-        named = splitting.rows_of_identities(self._wanted(), self.identities, self.faces.households)
+        """Return the rows of the requested people and of all who share a file with them.
+
+        If a copy of a file stayed in the retain set, the model would not forget it.
+        """
+        requested = splitting.rows_of_identities(self._wanted(), self.identities, self.faces.households)
         groups = splitting.identity_groups(self.identities, self.digests)
-        rows = np.flatnonzero(np.isin(groups, groups[named])).astype(np.int64)
-        added = sorted(set(self.identities[rows]) - set(self.identities[named]))
+        rows = np.flatnonzero(np.isin(groups, groups[requested])).astype(np.int64)
+        added = sorted(set(self.identities[rows]) - set(self.identities[requested]))
         if added:
-            rank_zero_warn(f"also forgotten, as they share identical files with the people named: {', '.join(added)}")
+            rank_zero_warn(
+                "also forgotten, because they share identical files with people in forget_identities: "
+                f"{', '.join(added)}"
+            )
         return rows
 
     def rows(self, name: str) -> Rows:
-        """Row numbers of a set; ``train`` is retain and forget together."""
+        """Return the row numbers of a set; ``train`` is the union of retain and forget."""
         self.setup()
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
         return self.splits[name]
 
     def fingerprint(self, name: str) -> str:
-        """A hash of everything about this data that the training on set ``name`` depends on: content, not paths."""
+        """Return a hash of everything that training on set ``name`` depends on: content and settings, not paths."""
         rows = self.rows(name)
         labels = self.faces.labels[rows].reshape(len(rows), -1)
-        # By content first and label second: one group of identical files may carry different labels.
+        # Sort by content first and label second, because identical files may have different labels.
         order = np.lexsort((*labels.T[::-1], self.digests[rows]))
         labels = np.ascontiguousarray(labels[order])
         sizes = f"{self.image_size} {self.batch_size} {self.augmentation!r} {self.task!r}"
         return digest(self.digests[rows][order].tobytes(), labels.tobytes(), sizes)
 
-    def _processes(self) -> dict[str, int]:
-        """This process's place among all, for the plans."""
+    def _rank_and_world(self) -> dict[str, int]:
+        """Return the rank of this process and the number of processes, as arguments of the plans."""
         if self.trainer is None:
             return {}
         return {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
 
     def train_dataloader(self) -> BatchLoader:
-        """Batches of this epoch for the sets that the method wants; retain and forget together where nothing is said."""
+        """Return a loader of the passes that the method trains on in this epoch; by default retain with forget."""
         method: Any = self.trainer and self.trainer.lightning_module
         epoch = current_epoch(self.trainer) if self.trainer else 0
-        passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else RETAIN_AND_FORGET
-        sets = {name: self.rows(name) for one in passes for name in one.names}
+        passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else DEFAULT_PASSES
+        sets = {name: self.rows(name) for pass_ in passes for name in pass_.names}
         plan = EpochPlan(
             sets,
             passes,
@@ -291,28 +336,28 @@ class FaceDataModule(L.LightningDataModule):
             seed=torch.initial_seed() % 2**32,
             epoch=epoch,
             augmentation=self.augmentation,
-            **self._processes(),
+            **self._rank_and_world(),
         )
         return BatchLoader(FaceDataset(self.pixels, self.faces.labels), plan, self.num_workers)
 
     def val_dataloader(self) -> list[BatchLoader]:
-        """One loader for each of ``EVALUATION_SETS``, in that order."""
-        dataset = FaceDataset(self.pixels, self.faces.labels)
-        plans = [EvaluationPlan(self.rows(name), self.eval_batch_size, **self._processes()) for name in EVALUATION_SETS]
+        """Return one loader for each of ``evaluation_sets``, in that order."""
+        dataset, processes = FaceDataset(self.pixels, self.faces.labels), self._rank_and_world()
+        plans = [EvaluationPlan(self.rows(name), self.eval_batch_size, **processes) for name in self.evaluation_sets]
         return [BatchLoader(dataset, plan, self.num_workers) for plan in plans]
 
     def test_dataloader(self) -> list[BatchLoader]:
-        """The same sets as in validation."""
+        """Return the same loaders as in validation."""
         return self.val_dataloader()
 
     def to_float(self, batch: Batch) -> Batch:
-        """Pixels in [0, 1], augmented where the loader drew random numbers for it."""
-        if batch.draws is None:
+        """Return a batch with pixels in [0, 1], augmented if the loader supplies random numbers."""
+        if batch.random_numbers is None:
             return batch._replace(images=batch.images / 255)
-        return batch._replace(images=self.augmentation(batch.images, batch.draws), draws=None)
+        return batch._replace(images=self.augmentation(batch.images, batch.random_numbers), random_numbers=None)
 
     def on_after_batch_transfer(self, batch: Batch | dict[str, Batch], dataloader_idx: int) -> Batch | dict[str, Batch]:
-        """On the device: from uint8 to what a method sees."""
+        """Convert the pixels of a batch to float in [0, 1] and augment them, on the device."""
         if isinstance(batch, Batch):
             return self.to_float(batch)
-        return {part: self.to_float(one) for part, one in batch.items()}
+        return {part: self.to_float(part_batch) for part, part_batch in batch.items()}

@@ -1,4 +1,4 @@
-"""The face table (image, labels, identity: one row per image) and the images behind it."""
+"""The face table (one row per image: image, labels, identity) and the sources of its pixels."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Rows = npt.NDArray[np.int64]
 
 
 class Images(ABC):
-    """Where pixels come from: files, or a drawing program. Numbered like the rows of the table."""
+    """Base class for sources of pixels: image files, or a drawing program. Image numbers are rows of the table."""
 
-    #: What the progress bar says while these are being turned into pixels.
+    #: Verb of the progress bar while the pixels are being made.
     verb = "Decoding"
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
 
     @abstractmethod
     def digests(self, cache_dir: Path) -> npt.NDArray[np.bytes_]:
-        """One content hash per image, equal exactly where two images are identical byte by byte."""
+        """Return one content hash per image; two are equal if and only if the images are identical byte by byte."""
 
     @abstractmethod
     def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
-        """One image as uint8 RGB of shape ``(size, size, 3)``."""
+        """Return one image as uint8 RGB of shape ``(size, size, 3)``."""
 
 
 @dataclass(frozen=True)
 class ImageFiles(Images):
-    """Image files below one folder.
+    """Image files in one folder and its subfolders.
 
     Attributes:
         root: The folder.
@@ -51,14 +51,14 @@ class ImageFiles(Images):
     paths: Sequence[str]
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.paths)
 
     def digests(self, cache_dir: Path) -> npt.NDArray[np.bytes_]:
-        """Hashes of the files' bytes, remembered in ``cache_dir`` until a file's size or time of change differs.
+        """Return hashes of the files' bytes, stored in ``cache_dir`` until a file's size or modification time changes.
 
         Raises:
-            DataError: If a file that the table lists is absent.
+            DataError: If a file that the table lists does not exist or cannot be read.
         """
         states = []
         for path in self.paths:
@@ -67,28 +67,29 @@ class ImageFiles(Images):
             except OSError as error:
                 raise DataError(
                     f"{self.root / path}: the table lists this image but it is not there ({error.strerror}). "
-                    "Put the file back, or take its row out of the table."
+                    "Restore the file, or remove its row from the table."
                 ) from error
             states.append(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}")
-        remembered = cache_dir / f"digests-{digest(str(self.root.resolve()), *states)}.npy"
-        if remembered.exists():
-            return np.load(remembered, allow_pickle=False)
-        found = [digest(self._bytes(path)) for path in self.paths]
-        result = np.array(found, dtype=f"S{2 * DIGEST_BYTES}")
-        with writable(cache_dir), atomic_write(remembered) as aside, aside.open("wb") as file:
-            np.save(file, result, allow_pickle=False)
-        return result
+        stored = cache_dir / f"digests-{digest(str(self.root.resolve()), *states)}.npy"
+        if stored.exists():
+            digests: npt.NDArray[np.bytes_] = np.load(stored, allow_pickle=False)
+            return digests
+        digests = np.array([digest(self._bytes(path)) for path in self.paths], dtype=f"S{2 * DIGEST_BYTES}")
+        with writable(cache_dir), atomic_write(stored) as temporary, temporary.open("wb") as file:
+            np.save(file, digests, allow_pickle=False)
+        return digests
 
     def _bytes(self, path: str) -> bytes:
         try:
             return (self.root / path).read_bytes()
         except OSError as error:
-            path = str(self.root / path)
-            why = f"cannot be read ({error.strerror})"
-            raise DataError(f"{path}: this image {why}. Put a file there, or take its row out of the table.") from error
+            raise DataError(
+                f"{self.root / path}: this image cannot be read ({error.strerror}). Replace it by a readable file, or "
+                "remove its row from the table."
+            ) from error
 
     def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
-        """Decode one file, resize its shorter side to ``size`` and cut the middle square.
+        """Decode one file, resize its shorter side to ``size`` and return the square in the middle.
 
         Raises:
             DataError: If the file is not a readable image.
@@ -101,7 +102,7 @@ class ImageFiles(Images):
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"{path}: this image cannot be read ({error}). It may be truncated: copy it again, "
-                "or take its row out of the table."
+                "or remove its row from the table."
             ) from error
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)
@@ -113,28 +114,31 @@ class ImageFiles(Images):
 
 @dataclass(frozen=True)
 class Faces:
-    """A face table: everything a data set knows about its images but the pixels.
+    """A face table: all that is known of the images of a data set, except their pixels.
 
     Attributes:
-        images: Where the pixels come from.
-        labels: Class numbers of shape ``(n,)`` (multi-class) or 0/1 of shape ``(n, labels)`` (multi-label), int64.
-        identities: Who is on the image, one string per row.
-        task: What the labels mean.
-        households: A coarser grouping that a split must not cut either (MUFAC's families); the identities themselves
-            where there is none.
-        published: Row numbers of ``retain``, ``forget``, ``test`` and ``unseen`` as the data set's authors (or the
-            owner of the table) gave them; None where they gave none.
+        images: Source of the pixels.
+        labels: int64 class numbers of shape ``(n,)`` (multi-class), or 0 and 1 of shape ``(n, labels)`` (multi-label).
+        identities: Identity of the person on each image, strings of shape ``(n,)``.
+        task: The classification task, which defines the meaning of the labels.
+        households: Larger groups of people that a split must not divide either, such as MUFAC's families, of shape
+            ``(n,)``; the identities if omitted.
+        published: Row numbers of ``retain``, ``forget``, ``test`` and ``unseen`` as published by the authors of the
+            data set or given by the owner of the table; None if there is no such split.
+
+    Raises:
+        ValueError: If the columns differ in length.
     """
 
     images: Images
     labels: npt.NDArray[np.int64]
     identities: npt.NDArray[np.str_]
     task: Task
-    households: npt.NDArray[np.str_] = None  # type: ignore[assignment]
+    households: npt.NDArray[np.str_] = None  # type: ignore[assignment]  # __post_init__ replaces None.
     published: Mapping[str, Rows] | None = None
 
     def __post_init__(self) -> None:
-        """Fill in the households and check that all columns are of one length."""
+        """Fill in the households and check that all columns have one length."""
         if self.households is None:
             object.__setattr__(self, "households", self.identities)
         lengths = {len(self.images), len(self.labels), len(self.identities), len(self.households)}
@@ -142,5 +146,5 @@ class Faces:
             raise ValueError(f"columns of a face table differ in length: {sorted(lengths)}")
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.images)

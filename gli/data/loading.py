@@ -1,4 +1,4 @@
-"""Batches of faces: which rows come when (a pure plan), and loaders that follow it."""
+"""Batches of faces: plans (pure functions) of the rows in each batch, and loaders that follow a plan."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from gli.data.cache import PixelCache
 from gli.data.faces import Rows
 from gli.errors import SettingError
 
-EVALUATION_SETS = ("test", "forget", "unseen")
-
 
 @dataclass(frozen=True, init=False)
 class Pass:
-    """One pass of an epoch: what its batches are made of, and how many there are.
+    """One pass of an epoch: the contents of its batches, and their number.
 
-    ``Pass("retain", "forget")`` has both sets in every batch and is one pass over the first; the other is cycled
-    alongside. ``Pass("forget", over="retain")`` has forget alone, as often as one pass over retain takes.
-    ``Pass(retain="train")`` has another set play the part.
+    With ``Pass("retain", "forget")``, every batch has a part of each set; the pass goes over retain once, and forget is
+    cycled. With ``Pass("forget", over="retain")``, every batch has forget only, and there are as many batches as in one
+    pass over retain. With ``Pass(retain="train")``, the part called retain comes from the set ``train``.
 
     Attributes:
-        sets: Which set plays which part of a batch.
-        over: The set that the pass is one pass over; by default that of the first part.
-        batch_size: Images of each part in a batch, on each process; None for the data module's.
-        mixed: Shuffle the sets into one. A batch then has ``batch_size`` images in all, and each comes in the part of its
-            set; the pass is one over all of them.
-        shares: Shares of the sets that are used, drawn once for all epochs; a set that is not named is used whole.
+        sets: Name of the set that each part of a batch comes from.
+        over: Name of the set that the pass goes over once; by default the set of the first part.
+        batch_size: Images of each part in a batch, per process; None for the data module's ``batch_size``.
+        mixed: Shuffle all sets together and go over their union once. A batch then has ``batch_size`` images in total;
+            each image is in the part of its set.
+        shares: Share of each set to use, in (0, 1]. The subset is random and the same in all epochs; sets that are not
+            named are used completely.
 
     Raises:
         SettingError: If a batch size or a share is out of range.
@@ -69,50 +68,63 @@ class Pass:
 
     @property
     def names(self) -> set[str]:
-        """The sets that it needs."""
+        """Names of the sets that the pass needs."""
         return {*self.sets.values(), self.over}
 
 
 class Batch(NamedTuple):
-    """Images with what belongs to them.
+    """A batch, or one part of it.
 
     Attributes:
-        images: Shape ``(batch, 3, size, size)``: uint8 from the loader, float in [0, 1] wherever a method sees them.
+        images: Shape ``(batch, 3, size, size)``: uint8 from the loader, float in [0, 1] in the methods.
         labels: Shape ``(batch,)`` or ``(batch, labels)``.
-        index: The images' row numbers in the face table, shape ``(batch,)``.
-        draws: Random numbers of the augmentation, or None where there is none.
+        index: Row numbers of the images in the face table, shape ``(batch,)``.
+        random_numbers: Random numbers of the augmentation, shape ``(batch, COLUMNS)``; None without augmentation.
     """
 
     images: Tensor
     labels: Tensor
-    index: Tensor  # type: ignore[assignment]
-    draws: Tensor | None = None
+    index: Tensor  # type: ignore[assignment]  # It hides a method of tuple, which batches do not use.
+    random_numbers: Tensor | None = None
 
 
 class Take(NamedTuple):
-    """What to load for one part of a batch: rows of the table and the augmentation's random numbers."""
+    """Selection of the images to load for a batch, or for one part of it.
+
+    Attributes:
+        rows: Row numbers in the face table, shape ``(batch,)``.
+        random_numbers: Random numbers of the augmentation, shape ``(batch, COLUMNS)``; None without augmentation.
+    """
 
     rows: Rows
-    draws: npt.NDArray[np.float32] | None = None
+    random_numbers: npt.NDArray[np.float32] | None = None
 
 
-class FaceDataset(Dataset[Batch]):
-    """Whole batches by their rows: one gather from the uint8 cache, no per-image work."""
+class FaceDataset(Dataset[Batch | dict[str, Batch]]):
+    """Data set whose items are whole batches: one gather from the uint8 cache, no work per image.
+
+    Args:
+        pixels: The pixel cache.
+        labels: The labels, as in :class:`~gli.data.faces.Faces`.
+    """
 
     def __init__(self, pixels: PixelCache, labels: npt.NDArray[np.int64]) -> None:
         self.pixels, self.labels = pixels, labels
 
-    def __getitem__(self, what: Take | Mapping[str, Take]) -> Batch | dict[str, Batch]:  # type: ignore[override]
-        """Load one batch, or one for each part."""
-        if not isinstance(what, Take):
-            return {part: self[take] for part, take in what.items()}  # type: ignore[misc]
-        images = torch.from_numpy(self.pixels[what.rows]).permute(0, 3, 1, 2)
-        draws = None if what.draws is None else torch.from_numpy(what.draws)
-        return Batch(images, torch.from_numpy(self.labels[what.rows]), torch.from_numpy(what.rows), draws)
+    def __getitem__(self, selection: Take | Mapping[str, Take]) -> Batch | dict[str, Batch]:
+        """Load a batch, or a dictionary of its parts."""
+        if isinstance(selection, Take):
+            return self._load(selection)
+        return {part: self._load(take) for part, take in selection.items()}
+
+    def _load(self, take: Take) -> Batch:
+        images = torch.from_numpy(self.pixels[take.rows]).permute(0, 3, 1, 2)
+        random_numbers = None if take.random_numbers is None else torch.from_numpy(take.random_numbers)
+        return Batch(images, torch.from_numpy(self.labels[take.rows]), torch.from_numpy(take.rows), random_numbers)
 
 
 def shuffled_batches(rows: Rows, size: int, count: int, seed: Sequence[int]) -> Iterator[Rows]:
-    """``count`` batches of ``size`` rows; whenever all rows have been used they are shuffled anew."""
+    """Yield ``count`` batches of ``size`` rows, in random order; shuffle again whenever all rows have been used."""
     generator = np.random.default_rng(list(seed))
     left = rows[:0]
     for _ in range(count):
@@ -123,11 +135,24 @@ def shuffled_batches(rows: Rows, size: int, count: int, seed: Sequence[int]) -> 
 
 
 class EpochPlan:
-    """Which rows every batch of an epoch holds, for one process of several.
+    """Plan of the batches of an epoch, for one of several processes.
 
-    Every batch of a pass is of one size; a smaller last one is dropped. A set that is cycled is shuffled anew each time
-    round. With ``world`` processes a global batch of ``world`` times the size is planned and each takes its slice, so
-    that the plan does not depend on how the work is divided.
+    All batches of a pass have one size; a smaller last batch is dropped. A set that is cycled is shuffled again in each
+    cycle. The plan is of global batches, of ``world`` times the batch size, and each process takes its slice of them:
+    the global batches do not depend on how they are divided.
+
+    Args:
+        sets: Row numbers of each set.
+        passes: The passes of the epoch, one after the other.
+        batch_size: Images of each part per process, for passes without a batch size.
+        seed: Seed of the order and of the augmentation.
+        epoch: Number of the epoch; each epoch has its own order.
+        rank: Rank of this process.
+        world: Number of processes.
+        augmentation: The augmentation to sample random numbers for.
+
+    Raises:
+        SettingError: If a pass has fewer images than there are processes.
     """
 
     def __init__(
@@ -147,95 +172,110 @@ class EpochPlan:
         self.augmentation = augmentation
         self.epoch = epoch
         self.start = 0
-        for one in self.passes:
-            if not self._count(one):
+        for pass_ in self.passes:
+            if not self._count(pass_):
                 raise SettingError(
-                    f"The {one.over} set has {self._length(one)} images, too few for {world} processes. Use fewer "
-                    "(--trainer.devices), or more images."
+                    f"The {pass_.over} set has {self._length(pass_)} images, too few for {world} processes. Use fewer "
+                    "processes (--trainer.devices), or more images."
                 )
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
+        """Set the number of the epoch; the trainer calls this before each epoch."""
         self.epoch = epoch
 
-    def _rows(self, one: Pass, name: str) -> Rows:
-        """The rows of a set that a pass uses."""
-        rows, share = self.sets[name], one.shares.get(name, 1.0)
+    def _rows(self, pass_: Pass, name: str) -> Rows:
+        """Return the rows of a set that a pass uses."""
+        rows, share = self.sets[name], pass_.shares.get(name, 1.0)
         if share == 1.0:
             return rows
         generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         return np.sort(generator.permutation(rows)[: max(1, round(share * len(rows)))])
 
-    def _length(self, one: Pass) -> int:
-        """Images that a pass is one pass over."""
-        return sum(len(self._rows(one, name)) for name in (one.sets.values() if one.mixed else (one.over,)))
+    def _length(self, pass_: Pass) -> int:
+        """Return the number of images that a pass goes over once."""
+        return sum(len(self._rows(pass_, name)) for name in (pass_.sets.values() if pass_.mixed else (pass_.over,)))
 
-    def _size(self, one: Pass) -> int:
-        """Rows of a global batch: as asked, or as many as there are where that is fewer."""
-        return max(1, min(one.batch_size or self.batch_size, self._length(one) // self.world)) * self.world
+    def _size(self, pass_: Pass) -> int:
+        """Return the number of rows of a global batch: as set, or fewer if there are not enough."""
+        return max(1, min(pass_.batch_size or self.batch_size, self._length(pass_) // self.world)) * self.world
 
-    def _count(self, one: Pass) -> int:
-        return self._length(one) // self._size(one)
+    def _count(self, pass_: Pass) -> int:
+        """Return the number of batches of a pass."""
+        return self._length(pass_) // self._size(pass_)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return sum(self._count(one) for one in self.passes)
+        """Return the number of batches of an epoch."""
+        return sum(self._count(pass_) for pass_ in self.passes)
 
     def __iter__(self) -> Iterator[dict[str, Take]]:
-        """The batches of the epoch from ``start`` on, this process's part of each."""
+        """Yield this process's slice of each batch of the epoch, from batch ``start`` on."""
         return itertools.islice(self._batches(), self.start, None)
 
     def _batches(self) -> Iterator[dict[str, Take]]:
-        for number, one in enumerate(self.passes):
-            yield from self._mixed(number, one) if one.mixed else self._side_by_side(number, one)
+        for number, pass_ in enumerate(self.passes):
+            yield from self._mixed(number, pass_) if pass_.mixed else self._side_by_side(number, pass_)
 
-    def _stream(self, number: int, part: str, rows: Rows, one: Pass) -> Iterator[Take]:
-        """This process's slices of the batches of one part."""
-        size, count = self._size(one), self._count(one)
-        mine = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+    def _stream(self, number: int, part: str, rows: Rows, pass_: Pass) -> Iterator[Take]:
+        """Yield this process's slice of each batch of one part."""
+        size, count = self._size(pass_), self._count(pass_)
+        own = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
         seed = (self.seed, self.epoch, number, zlib.crc32(part.encode()))
-        draws = np.random.default_rng([*seed, 1])
+        generator = np.random.default_rng([*seed, 1])
         for batch in shuffled_batches(rows, size, count, seed):
-            drawn = self.augmentation.draw(draws, size)[mine] if self.augmentation.enabled else None
-            yield Take(batch[mine], drawn)
+            random_numbers = self.augmentation.sample(generator, size)[own] if self.augmentation.enabled else None
+            yield Take(batch[own], random_numbers)
 
-    def _side_by_side(self, number: int, one: Pass) -> Iterator[dict[str, Take]]:
-        streams = [self._stream(number, part, self._rows(one, name), one) for part, name in one.sets.items()]
+    def _side_by_side(self, number: int, pass_: Pass) -> Iterator[dict[str, Take]]:
+        streams = [self._stream(number, part, self._rows(pass_, name), pass_) for part, name in pass_.sets.items()]
         for takes in zip(*streams, strict=True):
-            yield dict(zip(one.sets, takes, strict=True))
+            yield dict(zip(pass_.sets, takes, strict=True))
 
-    def _mixed(self, number: int, one: Pass) -> Iterator[dict[str, Take]]:
-        sets = [self._rows(one, name) for name in one.sets.values()]
-        rows, owner = np.concatenate(sets), np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
-        for take in self._stream(number, "+".join(one.sets), np.arange(len(rows)), one):
+    def _mixed(self, number: int, pass_: Pass) -> Iterator[dict[str, Take]]:
+        sets = [self._rows(pass_, name) for name in pass_.sets.values()]
+        rows, set_of_row = np.concatenate(sets), np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
+        for take in self._stream(number, "+".join(pass_.sets), np.arange(len(rows)), pass_):
             batch = {}
-            for place, part in enumerate(one.sets):
-                theirs = owner[take.rows] == place
-                batch[part] = Take(rows[take.rows[theirs]], None if take.draws is None else take.draws[theirs])
+            for place, part in enumerate(pass_.sets):
+                mask = set_of_row[take.rows] == place
+                random_numbers = None if take.random_numbers is None else take.random_numbers[mask]
+                batch[part] = Take(rows[take.rows[mask]], random_numbers)
             yield batch
 
 
 class EvaluationPlan:
-    """A set in the order of the table, in batches, each row on one process only."""
+    """Plan of the batches of an evaluation set, in the order of the table; each row is on one process only.
+
+    Args:
+        rows: Row numbers of the set.
+        batch_size: Images per batch and process.
+        rank: Rank of this process.
+        world: Number of processes.
+    """
 
     def __init__(self, rows: Rows, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
         self.rows, self.batch_size = rows[rank::world], batch_size
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Return the number of batches."""
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Take]:
-        """The batches."""
-        return (Take(self.rows[at : at + self.batch_size]) for at in range(0, len(self.rows), self.batch_size))
+        """Yield the batches of this process."""
+        return (Take(self.rows[start : start + self.batch_size]) for start in range(0, len(self.rows), self.batch_size))
 
 
 class BatchLoader:
-    """Follows a plan. Not a ``DataLoader`` itself, so that the trainer leaves the plan's order and division alone.
+    """Load the batches of a plan. It is not a ``DataLoader``, so that the trainer does not replace its sampler.
+
+    Args:
+        dataset: The data set.
+        plan: The plan.
+        num_workers: Number of loader processes.
 
     Attributes:
-        sampler: The plan, where the trainer looks for ``set_epoch``.
-        batch_sampler: None; the trainer asks for it.
+        sampler: The plan, under the name that the trainer calls ``set_epoch`` of.
+        batch_sampler: None; the trainer reads it.
+        done: Number of batches loaded in this epoch.
     """
 
     batch_sampler = None
@@ -246,14 +286,14 @@ class BatchLoader:
         self._epoch: int | None = None
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Return the number of batches."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch | dict[str, Batch]]:
-        """Load the planned batches, in their order whatever the number of workers."""
+        """Yield the batches of the plan, in its order for any number of workers."""
         plan = self.sampler
         if isinstance(plan, EpochPlan):
-            # An interrupted epoch goes on where it was left, be it after its last batch; others begin at their beginning.
+            # Resume an interrupted epoch at its next batch; every other epoch starts at batch 0.
             plan.start = self.done = self.done if self._epoch == plan.epoch else 0
             self._epoch = None
         for batch in self._loader():
@@ -262,16 +302,15 @@ class BatchLoader:
         self.done = 0
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of which epoch are done; the trainer puts it into checkpoints."""
+        """Return the epoch and the number of its batches that are done; the trainer saves it in checkpoints."""
         return {"done": self.done, "epoch": getattr(self.sampler, "epoch", 0)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on in the middle of an epoch."""
+        """Resume in the middle of an epoch."""
         self.done, self._epoch = state["done"], state.get("epoch")
 
-    def _loader(self) -> DataLoader:
-        # The loader draws a base seed from torch's generator when it is started: give it one of its own, so that
-        # loading does not move the generator that models are initialised and perturbed from.
+    def _loader(self) -> DataLoader[Batch | dict[str, Batch]]:
+        # A generator of its own: the loader draws a seed from it, which must not change the global generator's state.
         return DataLoader(
             self.dataset,
             batch_size=None,

@@ -1,12 +1,13 @@
 """MUCAC: 30,000 CelebA-HQ faces with three yes/no labels and identities.
 
-On disk, as published (the text files may also lie in ``CelebAMask-HQ/``, or images and text files side by side in
-``root``)::
+On disk, as published::
 
     root/
       CelebA-HQ-identity.txt      # <n>.jpg <identity number>
-      CelebA-HQ-attribute.txt     # the count; the 40 names; then <n>.jpg and 40 values of 1 or -1
+      CelebA-HQ-attribute.txt     # number of images; 40 names; then <n>.jpg and 40 values of 1 or -1 per line
       CelebAMask-HQ/CelebA-HQ-img/<n>.jpg
+
+The text files may also be in ``CelebAMask-HQ/``, and the images in ``CelebA-HQ-img/`` or directly in ``root``.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ HINT = (
 
 
 class MUCAC(FaceDataModule):
-    """Attributes of CelebA-HQ (Choi and Na, 2023), the paper's multi-label benchmark, or one attribute of it.
+    """Attributes of CelebA-HQ faces (Choi and Na, 2023), the paper's multi-label benchmark; or one attribute alone.
 
     Args:
         root: Folder with the two text files and the images.
         split: ``published`` or ``identity``.
         task: ``all`` for male, smiling and young together, or one of them.
-        forget_from: Smallest identity number to be forgotten in the published split; retain is 190 to one below it. The
-            GLI paper's code has 1970, the benchmark's 1250.
+        forget_from: Lowest identity number in the forget set of the published split; the retain set has the numbers
+            from 190 to one below it. The GLI paper's code uses 1970, the benchmark's code 1250.
         **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
     """
 
@@ -56,32 +57,33 @@ class MUCAC(FaceDataModule):
         split: Split = "published",
         task: Literal["all", "male", "smiling", "young"] = "all",
         forget_from: int = 1970,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
-        recipe: Recipe = Recipe(momentum=0.0, epochs=8, retrained_epochs=7),  # noqa: B008 - frozen
+        augmentation: Augmentation = Augmentation(),
+        recipe: Recipe = Recipe(momentum=0.0, epochs=8, retrained_epochs=7),
         **kwargs: Any,
     ) -> None:
         super().__init__(split=split, augmentation=augmentation, recipe=recipe, **kwargs)
         self.root, self.labels, self.forget_from = Path(root), task, forget_from
 
     def table(self) -> Faces:
-        """Read the two text files.
+        """Read the two text files and return the face table.
 
         Raises:
-            DataError: If a folder or file is absent, an attribute is not 1 or -1, or an image has no identity.
+            DataError: If a folder or a file does not exist, a line of a text file violates its format, or an image has
+                no identity.
         """
         require_folder(self.root, "MUCAC", HINT)
         identities = self._identities()
         names, attributes, lines = self._attributes()
         folder = self._image_folder(next(iter(attributes)))
-        table, listed = self._find(IDENTITY_FILE), self._find(ATTRIBUTE_FILE)
+        identity_file, attribute_file = self._text_file(IDENTITY_FILE), self._text_file(ATTRIBUTE_FILE)
         for name in attributes:
-            inside(self.root / folder, name, f"{listed}, line {lines[name]}")
+            inside(self.root / folder, name, f"{attribute_file}, line {lines[name]}")
             if name not in identities:
                 raise DataError(
-                    f"{table}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'."
+                    f"{identity_file}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'."
                 )
-        wanted = list(LABELS) if self.labels == "all" else [self.labels]
-        columns = [names.index(LABELS[label]) for label in wanted]
+        label_names = list(LABELS) if self.labels == "all" else [self.labels]
+        columns = [names.index(LABELS[label]) for label in label_names]
         numbers = np.array([identities[name] for name in attributes])
         bounds = {"test": (0, 190), "retain": (190, self.forget_from), "forget": (self.forget_from, 4855)}
         published = {
@@ -93,31 +95,32 @@ class MUCAC(FaceDataModule):
                 np.int64
             ),
             identities=numbers.astype(str),
-            task=MultiLabel(tuple(wanted)),
+            task=MultiLabel(tuple(label_names)),
             published={**published, "unseen": np.flatnonzero(numbers >= 4855)},
         )
 
-    def _find(self, name: str) -> Path:
-        places = [self.root / folder / name for folder in TEXT_FOLDERS]
-        for place in places:
-            if os.path.isfile(place):
-                return place
-        raise DataError(f"{places[0]}: no such file (nor {places[1]}). {HINT}")
+    def _text_file(self, name: str) -> Path:
+        """Return the path of a text file in the first folder that has it."""
+        paths = [self.root / folder / name for folder in TEXT_FOLDERS]
+        for path in paths:
+            if os.path.isfile(path):
+                return path
+        raise DataError(f"{paths[0]}: no such file (nor {paths[1]}). {HINT}")
 
     def _image_folder(self, first: str) -> str:
+        """Return the folder of the images, relative to ``root``; ``first`` is the file name of an image."""
         for folder in IMAGE_FOLDERS:
             if os.path.isfile(self.root / folder / first):
                 return folder
         for folder in IMAGE_FOLDERS[:-1]:
             if (self.root / folder).is_dir():
-                return folder  # The folder is there but not this image: the check of all files will name it.
-        raise DataError(
-            f"{self.root / IMAGE_FOLDERS[0]}: no images found here (nor side by side in {self.root}). {HINT}"
-        )
+                return folder  # Only this image is missing; ImageFiles.digests names missing images.
+        raise DataError(f"{self.root / IMAGE_FOLDERS[0]}: no images found here (nor directly in {self.root}). {HINT}")
 
     def _identities(self) -> dict[str, int]:
-        path = self._find(IDENTITY_FILE)
-        found: dict[str, int] = {}
+        """Return the identity number of each file name."""
+        path = self._text_file(IDENTITY_FILE)
+        identities: dict[str, int] = {}
         for number, line in enumerate(read_text(path).split("\n"), start=1):
             fields = line.split()
             if not fields:
@@ -126,26 +129,26 @@ class MUCAC(FaceDataModule):
                 raise DataError(
                     f"{path}, line {number}: expected '<n>.jpg <identity number>', found {line.strip()[:60]!r}."
                 )
-            if fields[0] in found:
-                raise DataError(f"{path}, line {number}: {fields[0]} stands here a second time. Keep one of the lines.")
-            found[fields[0]] = int(fields[1])
-        return found
+            if fields[0] in identities:
+                raise DataError(f"{path}, line {number}: {fields[0]} is listed a second time. Keep one of the lines.")
+            identities[fields[0]] = int(fields[1])
+        return identities
 
     def _attributes(self) -> tuple[list[str], dict[str, list[int]], dict[str, int]]:
-        """The attributes' names; of each image its attributes, and the line that they stand in."""
-        path = self._find(ATTRIBUTE_FILE)
+        """Return the attribute names, and for each file name its attributes (1 or -1) and its line number."""
+        path = self._text_file(ATTRIBUTE_FILE)
         lines = read_text(path).split("\n")
         names = lines[1].split() if len(lines) > 1 else []
-        for wanted in LABELS.values():
-            if wanted not in names:
+        for attribute in LABELS.values():
+            if attribute not in names:
                 raise DataError(
-                    f"{path}, line 2: the attribute {wanted!r} is missing.{did_you_mean(wanted, names)} "
+                    f"{path}, line 2: the attribute {attribute!r} is missing.{did_you_mean(attribute, names)} "
                     "Line 1 is the count, line 2 the 40 attribute names."
                 )
-            if names.count(wanted) > 1:
-                raise DataError(f"{path}, line 2: the attribute {wanted!r} stands there twice. Keep one.")
-        found: dict[str, list[int]] = {}
-        numbers: dict[str, int] = {}
+            if names.count(attribute) > 1:
+                raise DataError(f"{path}, line 2: the attribute {attribute!r} is listed twice. Keep one.")
+        attributes: dict[str, list[int]] = {}
+        line_numbers: dict[str, int] = {}
         for number, line in enumerate(lines[2:], start=3):
             fields = line.split()
             if not fields:
@@ -156,15 +159,16 @@ class MUCAC(FaceDataModule):
             for name, value in zip(names, fields[1:], strict=True):
                 if value not in ("1", "-1"):
                     raise DataError(f"{where}: {name} is {value!r}; an attribute is 1 or -1.")
-            if fields[0] in found:
-                raise DataError(f"{where}: {fields[0]} stands here a second time. Keep one of the lines.")
-            found[fields[0]], numbers[fields[0]] = [int(value) for value in fields[1:]], number
+            if fields[0] in attributes:
+                raise DataError(f"{where}: {fields[0]} is listed a second time. Keep one of the lines.")
+            attributes[fields[0]] = [int(value) for value in fields[1:]]
+            line_numbers[fields[0]] = number
         count = lines[0].strip()
-        if found and count != str(len(found)):
+        if attributes and count != str(len(attributes)):
             raise DataError(
-                f"{path}, line 1: the count is {count[:20]!r}, but {len(found)} images follow. The file may be cut off: copy "
-                "it again."
+                f"{path}, line 1: the count is {count[:20]!r}, but {len(attributes)} images follow. The file may be "
+                "truncated: copy it again."
             )
-        if not found:
+        if not attributes:
             raise DataError(f"{path}: lists no images below its two header lines.")
-        return names, found, numbers
+        return names, attributes, line_numbers

@@ -6,8 +6,8 @@ On disk, as published::
       custom_train_dataset.csv  custom_val_dataset.csv  custom_test_dataset.csv
       train_images/  val_images/  test_images/          # .jpg and .JPG, 128 x 128
 
-with the columns ``family_id,person_id,age_class,image_path``. The file called *val* is the benchmark's **test** set, the
-one called *test* its **unseen** set, and the first 1,500 rows of *train* are its **forget** set.
+The CSV files have the columns ``family_id,person_id,age_class,image_path``. The benchmark's **test** set is the file
+called *val*, its **unseen** set is the file called *test*, and its **forget** set is the first 1,500 rows of *train*.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class MUFAC(FaceDataModule):
     """Age classes of Korean families (Choi and Na, 2023), the paper's multi-class benchmark.
 
     People are named ``<family>/<person>``, such as ``F0046/D``; ``forget_identities`` also takes whole families. The
-    published split cuts through person F0046/D and has identical files in several sets; ``split="identity"`` treats
-    families that share a file as one group and never cuts it.
+    published split divides person F0046/D and has identical files in several sets. With ``split="identity"``, families
+    that share a file are one group, and no group is divided.
 
     Args:
         root: Folder with the three CSV files and the three image folders.
@@ -51,39 +51,40 @@ class MUFAC(FaceDataModule):
         self,
         root: str = "data/mufac",
         split: Split = "published",
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
-        recipe: Recipe = Recipe(),  # noqa: B008 - frozen
+        augmentation: Augmentation = Augmentation(),
+        recipe: Recipe = Recipe(),
         **kwargs: Any,
     ) -> None:
         super().__init__(split=split, augmentation=augmentation, recipe=recipe, **kwargs)
         self.root = Path(root)
 
     def table(self) -> Faces:
-        """Read the three CSV files.
+        """Read the three CSV files and return the face table.
 
         Raises:
-            DataError: If a folder, file or column is absent, or an age class is unknown.
+            DataError: If a folder, a file or a column does not exist, a family or person is empty, or an age class is
+                unknown.
         """
         require_folder(self.root, "MUFAC", HINT)
         rows: list[Row] = []
         paths: list[str] = []
         ends = [0]
-        for part in ("train", "val", "test"):
-            folder = f"{part}_images"
-            require_folder(self.root / folder, f"MUFAC's {part} images", HINT)
-            table = self.root / f"custom_{part}_dataset.csv"
-            found = read_csv(table, COLUMNS, exact=True)
-            for row in found:
-                where = f"{table}, line {row.line}"
+        for subset in ("train", "val", "test"):
+            folder = f"{subset}_images"
+            require_folder(self.root / folder, f"MUFAC's {subset} images", HINT)
+            csv = self.root / f"custom_{subset}_dataset.csv"
+            subset_rows = read_csv(csv, COLUMNS, exact=True)
+            for row in subset_rows:
+                where = f"{csv}, line {row.line}"
                 for name in COLUMNS[:2]:
                     if not row[name]:
-                        raise DataError(f"{where}: {name} is empty. Say who is on the image, or take the row out.")
+                        raise DataError(f"{where}: {name} is empty. Name the person on the image, or remove the row.")
                 if row["age_class"] not in AGE_LETTERS or len(row["age_class"]) != 1:
                     raise DataError(
                         f"{where}: unknown age class {row['age_class']!r}; it is one of the letters a to h."
                     )
                 paths.append(f"{folder}/{inside(self.root / folder, row['image_path'], where)}")
-            rows += found
+            rows += subset_rows
             ends.append(len(rows))
         forget = min(FORGET_ROWS, ends[1])
         return Faces(

@@ -1,4 +1,4 @@
-"""How the original and the retrained model of a data set are trained."""
+"""Training recipe of the original and the retrained model of a data set."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Recipe:
     """SGD with a step schedule, from scratch or from ImageNet weights (reference recipe of the MUFAC/MUCAC benchmark).
 
     Attributes:
-        lr: Learning rate at the start.
+        lr: Initial learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of SGD.
         epochs: Number of epochs; the last checkpoint is the original model.
-        retrained_epochs: The same for the retrained model; None for as many.
+        retrained_epochs: Number of epochs of the retrained model; None for ``epochs``.
         milestones: Epochs after which the learning rate is divided by ten.
     """
 

@@ -1,10 +1,11 @@
-"""Who goes where: splits are sets of identity groups first and of images second. Pure functions on arrays."""
+"""Splits of a face table: pure functions on arrays that assign whole identity groups to sets, and so their images."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +18,14 @@ Rows = npt.NDArray[np.int64]
 SPLITS = ("retain", "forget", "test", "unseen")
 
 
-def identity_groups(*columns: npt.NDArray) -> Rows:
-    """Group numbers such that rows that share a value in any column are in one group, also by way of third rows.
+def identity_groups(*columns: npt.NDArray[Any]) -> Rows:
+    """Return the connected components of the rows, where two rows are connected if they share a value in any column.
 
-    MUFAC lists many a household under two family numbers, with the very same files: joining over the identity and the
-    content hash of the image makes such a household one group.
+    MUFAC lists many households under two family numbers, with identical files. Grouping by household and by content
+    hash makes each such household one group.
 
     Args:
-        columns: Arrays of one length ``n``, for example identities and content hashes.
+        columns: Arrays of shape ``(n,)``, for example identities and content hashes.
 
     Returns:
         Group numbers of shape ``(n,)``.
@@ -39,86 +40,100 @@ def identity_groups(*columns: npt.NDArray) -> Rows:
     ends = np.concatenate(links, axis=1)
     graph = coo_matrix((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), shape=(nodes, nodes))
     _, groups = connected_components(graph, directed=False)
-    return groups[: len(rows)].astype(np.int64)
+    return np.asarray(groups[: len(rows)], dtype=np.int64)
 
 
 def identity_split(groups: Rows, shares: Mapping[str, float], rest: str, seed: int) -> dict[str, Rows]:
-    """Deal whole identity groups out at random until every split has about its share of the images.
+    """Assign whole identity groups to splits at random, so that each split has about its share of the images.
 
     Args:
         groups: Group number of each row.
-        shares: Share of all rows for each split but one, in the order in which they are filled.
+        shares: Share of all rows of each split except one, in the order in which the splits are filled.
         rest: Name of the split that takes all remaining groups.
-        seed: Seed of the dealing.
+        seed: Seed of the assignment.
 
     Returns:
-        Row numbers of each split, ascending. A split takes a group only if that brings it nearer to its share, and at
-        least one group where its share is above zero and enough groups are left.
+        Row numbers of each split, ascending. A split takes a group only if this brings its size nearer to its share.
+        If its share is above zero and groups remain, it takes at least one.
     """
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    left = list(np.random.default_rng(seed).permutation(len(sizes)))
-    result = {}
+    remaining = list(np.random.default_rng(seed).permutation(len(sizes)))
+    splits = {}
     for name, share in shares.items():
-        target, filled = share * len(groups), 0
+        target, size = share * len(groups), 0
         taken: list[int] = []
-        passed: list[int] = []
-        for group in left:
-            if abs(filled + sizes[group] - target) < abs(filled - target):
+        skipped: list[int] = []
+        for group in remaining:
+            if abs(size + sizes[group] - target) < abs(size - target):
                 taken.append(group)
-                filled += int(sizes[group])
+                size += int(sizes[group])
             else:
-                passed.append(group)
-        if not taken and share > 0 and passed:
-            smallest = min(passed, key=lambda group: int(sizes[group]))
-            passed.remove(smallest)
+                skipped.append(group)
+        if not taken and share > 0 and skipped:
+            smallest = min(skipped, key=lambda group: int(sizes[group]))
+            skipped.remove(smallest)
             taken = [smallest]
-        result[name] = np.flatnonzero(np.isin(numbers, taken)).astype(np.int64)
-        left = passed
-    result[rest] = np.flatnonzero(np.isin(numbers, left)).astype(np.int64)
-    return result
+        splits[name] = np.flatnonzero(np.isin(numbers, taken)).astype(np.int64)
+        remaining = skipped
+    splits[rest] = np.flatnonzero(np.isin(numbers, remaining)).astype(np.int64)
+    return splits
 
 
 def rows_of_identities(
-    wanted: Sequence[str], identities: npt.NDArray[np.str_], households: npt.NDArray[np.str_]
+    names: Sequence[str], identities: npt.NDArray[np.str_], households: npt.NDArray[np.str_]
 ) -> Rows:
-    """Rows of the people named, by identity or by household.
+    """Return the rows of people, ascending.
+
+    Args:
+        names: Names of identities or of households.
+        identities: Identity of each row.
+        households: Household of each row.
 
     Raises:
-        SettingError: If nobody is named, or a name is nobody's.
+        SettingError: If there are no names, or a name is neither an identity nor a household.
     """
-    if not wanted:
+    if not names:
         raise SettingError("forget_identities names nobody. List at least one person, or leave the setting out.")
     known = set(identities.tolist()) | set(households.tolist())
-    for name in wanted:
+    for name in names:
         if name not in known:
             raise SettingError(
                 f"forget_identities names {str(name)!r}, who is not in the table.{did_you_mean(name, known)} "
                 f"Identities look like {str(identities[0])!r}."
             )
-    return np.flatnonzero(np.isin(identities, wanted) | np.isin(households, wanted)).astype(np.int64)
+    return np.flatnonzero(np.isin(identities, names) | np.isin(households, names)).astype(np.int64)
 
 
-def without_repeats(splits: Mapping[str, Rows], digests: npt.NDArray) -> dict[str, Rows]:
-    """The splits with every file that is repeated inside a split kept once, the first time it comes."""
-    result = {}
+def drop_duplicates(splits: Mapping[str, Rows], digests: npt.NDArray[np.bytes_]) -> dict[str, Rows]:
+    """Return the splits with only the first row of each file in each split; ``digests`` is one content hash per row."""
+    kept = {}
     for name, rows in splits.items():
         _, first = np.unique(digests[rows], return_index=True)
-        result[name] = rows[np.sort(first)]
-    return result
+        kept[name] = rows[np.sort(first)]
+    return kept
 
 
-def crossings(splits: Mapping[str, Rows], keys: npt.NDArray) -> dict[tuple[str, str], list]:
-    """Values of ``keys`` (identities or content hashes) that occur in two splits, for each pair of splits that shares any."""
-    found = {name: set(keys[rows].tolist()) for name, rows in splits.items()}
-    shared = {pair: sorted(found[pair[0]] & found[pair[1]]) for pair in combinations(splits, 2)}
-    return {pair: values for pair, values in shared.items() if values}
+def find_overlaps(splits: Mapping[str, Rows], keys: npt.NDArray[Any]) -> dict[tuple[str, str], list[Any]]:
+    """Return, for each pair of splits that overlap, the sorted values of ``keys`` that occur in both.
+
+    Args:
+        splits: Row numbers of each split.
+        keys: Identity or content hash of each row.
+    """
+    values = {name: set(keys[rows].tolist()) for name, rows in splits.items()}
+    shared = {pair: sorted(values[pair[0]] & values[pair[1]]) for pair in combinations(splits, 2)}
+    return {pair: overlap for pair, overlap in shared.items() if overlap}
 
 
-def check_filled(splits: Mapping[str, Rows], hints: Mapping[str, str]) -> None:
-    """Refuse splits with an empty set.
+def check_not_empty(splits: Mapping[str, Rows], hints: Mapping[str, str]) -> None:
+    """Check that no split is empty.
+
+    Args:
+        splits: Row numbers of each split.
+        hints: What the user can do if a split is empty, by its name.
 
     Raises:
-        SettingError: Naming the first empty set and what to do about it.
+        SettingError: If a split is empty. The message names the first one and gives its hint.
     """
     for name in SPLITS:
         if not len(splits[name]):
@@ -127,24 +142,32 @@ def check_filled(splits: Mapping[str, Rows], hints: Mapping[str, str]) -> None:
             )
 
 
-def check_disjoint(splits: Mapping[str, Rows], identities: npt.NDArray[np.str_], digests: npt.NDArray) -> list[str]:
-    """One line for each pair of splits that share a person or an identical file, with how many and, for people, who."""
+def check_disjoint(
+    splits: Mapping[str, Rows], identities: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]
+) -> list[str]:
+    """Return one line per pair of splits that share people, and one per pair that share identical files.
+
+    A line gives the number of people or files, and the names of up to three people.
+
+    Args:
+        splits: Row numbers of each split.
+        identities: Identity of each row.
+        digests: Content hash of each row.
+    """
     lines = []
-    for what, keys in (("people", identities), ("identical files", digests)):
-        for (one, other), shared in crossings(splits, keys).items():
-            who = (
-                f" ({', '.join(map(str, shared[:3]))}{', ...' if len(shared) > 3 else ''})" if what == "people" else ""
-            )
-            lines.append(f"{one} and {other} share {len(shared)} {what}{who}")
+    for kind, keys in (("people", identities), ("identical files", digests)):
+        for (first, second), shared in find_overlaps(splits, keys).items():
+            names = f" ({', '.join(map(str, shared[:3]))}{', ...' if len(shared) > 3 else ''})"
+            lines.append(f"{first} and {second} share {len(shared)} {kind}{names if kind == 'people' else ''}")
     return lines
 
 
-def named(text: Iterable[str], known: Collection[str] = ()) -> list[str]:
-    """Names from the lines of a text: one a line, blank lines and ``#`` comments left out.
+def parse_names(lines: Iterable[str], known: Collection[str] = ()) -> list[str]:
+    """Return the names in the lines of a text: one per line, without blank lines and ``#`` comments.
 
-    A ``#`` that follows another character than a space, or that a ``known`` name has, is part of the name: cut off there,
-    it might be somebody else's.
+    A ``#`` starts a comment only at the start of a line or after a space, and never in a line that is a ``known`` name:
+    the part before the ``#`` could be the name of another person.
     """
-    whole = (line.strip() for line in text)
-    lines = (line if line in known else re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in whole)
-    return [line for line in lines if line]
+    stripped = (line.strip() for line in lines)
+    names = (line if line in known else re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in stripped)
+    return [name for name in names if name]

@@ -1,4 +1,4 @@
-"""Faces drawn by the program: a face benchmark that needs no download and shows nobody."""
+"""Faces drawn by the program: a benchmark that needs no download and shows no real person."""
 
 from __future__ import annotations
 
@@ -21,43 +21,52 @@ from gli.data.tasks import MultiClass, MultiLabel
 from gli.errors import SettingError
 from gli.system.digest import digest
 
-#: Part of the content hash: raised whenever the drawing changes.
+#: Part of the content hash; increment it whenever the drawing program changes its pictures.
 DRAWING = 1
+#: Lowest age of each age class, in years.
 AGE_STARTS = tuple(first for first, _ in drawing.AGE_CLASSES)
+#: People below this age, in years, have the label ``young``.
 YOUNG_BELOW = 31
 
 
 @dataclass(frozen=True)
 class DrawnFaces(Images):
-    """Pictures that are drawn when their pixels are asked for."""
+    """Pictures that are drawn when their pixels are read.
+
+    Attributes:
+        people: The person and the picture of each image.
+    """
 
     people: Sequence[tuple[Person, Picture]]
     verb = "Drawing"
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.people)
 
     def digests(self, cache_dir: Path) -> npt.NDArray[np.bytes_]:
-        """Hashes of everything that a drawing depends on."""
+        """Return one hash per picture, of all that the drawing depends on; ``cache_dir`` is not used."""
         return np.array([digest(DRAWING, repr(person), repr(picture)) for person, picture in self.people], dtype="S32")
 
     def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
-        """Draw one face."""
+        """Draw one face as uint8 RGB of shape ``(size, size, 3)``."""
         person, picture = self.people[row]
         return draw_face(person, picture, size)
 
 
 class SyntheticFaces(FaceDataModule):
-    """Drawn people, each in several pictures that differ in pose, light, background, expression and age.
+    """Drawn people; the pictures of a person differ in pose, light, background, expression and age.
 
     Args:
         people: Number of people.
-        pictures: Pictures of each.
+        pictures: Number of pictures of each person.
         seed: Seed of the people and their pictures.
         task: ``age`` for the eight age classes (multi-class), ``attributes`` for male, smiling and young (multi-label).
-        split: Only ``identity`` makes sense here.
+        split: Must be ``identity``; there is no published split.
         **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
+
+    Raises:
+        SettingError: If there are fewer than 4 people, or no pictures.
     """
 
     label = "synthetic"
@@ -73,7 +82,7 @@ class SyntheticFaces(FaceDataModule):
         test_share: float = 0.16,
         unseen_share: float = 0.11,
         augmentation: Augmentation = NO_AUGMENTATION,
-        recipe: Recipe = Recipe(lr=0.05, momentum=0.9, epochs=13, milestones=(11,)),  # noqa: B008 - frozen
+        recipe: Recipe = Recipe(lr=0.05, momentum=0.9, epochs=13, milestones=(11,)),
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -86,21 +95,25 @@ class SyntheticFaces(FaceDataModule):
             **kwargs,
         )
         if people < 4 or pictures < 1:
-            raise SettingError(f"data.people is {people} and data.pictures {pictures}; there must be 4 people or more.")
+            raise SettingError(
+                f"data.people is {people} and data.pictures {pictures}; there must be 4 people or more, with at least "
+                "1 picture each."
+            )
         self.people, self.pictures, self.seed, self.kind = people, pictures, seed, task
 
     def table(self) -> Faces:
-        """Make the people up; nothing is drawn yet."""
-        drawn, names = [], []
+        """Sample the people and their pictures and return the face table, without pixels."""
+        pictures, names = [], []
         for number in range(self.people):
             generator = np.random.default_rng([self.seed, number])
             person = sample_person(generator)
-            drawn += [(person, sample_picture(person, generator)) for _ in range(self.pictures)]
+            pictures += [(person, sample_picture(person, generator)) for _ in range(self.pictures)]
             names += [f"person{number:04d}"] * self.pictures
         if self.kind == "age":
-            labels = np.searchsorted(AGE_STARTS, [picture.age for _, picture in drawn], side="right") - 1
+            labels = np.searchsorted(AGE_STARTS, [picture.age for _, picture in pictures], side="right") - 1
         else:
-            traits = [(person.male, picture.smiling, picture.age < YOUNG_BELOW) for person, picture in drawn]
-            labels = np.array(traits)
+            labels = np.array(
+                [(person.male, picture.smiling, picture.age < YOUNG_BELOW) for person, picture in pictures]
+            )
         task = MultiClass(AGE_CLASSES) if self.kind == "age" else MultiLabel(("male", "smiling", "young"))
-        return Faces(DrawnFaces(drawn), labels.astype(np.int64), np.array(names), task)
+        return Faces(DrawnFaces(pictures), labels.astype(np.int64), np.array(names), task)

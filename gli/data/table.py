@@ -1,4 +1,4 @@
-"""Anyone's faces, from a CSV: a file, an identity, and one or more label columns.
+"""Faces of the user's own, from a CSV file with a file name, an identity, and one or more label columns.
 
 For example::
 
@@ -7,9 +7,9 @@ For example::
     anna/2.jpg,anna,child
     ben/1.jpg,ben,child
 
-One label column makes a multi-class task, whose classes are the values found in it. Several make a multi-label task, and
-each must then be yes/no: ``1``/``0``, ``1``/``-1``, ``yes``/``no`` or ``true``/``false``. A column called ``split`` with the
-words ``retain``, ``forget``, ``test`` and ``unseen`` gives the sets for ``split="given"``.
+With one label column, the task is multi-class, and the classes are the values in the column. With several, the task is
+multi-label, and the values must be yes or no: ``1``/``0``, ``1``/``-1``, ``yes``/``no`` or ``true``/``false``. A column
+called ``split`` with the values ``retain``, ``forget``, ``test`` and ``unseen`` defines the sets for ``split="given"``.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import Row, inside, read_csv, require_folder
 
+#: Values of yes/no labels, in lower case.
 YES, NO = {"1", "yes", "true"}, {"0", "-1", "no", "false"}
 MAX_CLASSES = 1000
 
 
 class FaceTable(FaceDataModule):
-    """Anyone's images, named in a CSV file.
+    """Images that a CSV file lists.
 
     Args:
         root: Folder that the file names in the table are relative to.
-        csv: The table, relative to ``root`` or a path of its own.
+        csv: Path of the table, absolute or relative to ``root``.
         file: Name of the column with the file names.
-        identity: Name of the column that says who is on the image.
-        labels: Names of the label columns; None for every column that is not otherwise named.
+        identity: Name of the column with the identity of the person on each image.
+        labels: Names of the label columns; None for all columns that have no other meaning.
         task: ``multi_class``, ``multi_label``, or None to infer it from the number of label columns.
-        classes: Names of the classes in the order of their numbers; None for the sorted values of the column (as numbers
-            where all are).
-        split: ``identity`` (the sets are dealt out), ``given`` (the table's ``split`` column, refused where a person is
-            in two sets), ``published`` (the same column, such people counted in a warning).
+        classes: Names of the classes in the order of their numbers; None for the sorted values of the column, in
+            numerical order if all are numbers.
+        split: ``identity`` (a random split), ``given`` (the ``split`` column of the table; an error if a person is in
+            two sets), ``published`` (the same column; a warning if a person is in two sets).
         **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
     """
 
@@ -69,10 +70,11 @@ class FaceTable(FaceDataModule):
         self.labels, self.kind, self.classes = labels, task, classes
 
     def table(self) -> Faces:
-        """Read the CSV file.
+        """Read the CSV file and return the face table.
 
         Raises:
-            DataError: If the folder, the file or a column is absent, or a value cannot be a label.
+            DataError: If the folder, the file or a column does not exist, an identity is empty, or a value is not a
+                valid label or split.
             SettingError: If the settings do not fit the table.
         """
         require_folder(self.root, "The folder that the table's file names are relative to", "Set --data.root.")
@@ -81,13 +83,13 @@ class FaceTable(FaceDataModule):
         for row in rows:
             inside(self.root, row[file], f"{self.csv}, line {row.line}")
             if not row[identity]:
-                raise DataError(f"{self.csv}, line {row.line}: the identity is empty. Say who is on the image.")
+                raise DataError(f"{self.csv}, line {row.line}: the identity is empty. Name the person on the image.")
         names = self.labels or [name for name in rows[0] if name not in (file, identity, "split")]
         if not names:
-            raise DataError(f"{self.csv}, line 1: there is no label column beside {file!r} and {identity!r}. Add one.")
+            raise DataError(f"{self.csv}, line 1: there is no label column besides {file!r} and {identity!r}. Add one.")
         if "" in names:
             raise DataError(
-                f"{self.csv}, line 1: a column has no name. Name it, or name the label columns with data.labels."
+                f"{self.csv}, line 1: a column has no name. Name it, or list the label columns in data.labels."
             )
         task, labels = self._labels(rows, names)
         return Faces(
@@ -95,13 +97,14 @@ class FaceTable(FaceDataModule):
             labels=labels,
             identities=np.array([row[identity] for row in rows]),
             task=task,
-            published=self._given(rows),
+            published=self._split_column(rows),
         )
 
     def _labels(self, rows: list[Row], names: list[str]) -> tuple[Task, npt.NDArray[np.int64]]:
+        """Return the task and the labels of all rows; ``names`` are the label columns."""
         kind = self.kind or ("multi_class" if len(names) == 1 else "multi_label")
         if kind == "multi_label":
-            return MultiLabel(tuple(names)), np.array([self._yes_or_no(rows, name) for name in names]).T.copy()
+            return MultiLabel(tuple(names)), np.array([self._binary_labels(rows, name) for name in names]).T.copy()
         if len(names) > 1:
             raise SettingError(f"A multi-class task has one label column, but data.labels names {', '.join(names)}.")
         values = [row[names[0]] for row in rows]
@@ -117,7 +120,7 @@ class FaceTable(FaceDataModule):
             line = row.line
             if not value:
                 raise DataError(
-                    f"{self.csv}, line {line}: the label {names[0]!r} is empty. Fill it in, or take the row out."
+                    f"{self.csv}, line {line}: the label {names[0]!r} is empty. Fill it in, or remove the row."
                 )
             if value not in classes:
                 raise DataError(
@@ -126,16 +129,18 @@ class FaceTable(FaceDataModule):
                 )
         return MultiClass(tuple(classes)), np.array([classes.index(value) for value in values], dtype=np.int64)
 
-    def _yes_or_no(self, rows: list[Row], name: str) -> list[int]:
+    def _binary_labels(self, rows: list[Row], name: str) -> list[int]:
+        """Return 1 (yes) or 0 (no) for each row of a label column."""
         for row in rows:
             if row[name].lower() not in YES | NO:
                 raise DataError(
-                    f"{self.csv}, line {row.line}: {row[name]!r} in the label column {name!r} is neither yes nor no (1 or 0, "
-                    "1 or -1). Name the label columns with data.labels if this is not one."
+                    f"{self.csv}, line {row.line}: {row[name]!r} in the label column {name!r} is neither yes nor no "
+                    "(1 or 0, 1 or -1). If this is not a label column, name the label columns with data.labels."
                 )
         return [int(row[name].lower() in YES) for row in rows]
 
-    def _given(self, rows: list[Row]) -> dict[str, npt.NDArray[np.int64]] | None:
+    def _split_column(self, rows: list[Row]) -> dict[str, npt.NDArray[np.int64]] | None:
+        """Return the row numbers of each set by the ``split`` column; None if it does not exist or is not used."""
         if "split" not in rows[0] or self.split == "identity":
             return None
         for row in rows:
@@ -144,12 +149,12 @@ class FaceTable(FaceDataModule):
                     f"{self.csv}, line {row.line}: unknown split {row['split']!r}.{did_you_mean(row['split'], SPLITS)} "
                     f"It is one of {', '.join(SPLITS)}."
                 )
-        given = np.array([row["split"] for row in rows])
-        return {name: np.flatnonzero(given == name).astype(np.int64) for name in SPLITS}
+        column = np.array([row["split"] for row in rows])
+        return {name: np.flatnonzero(column == name).astype(np.int64) for name in SPLITS}
 
 
 def _sorted(values: set[str]) -> list[str]:
-    """Sorted as numbers where all are numbers; NaN is none."""
+    """Sort values in numerical order if all are numbers, otherwise in alphabetical order; NaN is not a number."""
     try:
         numbers = {value: float(value) for value in values}
     except ValueError:

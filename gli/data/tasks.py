@@ -1,7 +1,7 @@
-"""What a classifier is asked: one class out of several, or several yes/no labels.
+"""Classification tasks: one class out of several, or several yes/no labels.
 
-The task owns the loss, the loss per image, the per-image scores that accuracies are means of, and the divergence between
-two models' outputs, so that every method and every audit is written once for both.
+A task defines the loss, the loss per image, the values per image whose means are accuracies, and the divergence between
+the outputs of two models, so that methods and audits are the same for both tasks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """Base of the two tasks.
+    """Base class of the two tasks.
 
     Attributes:
         names: Names of the classes or labels, one per logit.
@@ -30,81 +30,112 @@ class Task(ABC):
         return len(self.names)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The training loss: the mean over the batch of :meth:`losses`, a scalar."""
+        """Return the training loss, a scalar: the mean over the batch of :meth:`losses`."""
         return self.losses(logits, labels).mean()
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each image, shape ``(batch,)``, in float32 at least."""
+        """Return the loss of each image in nats, shape ``(batch,)``, in float32 or float64.
+
+        Args:
+            logits: Shape ``(batch, num_outputs)``.
+            labels: As described in the subclass.
+        """
 
     @abstractmethod
     def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Per-image values, each of shape ``(batch,)``, whose mean over a set is the accuracy of that name."""
+        """Return values per image by name, each of shape ``(batch,)``; their mean over a set is the named accuracy.
+
+        Args:
+            logits: Shape ``(batch, num_outputs)``.
+            labels: As described in the subclass.
+        """
+
+    @abstractmethod
+    def margins(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the logit-scaled confidence log p - log(1 - p) of the true label, in float64, by name.
+
+        Args:
+            logits: Shape ``(batch, num_outputs)``.
+            labels: As described in the subclass.
+
+        Returns:
+            ``margin``, or ``margin_<label>`` of each label; each of shape ``(batch,)``.
+        """
 
     @abstractmethod
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-        """KL(teacher || student) of each image, shape ``(batch,)``, both softened by ``temperature``, not rescaled."""
+        """Return the Kullback-Leibler divergence KL(teacher || student) of each image in nats, shape ``(batch,)``.
 
-    @property
-    @abstractmethod
-    def chance(self) -> float:
-        """Accuracy of guessing evenly."""
+        Args:
+            logits: Logits of the student, shape ``(batch, num_outputs)``.
+            teacher_logits: Logits of the teacher, of the same shape.
+            temperature: Both logits are divided by it; the result is not multiplied by its square.
+        """
+
+
+def _double(logits: Tensor) -> Tensor:
+    """Convert logits to float64, on the CPU if the device has none: a margin of float32 saturates."""
+    return (logits.cpu() if logits.device.type == "mps" else logits).double()
 
 
 def _wide(logits: Tensor) -> Tensor:
-    """Logits in float32 at least: half-precision losses would merge values that the audit must tell apart."""
+    """Convert half-precision logits to float32; half-precision losses would round different values to the same one."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 @dataclass(frozen=True)
 class MultiClass(Task):
-    """One of several classes; labels are class numbers of shape ``(batch,)``; the loss is the cross-entropy."""
+    """One class out of several: labels are class numbers of shape ``(batch,)``, the loss is the cross-entropy."""
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of each image."""
+        """Return the cross-entropy of each image."""
         return functional.cross_entropy(_wide(logits), labels, reduction="none")
 
     def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``accuracy`` (the true class comes first) and ``top2_accuracy`` (it comes first or second)."""
+        """Return ``accuracy`` (the true class has the largest logit) and ``top2_accuracy`` (one of the two largest)."""
         top = logits.topk(min(2, logits.shape[1]), dim=1).indices
         hits = (top == labels[:, None]).float()
         return {"accuracy": hits[:, 0], "top2_accuracy": hits.sum(dim=1)}
 
+    def margins(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return ``margin``: the logit of the true class minus the log-sum-exp of all others."""
+        logits = _double(logits)
+        own = labels.to(logits.device)[:, None]
+        others = logits.scatter(1, own, -torch.inf).logsumexp(dim=1)
+        return {"margin": logits.gather(1, own)[:, 0] - others}
+
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-        """KL between the two softmax distributions."""
+        """Return the divergence between the two softmax distributions."""
         student = functional.log_softmax(_wide(logits) / temperature, dim=1)
         teacher = functional.log_softmax(_wide(teacher_logits) / temperature, dim=1)
         return functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
 
-    @property
-    def chance(self) -> float:
-        """One over the number of classes."""
-        return 1 / self.num_outputs
-
 
 @dataclass(frozen=True)
 class MultiLabel(Task):
-    """Several yes/no labels; labels are 0 or 1 of shape ``(batch, labels)``; the loss is the mean of the BCEs."""
+    """Several yes/no labels: 0 or 1 of shape ``(batch, num_outputs)``; the loss is their mean binary cross-entropy."""
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the labels of the binary cross-entropy with logits, of each image."""
+        """Return the binary cross-entropy of each image, averaged over the labels."""
         logits = _wide(logits)
         return functional.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none").mean(dim=1)
 
     def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``accuracy``, the mean over the labels, and ``accuracy_<label>`` for each."""
+        """Return ``accuracy``, the mean over the labels, and ``accuracy_<label>`` of each label."""
         hits = ((logits > 0) == (labels > 0)).float()
-        each = {f"accuracy_{name}": hits[:, column] for column, name in enumerate(self.names)}
-        return {"accuracy": hits.mean(dim=1), **each}
+        per_label = {f"accuracy_{name}": hits[:, column] for column, name in enumerate(self.names)}
+        return {"accuracy": hits.mean(dim=1), **per_label}
+
+    def margins(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return ``margin_<label>`` of each label: its logit, with the opposite sign where the label is 0."""
+        logits = _double(logits)
+        signed = torch.where(labels.to(logits.device) > 0, logits, -logits)
+        return {f"margin_{name}": signed[:, column] for column, name in enumerate(self.names)}
 
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-        """Sum over the labels of the KL between the two Bernoulli distributions."""
+        """Return the divergence between the two Bernoulli distributions, summed over the labels."""
         student, teacher = _wide(logits) / temperature, _wide(teacher_logits) / temperature
         yes = teacher.sigmoid() * (functional.logsigmoid(teacher) - functional.logsigmoid(student))
         no = (-teacher).sigmoid() * (functional.logsigmoid(-teacher) - functional.logsigmoid(-student))
         return (yes + no).sum(dim=1)
-
-    @property
-    def chance(self) -> float:
-        """One half."""
-        return 0.5

@@ -377,7 +377,7 @@ class Method(L.LightningModule, ABC):
         """
         logits = in_chunks(self.model, batch.images, pixels=CHUNK_PIXELS)
         accuracies = self.task.accuracies(logits, batch.labels)
-        values = {LOSS: self.task.losses(logits, batch.labels)}
+        values = {LOSS: self.task.losses(logits, batch.labels), **self.task.margins(logits, batch.labels)}
         for column in COLUMNS.values():
             columns = accuracies if column.is_accuracy else values
             columns[column.name] = column.compute(self.task, logits, batch.labels)

@@ -34,6 +34,8 @@ Place = Literal["bar", "table", "report", "runs", "curves"]
 EVALUATION_SETS = ("test", "forget", "unseen")
 #: Column of every audit: the per-image loss in nats.
 LOSS = "loss"
+#: Columns of every audit: the per-image margin, as ``margin`` or, in a multi-label task, ``margin_<label>``.
+MARGIN = "margin"
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import timm
 import torch
@@ -77,13 +77,9 @@ def _backbone(name: str, num_outputs: int, pretrained: bool) -> nn.Module:
     if name == SLIM:
         if pretrained:
             raise SettingError(f"{SLIM!r} has no ImageNet weights. Use --model.backbone resnet18, or pretrained false.")
-        return timm.models.resnet.ResNet(
-            timm.models.resnet.BasicBlock,  # type: ignore[arg-type]
-            (2, 2, 2, 2),
-            num_classes=num_outputs,
-            channels=(32, 64, 128, 256),
-            stem_width=32,
-        )
+        block: Any = timm.models.resnet.BasicBlock  # timm's annotation requires an instance, its code the class.
+        channels = (32, 64, 128, 256)
+        return timm.models.resnet.ResNet(block, (2, 2, 2, 2), num_classes=num_outputs, channels=channels, stem_width=32)
     if not timm.is_model(name):
         known = (*TORCHVISION, SLIM, *timm.list_models())
         raise SettingError(

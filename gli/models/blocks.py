@@ -44,10 +44,11 @@ def last_blocks(model: nn.Module, k: int) -> list[Block]:
     Raises:
         SettingError: If k is less than one or larger than the number of blocks.
     """
-    every = blocks(model)
-    if not 1 <= k <= len(every):
-        raise SettingError(f"model.k is {k}; this network has {len(every)} blocks: use a k from 1 to {len(every)}.")
-    return every[-k:]
+    all_blocks = blocks(model)
+    count = len(all_blocks)
+    if not 1 <= k <= count:
+        raise SettingError(f"model.k is {k}; this network has {count} blocks: use a k from 1 to {count}.")
+    return all_blocks[-k:]
 
 
 def freeze_except(model: nn.Module, trained: list[Block]) -> None:

@@ -56,7 +56,8 @@ def _takes_step(loss: Callable[..., Tensor]) -> bool:
     except ValueError:  # Some builtins have no signature.
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in positional and each.default is each.empty for each in parameters) > 1
+    required = [item for item in parameters if item.kind in positional and item.default is item.empty]
+    return len(required) > 1
 
 
 def perturb(

@@ -96,7 +96,7 @@ def loggers(root: Path, name: str, version: int | str, iteration: int | None = N
         root: Folder of all runs.
         name: Folder of the runs of this kind.
         version: Number or name of the folder of this run.
-        iteration: Iteration after which the run continues; what was logged later is dropped. None for a new run.
+        iteration: Iteration after which the run continues; rows of later iterations are dropped. None for a new run.
     """
     purge = None if iteration is None else iteration + 1
     return [

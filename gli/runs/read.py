@@ -13,10 +13,9 @@ from gli.metrics.registry import SCORES
 from gli.system.files import read_yaml
 
 LOG, SETTINGS = "metrics.csv", "config.yaml"
-#: Settings that repeat a run with another seed or on another machine; runs that differ in any other are of another
-#: kind.
+#: Settings that may differ between repetitions of a run, with another seed or on another machine.
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
-#: GLI without warm-up has a row of its own in the paper's Table 3.
+#: Name of GLI without warm-up, as in the paper's Table 3.
 FIXED = "GLI with fixed weight"
 EXAMPLE = "Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
 
@@ -30,7 +29,7 @@ class Run:
         method: Class name of the method.
         data: Class name of the data module.
         seed: Seed of the run.
-        settings: Settings that make it another kind of run, by dotted name.
+        settings: Settings by dotted name, without those that differ between repetitions.
         rows: The audits in its log: ``iteration`` and the scores.
     """
 
@@ -49,7 +48,7 @@ class Run:
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted names."""
+    """Return nested settings as a flat dictionary with dotted names."""
     if not isinstance(settings, Mapping):
         return {prefix: settings}
     flat: dict[str, Any] = {}
@@ -59,18 +58,18 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a log; a last row that a kill cut off is left out."""
+    """Return the rows of a log, without a last row that is incomplete because the process was killed."""
     complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     return list(csv.DictReader(complete.split("\n"), restkey=""))
 
 
 def _audit_row(row: Mapping[str, str]) -> dict[str, float]:
-    """Return the audit in a row of a log, names without ``val/``."""
+    """Return the iteration and the scores (names without ``val/``) in a row of a log."""
     scores = {key.removeprefix("val/"): float(value) for key, value in row.items() if key.startswith("val/") and value}
     iteration = float(row["step"])
-    lacking = [score.name for score in SCORES.values() if score.required and score.name not in scores]
-    if lacking:
-        raise ValueError(f"step {iteration:g} has no val/{lacking[0]}")
+    missing = [score.name for score in SCORES.values() if score.required and score.name not in scores]
+    if missing:
+        raise ValueError(f"step {iteration:g} has no val/{missing[0]}")
     if not iteration.is_integer() or iteration < 0:
         raise ValueError(f"{iteration:g} is not a valid step")
     return scores | {"iteration": iteration}
@@ -80,7 +79,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     """Return the audits in a run's log, in the order of their iterations.
 
     Raises:
-        DataError: If there is no log, it is damaged, or it holds no audit.
+        DataError: If the log does not exist, is damaged, or holds no audit.
     """
     path = folder / LOG
     try:
@@ -117,5 +116,5 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"{path}: no such file. {EXAMPLE}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
-    kind = {name: value for name, value in settings.items() if name.rpartition(".")[2] not in REPEATS}
-    return Run(folder, method, module, seed, kind, read_log(folder))
+    settings = {name: value for name, value in settings.items() if name.rpartition(".")[2] not in REPEATS}
+    return Run(folder, method, module, seed, settings, read_log(folder))

@@ -1,4 +1,4 @@
-"""Originals found or trained, and runs resumed."""
+"""Find or train original models, and resume runs."""
 
 from gli.training.originals import find_or_train
 

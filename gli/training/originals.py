@@ -47,7 +47,7 @@ def original_path(
     role: str = "original",
     precision: str | None = None,
 ) -> Path:
-    """Return where the original (or retrained) model of some settings is stored, whether or not it exists yet.
+    """Return the path of the original (or retrained) model of some settings; the file may not exist yet.
 
     The name holds a hash of the training images, their labels and preparation, the backbone, the recipe and the seed.
     """
@@ -61,9 +61,9 @@ def original_path(
 
 
 def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
-    """Store a model that was trained from scratch to its end where later runs find it, and return the path.
+    """Store a model trained from scratch in the folder of the originals, and return its path.
 
-    The file holds weights and plain values only. Call on one process.
+    The file holds weights and plain values only. Call on one process, after the last epoch.
     """
     # The recipe that was followed: the data's, with the changes of the command line.
     recipe = replace(method.recipe, epochs=trainer.current_epoch, retrained_epochs=None)
@@ -95,7 +95,7 @@ def find_or_train(
     Interrupted training continues after its last epoch. If several processes start at once, one of them trains it.
 
     Args:
-        method: The unlearning method; nothing happens if it needs no original or has one given.
+        method: The unlearning method; if it needs no original, or ``method.original`` is set, it does not change.
         data: The data module.
         seed: Seed of the original's training.
         logs: Folder of all runs.
@@ -106,8 +106,8 @@ def find_or_train(
         Path of the original's checkpoint; empty where the method needs none.
 
     Raises:
-        SettingError: If it would have to be trained by processes that an earlier run has joined in a group, or its
-            training did not reach its end.
+        SettingError: If there is no original and the processes already belong to a group, or if its training does not
+            reach the last epoch.
     """
     method.check()
     if not method.needs_original:
@@ -121,8 +121,8 @@ def find_or_train(
         if not path.exists() and torch.distributed.is_initialized():
             # Lightning's barriers wait for all processes of the group, even those of a trainer on one device.
             raise SettingError(
-                f"{path}: no such original yet, and the processes are already joined, so none can train it alone. Find "
-                "or train all originals before the first run, or give --model.original FILE."
+                f"{path}: no such original yet, and the processes already belong to a group, so none can train it "
+                "alone. Find or train all originals before the first run, or give --model.original FILE."
             )
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

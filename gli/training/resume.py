@@ -18,7 +18,7 @@ from gli.runs.read import SETTINGS
 from gli.system.files import atomic_write, read_yaml, remove_leftovers
 
 #: Settings of the data that change the speed of a run, not its results.
-SPEED_ONLY = ("cache_dir", "num_workers")
+SPEED_ONLY = ("cache_dir", "num_workers", "evaluate_retain")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -91,21 +91,22 @@ def find_run(logs: Path, method: str, settings: Mapping[str, Any]) -> Path | Non
 
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that make a run the same run."""
+    """Return the settings that must be equal for one run to continue another."""
     data = dict(settings.get("data") or {})
     data["init_args"] = {key: value for key, value in (data.get("init_args") or {}).items() if key not in SPEED_ONLY}
-    return {"seed": settings.get("seed_everything"), "model": _given(settings.get("model")), "data": _given(data)}
+    model = _without_nulls(settings.get("model"))
+    return {"seed": settings.get("seed_everything"), "model": model, "data": _without_nulls(data)}
 
 
-def _given(settings: Any) -> Any:
-    """Return nested settings without those that are null: an earlier version may not have had them yet."""
+def _without_nulls(settings: Any) -> Any:
+    """Return nested settings without those that are null, because an earlier version may not have had them."""
     if not isinstance(settings, Mapping):
         return settings
-    return {key: _given(value) for key, value in settings.items() if value is not None}
+    return {key: _without_nulls(value) for key, value in settings.items() if value is not None}
 
 
 def lock_run(folder: Path) -> FileLock:
-    """Lock a run's folder for the lifetime of this process, and remove what a killed one left half-written.
+    """Lock a run's folder for the lifetime of this process, and remove temporary files of killed processes.
 
     Raises:
         SettingError: If another process is writing in it.

@@ -31,7 +31,7 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 def test_same_seed_gives_same_faces() -> None:
     first = [draw_face(*pair) for pair in _sampled(6, seed=1)]
     np.random.default_rng(99).random(10)
-    np.random.seed(5)  # the global generator must not matter
+    np.random.seed(5)  # The global generator must have no influence.
     second = [draw_face(*pair) for pair in _sampled(6, seed=1)]
     np.testing.assert_array_equal(first, second)
 
@@ -61,7 +61,7 @@ def test_sizes_show_the_same_scene() -> None:
         assert np.abs(small - large).mean() < 4.0
 
 
-def test_age_shows() -> None:
+def test_age_changes_the_picture() -> None:
     for person, picture in _sampled(8, seed=3):
         still = dataclasses.replace(picture, noise=0.0)
         child, adult, old = (draw_face(person, dataclasses.replace(still, age=float(a))) for a in (6, 35, 75))
@@ -69,7 +69,7 @@ def test_age_shows() -> None:
         assert _difference(adult, old) > 2.0
 
 
-def test_smile_shows_and_only_around_the_face() -> None:
+def test_smile_changes_the_picture_only_around_the_face() -> None:
     for person, picture in _sampled(12, seed=4):
         sober = dataclasses.replace(picture, noise=0.0, smiling=False, smile=0.0, mouth_open=0.0)
         happy = dataclasses.replace(sober, smiling=True, smile=0.9, mouth_open=0.6)
@@ -78,7 +78,7 @@ def test_smile_shows_and_only_around_the_face() -> None:
         np.testing.assert_array_equal(a[:8], b[:8])
 
 
-def test_smiling_goes_with_a_broader_smile() -> None:
+def test_smiling_pictures_have_a_broader_smile() -> None:
     pictures = [picture for _, picture in _sampled(300, seed=5)]
     smiling = [p.smile for p in pictures if p.smiling]
     sober = [p.smile for p in pictures if not p.smiling]
@@ -189,8 +189,10 @@ def test_extreme_ages_can_be_drawn() -> None:
     for person, picture in _sampled(6, seed=15):
         for age in (0.0, 80.0):
             for offset in (-16.0, 16.0):
-                who = dataclasses.replace(person, looks_older=offset)
-                draw_face(who, dataclasses.replace(picture, age=age), 32)
+                extreme = dataclasses.replace(person, looks_older=offset)
+                face = draw_face(extreme, dataclasses.replace(picture, age=age), 32)
+                assert (face.shape, face.dtype) == ((32, 32, 3), np.uint8)
+                assert face.std() > 10
 
 
 def test_contact_sheet() -> None:

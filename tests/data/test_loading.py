@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gli.data.augment import DRAWS, NO_AUGMENTATION, Augmentation
+from gli.data.augment import COLUMNS, NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache
 from gli.data.faces import Rows
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, Take, shuffled_batches
@@ -22,7 +22,7 @@ TOGETHER = Pass("retain", "forget")
 
 
 def rows(plan: EpochPlan, part: str) -> list[list[int]]:
-    """The rows of each batch that has this part."""
+    """The rows of one part of each batch that has it."""
     return [batch[part].rows.tolist() for batch in plan if part in batch]
 
 
@@ -33,13 +33,13 @@ def epoch(plan: EpochPlan, number: int) -> list[dict[str, Take]]:
 
 def assert_same(first: list[dict[str, Take]], second: list[dict[str, Take]]) -> None:
     assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        assert list(one) == list(other)
-        for part in one:
-            np.testing.assert_array_equal(one[part].rows, other[part].rows)
-            assert (one[part].draws is None) == (other[part].draws is None)
-            if one[part].draws is not None:
-                np.testing.assert_array_equal(one[part].draws, other[part].draws)
+    for first_batch, second_batch in zip(first, second, strict=True):
+        assert list(first_batch) == list(second_batch)
+        for part, (rows, random_numbers) in first_batch.items():
+            np.testing.assert_array_equal(rows, second_batch[part].rows)
+            assert (random_numbers is None) == (second_batch[part].random_numbers is None)
+            if random_numbers is not None:
+                np.testing.assert_array_equal(random_numbers, second_batch[part].random_numbers)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def test_epoch_is_one_pass_over_the_leading_set(leading: int, other: int, size: 
     sets = {"retain": np.arange(leading), "forget": 1000 + np.arange(other)}
     plan = EpochPlan(sets, [TOGETHER], size, seed=seed)
     batches = list(plan)
-    expected = min(size, leading)  # a set smaller than the batch is one batch
+    expected = min(size, leading)  # A set smaller than the batch size is one batch.
     assert len(batches) == len(plan) == leading // expected
     for part, name in TOGETHER.sets.items():
         assert {len(batch[part].rows) for batch in batches} == {expected}
@@ -61,7 +61,7 @@ def test_epoch_is_one_pass_over_the_leading_set(leading: int, other: int, size: 
     assert max(Counter(chain(*rows(plan, "retain"))).values()) == 1
 
 
-def test_smaller_last_batch_is_dropped_and_other_rows_left_out_each_epoch() -> None:
+def test_smaller_last_batch_is_dropped_and_its_rows_differ_between_epochs() -> None:
     plan = EpochPlan(SETS, [TOGETHER], 5)
     assert len(plan) == 4  # 23 // 5
     left_out = [
@@ -82,15 +82,15 @@ def test_the_other_set_is_cycled_and_shuffled_again_in_each_cycle(size: int) -> 
     assert len(set(cycles)) > len(cycles) // 2
 
 
-def test_order_differs_between_epochs_seeds_and_parts() -> None:
-    plan = EpochPlan(SETS, [Pass(one="retain", two="retain")], 23)
+def test_order_differs_between_epochs_seeds_and_parts_of_a_batch() -> None:
+    plan = EpochPlan(SETS, [Pass(first="retain", second="retain")], 23)
     orders = [batch[part].rows.tolist() for number in range(3) for batch in epoch(plan, number) for part in batch]
     orders += [batch[part].rows.tolist() for batch in EpochPlan(SETS, plan.passes, 23, seed=1) for part in batch]
     assert len({tuple(order) for order in orders}) == len(orders) == 8
     assert all(sorted(order) == RETAIN.tolist() for order in orders)
 
 
-def test_same_seed_and_epoch_are_the_same_plan_whenever_it_is_followed() -> None:
+def test_plan_depends_on_the_seed_and_the_epoch_alone() -> None:
     first, second = (EpochPlan(SETS, [TOGETHER], 4, seed=9, augmentation=Augmentation()) for _ in range(2))
     np.random.seed(0)
     torch.manual_seed(0)
@@ -99,10 +99,10 @@ def test_same_seed_and_epoch_are_the_same_plan_whenever_it_is_followed() -> None
     torch.manual_seed(1)
     epoch(second, 0)
     assert_same(epoch(second, 3), third)
-    assert_same(list(second), third)  # following it does not move it on
+    assert_same(list(second), third)  # Iterating does not change the plan.
 
 
-def test_leading_set_smaller_than_the_batch_is_one_batch() -> None:
+def test_leading_set_smaller_than_the_batch_size_is_one_batch() -> None:
     plan = EpochPlan(SETS, [Pass("forget", "retain")], 64)
     (batch,) = plan
     assert sorted(batch["forget"].rows) == FORGET.tolist()
@@ -110,40 +110,40 @@ def test_leading_set_smaller_than_the_batch_is_one_batch() -> None:
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_leading_set_smaller_than_the_batch_still_gives_every_process_its_part(world: int) -> None:
+def test_leading_set_smaller_than_the_batch_size_is_divided_among_processes(world: int) -> None:
     plans = [EpochPlan(SETS, [Pass("forget")], 64, rank=rank, world=world) for rank in range(world)]
     assert [len(plan) for plan in plans] == [1] * world
-    parts = [plan_rows for plan in plans for plan_rows in rows(plan, "forget")]
-    assert {len(part) for part in parts} == {7 // world}
-    together = list(chain(*parts))
-    assert len(set(together)) == len(together)
+    slices = [batch_rows for plan in plans for batch_rows in rows(plan, "forget")]
+    assert {len(slice_rows) for slice_rows in slices} == {7 // world}
+    all_rows = list(chain(*slices))
+    assert len(set(all_rows)) == len(all_rows)
 
 
-def test_passes_follow_one_another_each_over_its_own_leading_set() -> None:
+def test_each_pass_goes_over_its_own_leading_set() -> None:
     passes = [Pass("forget"), Pass("retain", "test"), Pass("forget")]
     plan = EpochPlan(SETS, passes, 3)
     batches = list(plan)
     # 7 // 3, 23 // 3 and 7 // 3 batches
     assert [tuple(batch) for batch in batches] == [("forget",)] * 2 + [("retain", "test")] * 7 + [("forget",)] * 2
     assert len(plan) == 11
-    first, second = (list(chain(*(batch["forget"].rows for batch in part))) for part in (batches[:2], batches[-2:]))
+    first, second = (list(chain(*(batch["forget"].rows for batch in pass_))) for pass_ in (batches[:2], batches[-2:]))
     assert len(set(first)) == len(set(second)) == 6
     assert first != second
 
 
-def test_size_of_each_pass_is_its_own() -> None:
+def test_batch_size_of_each_pass_depends_on_its_own_leading_set() -> None:
     plan = EpochPlan(SETS, [Pass("forget"), Pass("retain")], 10)
     assert [len(take.rows) for batch in plan for take in batch.values()] == [7, 10, 10]
 
 
-def test_a_share_of_a_set_may_have_another_name() -> None:
+def test_a_part_of_a_batch_may_have_another_name_than_its_set() -> None:
     plan = EpochPlan(SETS, [Pass(impair="retain", noise="retain")], 23)
     (batch,) = plan
     assert sorted(batch["impair"].rows) == sorted(batch["noise"].rows) == RETAIN.tolist()
     assert batch["impair"].rows.tolist() != batch["noise"].rows.tolist()
 
 
-def test_a_pass_may_be_counted_by_a_set_that_it_does_not_load() -> None:
+def test_a_pass_may_be_over_a_set_that_it_does_not_load() -> None:
     plan = EpochPlan(SETS, [Pass("forget", over="retain")], 5)
     batches = list(plan)
     assert len(batches) == len(plan) == 23 // 5
@@ -162,41 +162,45 @@ def test_a_mixed_pass_covers_all_its_sets_and_each_row_keeps_its_set(world: int)
     mixed = Pass("retain", "forget", mixed=True)
     plans = [EpochPlan(SETS, [mixed], 3, rank=rank, world=world, augmentation=Augmentation()) for rank in range(world)]
     batches = [list(plan) for plan in plans]
-    assert {len(part) for part in batches} == {len(plans[0])} == {30 // (3 * world)}
+    assert {len(plan_batches) for plan_batches in batches} == {len(plans[0])} == {30 // (3 * world)}
     seen: list[int] = []
     for batch in chain(*batches):
         assert list(batch) == ["retain", "forget"]
         assert sum(len(take.rows) for take in batch.values()) == 3
         assert set(batch["retain"].rows) <= set(RETAIN)
         assert set(batch["forget"].rows) <= set(FORGET)
-        assert all(take.draws is not None and take.draws.shape == (len(take.rows), DRAWS) for take in batch.values())
+        assert all(
+            take.random_numbers is not None and take.random_numbers.shape == (len(take.rows), COLUMNS)
+            for take in batch.values()
+        )
         seen += [int(row) for take in batch.values() for row in take.rows]
     assert len(seen) == len(set(seen)) == 30 // (3 * world) * 3 * world
 
 
-def test_mixed_processes_together_hold_the_batches_of_one() -> None:
+def test_mixed_batches_of_several_processes_are_the_batch_of_one_process() -> None:
     mixed = Pass("retain", "forget", mixed=True)
     single = EpochPlan(SETS, [mixed], 6, augmentation=Augmentation())
     both = [EpochPlan(SETS, [mixed], 3, rank=rank, world=2, augmentation=Augmentation()) for rank in range(2)]
     for whole, left, right in zip(single, *both, strict=True):
         for part in ("retain", "forget"):
             assert [*left[part].rows, *right[part].rows] == whole[part].rows.tolist()
-            np.testing.assert_array_equal(np.concatenate([left[part].draws, right[part].draws]), whole[part].draws)
+            random_numbers = np.concatenate([left[part].random_numbers, right[part].random_numbers])
+            np.testing.assert_array_equal(random_numbers, whole[part].random_numbers)
 
 
-def test_a_share_of_a_set_is_the_same_rows_in_every_epoch_and_others_for_another_seed() -> None:
-    one = Pass("retain", "forget", over="retain", shares={"retain": 0.3})
-    plan = EpochPlan(SETS, [one], 7)  # 30 % of 23 is 7.
-    drawn = []
+def test_a_share_of_a_set_has_the_same_rows_in_every_epoch_and_others_for_another_seed() -> None:
+    pass_ = Pass("retain", "forget", over="retain", shares={"retain": 0.3})
+    plan = EpochPlan(SETS, [pass_], 7)  # 30 % of 23 is 7.
+    subsets = []
     for number in range(3):
         plan.set_epoch(number)
         (batch,) = plan
-        drawn.append(sorted(batch["retain"].rows))
+        subsets.append(sorted(batch["retain"].rows))
         assert sorted(batch["forget"].rows) == FORGET.tolist()
-    assert drawn[0] == drawn[1] == drawn[2]
-    assert set(drawn[0]) < set(RETAIN)
-    (other,) = EpochPlan(SETS, [one], 7, seed=1)
-    assert sorted(other["retain"].rows) != drawn[0]
+    assert subsets[0] == subsets[1] == subsets[2]
+    assert set(subsets[0]) < set(RETAIN)
+    (batch,) = EpochPlan(SETS, [pass_], 7, seed=1)
+    assert sorted(batch["retain"].rows) != subsets[0]
     twins = {"retain": RETAIN, "forget": FORGET, "test": RETAIN}
     both = Pass("retain", "test", shares={"retain": 0.3, "test": 0.3})
     (batch,) = EpochPlan(twins, [both], 7)
@@ -209,19 +213,19 @@ def test_a_share_out_of_range_is_refused(share: float) -> None:
         Pass("retain", shares={"retain": share})
 
 
-def test_a_batch_size_below_one_is_refused() -> None:
+def test_a_batch_size_below_1_is_refused() -> None:
     with pytest.raises(SettingError, match="batch size is 0"):
         Pass("retain", batch_size=0)
 
 
 def test_loading_a_part_without_images() -> None:
-    batch = dataset()[Take(np.arange(0), np.zeros((0, DRAWS), dtype=np.float32))]
+    batch = dataset()[Take(np.arange(0), np.zeros((0, COLUMNS), dtype=np.float32))]
     assert isinstance(batch, Batch)
     assert batch.images.shape == (0, 3, SIZE, SIZE)
-    assert Augmentation()(batch.images.float() / 255, batch.draws).shape == (0, 3, SIZE, SIZE)
+    assert Augmentation()(batch.images.float() / 255, batch.random_numbers).shape == (0, 3, SIZE, SIZE)
 
 
-def test_sets_are_left_as_they_were() -> None:
+def test_plan_does_not_change_the_sets() -> None:
     before = {name: values.copy() for name, values in SETS.items()}
     list(EpochPlan(SETS, [TOGETHER], 4))
     for name, values in SETS.items():
@@ -230,42 +234,44 @@ def test_sets_are_left_as_they_were() -> None:
 
 @pytest.mark.parametrize("world", [2, 3])
 @pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, Augmentation()], ids=["plain", "augmented"])
-@pytest.mark.parametrize("passes", [[TOGETHER], [Pass("forget"), TOGETHER]], ids=["one", "two"])
-def test_processes_together_follow_the_plan_of_one_with_a_larger_batch(
+@pytest.mark.parametrize("passes", [[TOGETHER], [Pass("forget"), TOGETHER]], ids=["one pass", "two passes"])
+def test_batches_of_several_processes_are_the_larger_batch_of_one_process(
     world: int, augmentation: Augmentation, passes: list[Pass]
 ) -> None:
     single = EpochPlan(SETS, passes, 2 * world, seed=5, augmentation=augmentation)
-    parts = [
+    plans = [
         EpochPlan(SETS, passes, 2, seed=5, rank=rank, world=world, augmentation=augmentation) for rank in range(world)
     ]
     for number in (0, 3):
         whole = []
-        for slices in zip(*(epoch(part, number) for part in parts), strict=True):
+        for slices in zip(*(epoch(plan, number) for plan in plans), strict=True):
             batch = {}
             for part in slices[0]:
-                takes = [piece[part] for piece in slices]
+                takes = [batch_slice[part] for batch_slice in slices]
                 assert [len(take.rows) for take in takes] == [2] * world
-                draws = np.concatenate([take.draws for take in takes]) if augmentation.enabled else None
-                batch[part] = Take(np.concatenate([take.rows for take in takes]), draws)
+                random_numbers = None
+                if augmentation.enabled:
+                    random_numbers = np.concatenate([take.random_numbers for take in takes])
+                batch[part] = Take(np.concatenate([take.rows for take in takes]), random_numbers)
             whole.append(batch)
         assert_same(whole, epoch(single, number))
-    assert {len(part) for part in parts} == {len(single)}
+    assert {len(plan) for plan in plans} == {len(single)}
 
 
-def test_augmentations_differ_between_batches_sets_and_epochs() -> None:
+def test_random_numbers_differ_between_batches_sets_and_epochs() -> None:
     plan = EpochPlan(SETS, [TOGETHER], 4, augmentation=Augmentation())
-    draws = [take.draws for number in range(2) for batch in epoch(plan, number) for take in batch.values()]
-    assert {draw.shape for draw in draws} == {(4, DRAWS)}
-    assert len({draw.tobytes() for draw in draws}) == len(draws) == 20  # 2 epochs of 5 batches of 2 parts
+    arrays = [take.random_numbers for number in range(2) for batch in epoch(plan, number) for take in batch.values()]
+    assert {array.shape for array in arrays} == {(4, COLUMNS)}
+    assert len({array.tobytes() for array in arrays}) == len(arrays) == 20  # 2 epochs of 5 batches of 2 parts.
 
 
-def test_augmentation_does_not_change_which_rows_come() -> None:
+def test_augmentation_does_not_change_the_rows() -> None:
     plain, augmented = (
         EpochPlan(SETS, [TOGETHER], 4, augmentation=kind) for kind in (Augmentation(enabled=False), Augmentation())
     )
     for part in TOGETHER.sets:
         assert rows(plain, part) == rows(augmented, part)
-    assert all(take.draws is None for batch in plain for take in batch.values())
+    assert all(take.random_numbers is None for batch in plain for take in batch.values())
 
 
 def test_shuffled_batches_may_be_larger_than_their_set() -> None:
@@ -292,7 +298,7 @@ def test_evaluation_visits_every_row_on_one_process_only(count: int, size: int, 
         assert all(len(batch) == size for batch in batches[:-1])
         assert all(0 < len(batch) <= size for batch in batches)
         assert list(chain(*batches)) == order[rank::world].tolist()
-        assert all(take.draws is None for take in plan)
+        assert all(take.random_numbers is None for take in plan)
         visited += chain(*batches)
     assert sorted(visited) == sorted(order.tolist())
 
@@ -317,23 +323,23 @@ def flat(batches: list[Batch | dict[str, Batch]]) -> list[tuple[str, Batch]]:
 
 
 @pytest.mark.parametrize("labels", [(), (3,)], ids=["class", "labels"])
-def test_batch_holds_what_its_rows_say(labels: tuple[int, ...]) -> None:
+def test_batch_has_the_pixels_and_labels_of_its_rows(labels: tuple[int, ...]) -> None:
     data = dataset(labels)
-    wanted: Rows = np.array([3, 129, 3, 40])
-    draws = Augmentation().draw(np.random.default_rng(0), 4)
-    batch = data[Take(wanted, draws)]
+    row_numbers: Rows = np.array([3, 129, 3, 40])
+    random_numbers = Augmentation().sample(np.random.default_rng(0), 4)
+    batch = data[Take(row_numbers, random_numbers)]
     assert isinstance(batch, Batch)
     assert (batch.images.shape, batch.images.dtype) == ((4, 3, SIZE, SIZE), torch.uint8)
-    for image, row in zip(batch.images, wanted, strict=True):
+    for image, row in zip(batch.images, row_numbers, strict=True):
         np.testing.assert_array_equal(image.permute(1, 2, 0), data.pixels.pixels[data.pixels.slots[row]])
-    np.testing.assert_array_equal(batch.labels, data.labels[wanted])
+    np.testing.assert_array_equal(batch.labels, data.labels[row_numbers])
     assert batch.labels.shape == (4, *labels)
-    assert batch.index.tolist() == wanted.tolist()
-    np.testing.assert_array_equal(batch.draws, draws)
-    assert data[Take(wanted)].draws is None  # type: ignore[union-attr]
+    assert batch.index.tolist() == row_numbers.tolist()
+    np.testing.assert_array_equal(batch.random_numbers, random_numbers)
+    assert data[Take(row_numbers)].random_numbers is None  # type: ignore[union-attr]
 
 
-def test_a_batch_may_be_written_to_without_harm_to_the_data() -> None:
+def test_writing_to_a_batch_does_not_change_the_data_set() -> None:
     data = dataset()
     before = data.pixels.pixels.copy(), data.labels.copy()
     batch = data[Take(np.arange(130))]
@@ -354,7 +360,7 @@ def test_batches_do_not_depend_on_the_number_of_workers() -> None:
         assert isinstance(second, Batch)
         torch.testing.assert_close(first._asdict(), second._asdict(), rtol=0, atol=0)
         assert first.index.tolist() == take.rows.tolist()
-        np.testing.assert_array_equal(first.draws, take.draws)
+        np.testing.assert_array_equal(first.random_numbers, take.random_numbers)
 
 
 def test_loader_follows_an_evaluation_plan() -> None:
@@ -363,10 +369,10 @@ def test_loader_follows_an_evaluation_plan() -> None:
     batches = [batch for _, batch in flat(list(loader))]
     assert len(loader) == 3
     assert list(chain(*(batch.index.tolist() for batch in batches))) == RETAIN.tolist()
-    assert all(batch.draws is None for batch in batches)
+    assert all(batch.random_numbers is None for batch in batches)
 
 
-def test_loader_shows_its_plan_where_the_trainer_sets_the_epoch() -> None:
+def test_the_sampler_of_a_loader_is_its_plan_and_accepts_an_epoch() -> None:
     loader = BatchLoader(dataset(), EpochPlan(SETS, [TOGETHER], 5))
     orders = []
     for number in range(2):
@@ -378,7 +384,7 @@ def test_loader_shows_its_plan_where_the_trainer_sets_the_epoch() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_loading_does_not_move_the_global_generators(workers: int) -> None:
+def test_loading_does_not_change_the_state_of_the_global_generators(workers: int) -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]

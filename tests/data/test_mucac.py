@@ -16,7 +16,7 @@ from gli.errors import DataError, SettingError
 Maker = Callable[..., Path]
 IMAGES = "CelebAMask-HQ/CelebA-HQ-img"
 
-#: First identity number of each published set, the one after its last, and how many images it has.
+#: First identity number of each published set, its last plus 1, and the number of images.
 PUBLISHED = {
     "test": (0, 190, 2065),
     "retain": (190, 1970, 15385),
@@ -31,13 +31,13 @@ def _module(root: Path, **kwargs: object) -> MUCAC:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory, make_mucac: Maker) -> tuple[Path, np.ndarray]:
-    """As many images and people as the real set has in each range of identity numbers, in mixed order."""
+    """As many images and people as the real data set has in each range of identity numbers, in random order."""
     numbers = np.concatenate([np.resize(np.arange(low, high), count) for low, high, count in PUBLISHED.values()])
     identities = np.random.default_rng(0).permutation(numbers)
     return make_mucac(tmp_path_factory.mktemp("full") / "mucac", identities, decodable=False), identities
 
 
-def test_published_sizes_of_the_whole_set(full: tuple[Path, np.ndarray]) -> None:
+def test_published_sizes_of_the_full_data_set(full: tuple[Path, np.ndarray]) -> None:
     root, identities = full
     data = _module(root)
     with warnings.catch_warnings():
@@ -58,7 +58,7 @@ def test_published_sizes_of_the_whole_set(full: tuple[Path, np.ndarray]) -> None
     np.testing.assert_array_equal(data.identities.astype(int), identities)
 
 
-def test_forget_from_moves_the_border_between_retain_and_forget(full: tuple[Path, np.ndarray]) -> None:
+def test_forget_from_is_the_first_identity_of_the_forget_set(full: tuple[Path, np.ndarray]) -> None:
     root, identities = full
     published = _module(root, forget_from=1250).table().published
     assert published["retain"].tolist() == np.flatnonzero((identities >= 190) & (identities < 1250)).tolist()
@@ -71,15 +71,15 @@ def test_identity_split_is_disjoint(tmp_path: Path, make_mucac: Maker) -> None:
     data = _module(make_mucac(tmp_path / "mucac", identities, decodable=False), split="identity")
     data.setup()
     people = {name: set(data.identities[rows].tolist()) for name, rows in data.splits.items()}
-    for one, other in combinations(SPLITS, 2):
-        assert not people[one] & people[other]
+    for first, second in combinations(SPLITS, 2):
+        assert not people[first] & people[second]
     assert sum(len(rows) for rows in data.splits.values()) == 180
 
 
 @pytest.mark.parametrize(
     ("number", "split"), [(0, "test"), (189, "test"), (190, "retain"), (1969, "retain"), (1970, "forget")]
 )
-def test_borders_of_the_lower_sets(tmp_path: Path, make_mucac: Maker, number: int, split: str) -> None:
+def test_identity_ranges_of_test_retain_and_forget(tmp_path: Path, make_mucac: Maker, number: int, split: str) -> None:
     faces = _module(make_mucac(tmp_path / "mucac", [number])).table()
     assert {name: rows.tolist() for name, rows in faces.published.items()} == {
         name: [0] if name == split else [] for name in SPLITS
@@ -87,7 +87,7 @@ def test_borders_of_the_lower_sets(tmp_path: Path, make_mucac: Maker, number: in
 
 
 @pytest.mark.parametrize(("number", "split"), [(4854, "forget"), (4855, "unseen"), (6216, "unseen")])
-def test_borders_of_the_upper_sets(tmp_path: Path, make_mucac: Maker, number: int, split: str) -> None:
+def test_identity_ranges_of_forget_and_unseen(tmp_path: Path, make_mucac: Maker, number: int, split: str) -> None:
     faces = _module(make_mucac(tmp_path / "mucac", [number])).table()
     assert [name for name, rows in faces.published.items() if len(rows)] == [split]
 
@@ -104,7 +104,7 @@ def test_layouts(tmp_path: Path, make_mucac: Maker, layout: str) -> None:
 def test_a_binary_task_is_one_column_of_the_attributes(
     tmp_path: Path, make_mucac: Maker, task: str, column: int
 ) -> None:
-    # In each row one attribute alone is there, so that a column off by one cannot go unseen.
+    # Each row has a single attribute, so that the test detects a wrong column.
     attributes = np.where(np.eye(40, dtype=bool), 1, -1)
     root = make_mucac(tmp_path / "mucac", list(range(40)), attributes=attributes)
     faces = _module(root, task=task).table()
@@ -121,9 +121,7 @@ def test_all_labels_in_the_order_male_smiling_young(tmp_path: Path, make_mucac: 
     assert [np.flatnonzero(column).tolist() for column in faces.labels.T] == [[20], [31], [39]]
 
 
-def test_people_are_matched_by_file_name_in_any_order_of_the_identity_file(
-    tmp_path: Path, make_mucac: Maker
-) -> None:
+def test_people_are_matched_by_file_name_in_any_order_of_the_identity_file(tmp_path: Path, make_mucac: Maker) -> None:
     root = make_mucac(tmp_path / "mucac", [5, 300, 5, 2000, 5000])
     path = root / "CelebA-HQ-identity.txt"
     path.write_text("".join(f"{line}\n" for line in reversed(path.read_text().splitlines())))
@@ -137,7 +135,7 @@ def test_people_can_be_named_by_number(tmp_path: Path, make_mucac: Maker) -> Non
     assert data.splits["retain"].tolist() == [4, 5, 6, 7, 8]
 
 
-def test_defaults_are_the_benchmarks_recipe() -> None:
+def test_defaults_are_the_recipe_of_the_benchmark() -> None:
     data = MUCAC()
     assert data.augmentation == Augmentation(flip=0.5, shear=10, scale=(0.8, 1.2), jitter=0.2)
     recipe = data.recipe
@@ -149,14 +147,14 @@ def test_defaults_are_the_benchmarks_recipe() -> None:
 @pytest.mark.parametrize(
     ("forget_from", "empty"), [(100, "retain"), (190, "retain"), (4855, "forget"), (5000, "forget")]
 )
-def test_a_border_that_empties_a_set_is_refused(
+def test_forget_from_that_leaves_a_set_empty_is_refused(
     tmp_path: Path, make_mucac: Maker, forget_from: int, empty: str
 ) -> None:
     with pytest.raises(SettingError, match=f"The {empty} set is empty"):
         _module(make_mucac(tmp_path / "mucac"), forget_from=forget_from).setup()
 
 
-# Bad input. Each function below spoils a good folder; the message must hold the fragments.
+# Bad input. Each function below damages a valid folder; the error message must contain the fragments.
 
 IDENTITY, ATTRIBUTE = "CelebA-HQ-identity.txt", "CelebA-HQ-attribute.txt"
 
@@ -183,11 +181,11 @@ def _no_images(root: Path) -> None:
     (root / IMAGES).rename(root / "CelebAMask-HQ" / "images")
 
 
-def _first_image_absent(root: Path) -> None:
+def _first_image_missing(root: Path) -> None:
     (root / IMAGES / "0.jpg").unlink()
 
 
-def _later_image_absent(root: Path) -> None:
+def _later_image_missing(root: Path) -> None:
     (root / IMAGES / "7.jpg").unlink()
 
 
@@ -262,25 +260,25 @@ def _linked_image(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fragments"),
+    ("damage", "fragments"),
     [
         (_no_root, ["mucac: no such folder", "--data.root"]),
         (_no_identities, [f"{IDENTITY}: no such file", "--data.root"]),
         (_no_attributes, [f"{ATTRIBUTE}: no such file", "--data.root"]),
         (_no_images, [f"{IMAGES}: no images found", "--data.root"]),
-        (_first_image_absent, ["CelebA-HQ-img/0.jpg", "not there", "take its row out"]),
-        (_later_image_absent, ["CelebA-HQ-img/7.jpg", "not there", "take its row out"]),
+        (_first_image_missing, ["CelebA-HQ-img/0.jpg", "not there", "remove its row"]),
+        (_later_image_missing, ["CelebA-HQ-img/7.jpg", "not there", "remove its row"]),
         (_image_without_identity, [f"{IDENTITY}: 3.jpg", "no identity", "Add a line '3.jpg <number>'"]),
         (_identity_is_a_name, [f"{IDENTITY}, line 4", "'3.jpg anna'", "<identity number>"]),
         (_identity_is_negative, [f"{IDENTITY}, line 4", "'3.jpg -3'", "<identity number>"]),
         (_identity_line_of_three, [f"{IDENTITY}, line 4", "'3.jpg 5 5'", "<identity number>"]),
-        (_two_identities, [f"{IDENTITY}, line 5", "3.jpg"]),
+        (_two_identities, [f"{IDENTITY}, line 5", "3.jpg is listed a second time"]),
         (_attribute_of_zero, [f"{ATTRIBUTE}, line 5", "Young is '0'", "1 or -1"]),
         (_too_few_attributes, [f"{ATTRIBUTE}, line 5", "39 values", "40 attributes"]),
-        (_image_twice, [f"{ATTRIBUTE}, line 5", "1.jpg"]),
+        (_image_twice, [f"{ATTRIBUTE}, line 5", "1.jpg is listed a second time"]),
         (_no_names, [f"{ATTRIBUTE}, line 2", "'Male' is missing", "line 2 the 40 attribute names"]),
         (_no_count, [f"{ATTRIBUTE}, line 2", "'Male' is missing", "Line 1 is the count"]),
-        (_wrong_count, [f"{ATTRIBUTE}, line 1", "30000", "12"]),
+        (_wrong_count, [f"{ATTRIBUTE}, line 1", "30000", "12 images follow", "copy it again"]),
         (_misspelt_attribute, [f"{ATTRIBUTE}, line 2", "'Smiling' is missing", "Did you mean 'Smilling'?"]),
         (_cut_after_the_header, [ATTRIBUTE, "lists no images"]),
         (_binary_identities, [f"{IDENTITY}: is not UTF-8 text", "Save it as UTF-8"]),
@@ -289,25 +287,25 @@ def _linked_image(root: Path) -> None:
         (_linked_image, [f"{ATTRIBUTE}, line 5", "'2.jpg' is outside", "stay in it"]),
     ],
 )
-def test_spoiled_folders_are_refused_with_the_place(
-    tmp_path: Path, make_mucac: Maker, spoil: Callable[[Path], None], fragments: list[str]
+def test_error_for_a_damaged_folder_names_the_place(
+    tmp_path: Path, make_mucac: Maker, damage: Callable[[Path], None], fragments: list[str]
 ) -> None:
     root = make_mucac(tmp_path / "mucac")
-    spoil(root)
+    damage(root)
     with pytest.raises(DataError) as caught:
         _module(root).setup()
     for fragment in fragments:
         assert fragment in str(caught.value)
 
 
-def test_an_absent_image_is_named_where_everything_lies_side_by_side(tmp_path: Path, make_mucac: Maker) -> None:
+def test_a_missing_image_is_named_if_images_are_directly_in_root(tmp_path: Path, make_mucac: Maker) -> None:
     root = make_mucac(tmp_path / "mucac", layout="side by side")
     (root / "3.jpg").unlink()
-    with pytest.raises(DataError, match=r"3.jpg.*not there.*take its row out"):
+    with pytest.raises(DataError, match=r"3.jpg.*not there.*remove its row"):
         _module(root).setup()
 
 
-def test_an_unreadable_image_is_named_when_its_pixels_are_wanted(tmp_path: Path, make_mucac: Maker) -> None:
+def test_an_unreadable_image_is_named_when_its_pixels_are_read(tmp_path: Path, make_mucac: Maker) -> None:
     root = make_mucac(tmp_path / "mucac")
     (root / IMAGES / "4.jpg").write_bytes(b"not an image")
     data = _module(root)

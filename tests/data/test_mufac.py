@@ -10,7 +10,7 @@ import pytest
 
 from gli.data import MUFAC
 from gli.data.augment import Augmentation
-from gli.data.splits import SPLITS, crossings, identity_groups
+from gli.data.splits import SPLITS, find_overlaps, identity_groups
 from gli.errors import DataError, GLIError, SettingError
 
 REAL = Path(__file__).parents[2] / "data" / "mufac"
@@ -26,11 +26,11 @@ def _sizes(data: MUFAC) -> dict[str, int]:
 
 
 def _rows(*rows: str) -> list[tuple[str, str, str, int]]:
-    """Rows from words such as ``F0001/A/c/7``: family, person, age class, number of the picture."""
+    """Parse rows such as ``F0001/A/c/7``: family, person, age class, number of the picture."""
     return [(family, person, age, int(number)) for family, person, age, number in (row.split("/") for row in rows)]
 
 
-def test_rows_come_in_the_order_train_val_test_with_labels_and_people(tmp_path: Path, make_mufac: Maker) -> None:
+def test_rows_are_in_the_order_train_val_test_with_labels_and_people(tmp_path: Path, make_mufac: Maker) -> None:
     root = make_mufac(
         tmp_path / "mufac",
         train=_rows("F0001/D/a/0", "F0001/A/h/1", "F0002/D/c/2"),
@@ -65,7 +65,7 @@ def test_published_split_is_the_first_1500_rows_and_val_and_test(tmp_path: Path,
     root = make_mufac(tmp_path / "mufac", train=1512, val=7, test=9)
     data = _module(root)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # row 1,500 is the last of a person here
+        warnings.simplefilter("error")  # Here, row 1,500 is the first of a person.
         data.setup()
     assert data.splits["forget"].tolist() == list(range(1500))
     assert data.splits["retain"].tolist() == list(range(1500, 1512))
@@ -74,8 +74,8 @@ def test_published_split_is_the_first_1500_rows_and_val_and_test(tmp_path: Path,
     assert data.rows("train").tolist() == list(range(1512))
 
 
-def test_published_split_that_crosses_is_kept_and_counted_in_a_warning(tmp_path: Path, make_mufac: Maker) -> None:
-    # Person F0251/A has rows 1,500 and 1,501; two files of retain come again in test, one of test in unseen.
+def test_published_split_that_overlaps_is_kept_and_described_in_a_warning(tmp_path: Path, make_mufac: Maker) -> None:
+    # Person F0900/A is in forget and in retain; retain and test share two files, test and unseen share one.
     train = [(f"F{1 + row // 6:04d}", "AD"[row // 3 % 2], "a", row) for row in range(1520)]
     train[1498:1502] = _rows("F0900/A/a/1498", "F0900/A/a/1499", "F0900/A/a/1500", "F0900/A/a/1501")
     val = _rows("F0801/A/a/1510", "F0801/A/b/1511", "F0801/D/b/2000")
@@ -91,8 +91,8 @@ def test_published_split_that_crosses_is_kept_and_counted_in_a_warning(tmp_path:
     assert _sizes(data) == {"forget": 1500, "retain": 20, "test": 3, "unseen": 2}
 
 
-def test_identity_split_joins_families_that_share_a_file(tmp_path: Path, make_mufac: Maker) -> None:
-    # F0001, F0002 and F0801 are one household listed three times; everybody else is alone.
+def test_identity_split_groups_families_that_share_a_file(tmp_path: Path, make_mufac: Maker) -> None:
+    # F0001, F0002 and F0801 are one household listed three times; every other household has one person.
     train = _rows("F0001/A/a/1", "F0001/D/b/2", "F0002/A/a/2", "F0002/D/a/3")
     train += _rows(*(f"F{family:04d}/A/c/{100 + family}" for family in range(3, 40)))
     root = make_mufac(tmp_path / "mufac", train=train, val=_rows("F0801/A/a/3", "F0802/A/b/11"), test=4)
@@ -101,34 +101,34 @@ def test_identity_split_joins_families_that_share_a_file(tmp_path: Path, make_mu
         data.setup()
         assert sum(_sizes(data).values()) == len(data.faces)
         households = {name: set(data.faces.households[rows]) for name, rows in data.splits.items()}
-        assert sum(bool(found & {"F0001", "F0002", "F0801"}) for found in households.values()) == 1
-        for one, other in combinations(SPLITS, 2):
-            assert not households[one] & households[other]
+        assert sum(bool(names & {"F0001", "F0002", "F0801"}) for names in households.values()) == 1
+        for first, second in combinations(SPLITS, 2):
+            assert not households[first] & households[second]
 
 
-def test_deduplicate_keeps_a_repeated_file_of_a_set_once(tmp_path: Path, make_mufac: Maker) -> None:
+def test_deduplicate_keeps_identical_files_of_a_set_once(tmp_path: Path, make_mufac: Maker) -> None:
     val = _rows("F0801/A/a/1", "F0801/D/a/2", "F0802/A/b/1", "F0802/D/b/2", "F0803/A/c/3")
     root = make_mufac(tmp_path / "mufac", train=1506, val=val)
-    plain, once = _module(root), _module(root, deduplicate=True)
+    complete, deduplicated = _module(root), _module(root, deduplicate=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plain.setup()
-        once.setup()
-    assert _sizes(plain)["test"] == 5
-    assert once.splits["test"].tolist() == [1506, 1507, 1510]
-    assert {name: len(once.splits[name]) for name in ("retain", "forget", "unseen")} == {
+        complete.setup()
+        deduplicated.setup()
+    assert _sizes(complete)["test"] == 5
+    assert deduplicated.splits["test"].tolist() == [1506, 1507, 1510]
+    assert {name: len(deduplicated.splits[name]) for name in ("retain", "forget", "unseen")} == {
         "retain": 6,
         "forget": 1500,
         "unseen": 12,
     }
 
 
-@pytest.mark.parametrize(("named", "rows"), [("F0003/D", [15, 16, 17]), ("F0003", [12, 13, 14, 15, 16, 17])])
+@pytest.mark.parametrize(("name", "rows"), [("F0003/D", [15, 16, 17]), ("F0003", [12, 13, 14, 15, 16, 17])])
 @pytest.mark.parametrize("split", ["published", "identity"])
-def test_forget_takes_a_person_or_a_whole_family(
-    tmp_path: Path, make_mufac: Maker, split: str, named: str, rows: list[int]
+def test_forget_identities_accepts_a_person_or_a_whole_family(
+    tmp_path: Path, make_mufac: Maker, split: str, name: str, rows: list[int]
 ) -> None:
-    data = _module(make_mufac(tmp_path / "mufac"), split=split, forget_identities=[named])
+    data = _module(make_mufac(tmp_path / "mufac"), split=split, forget_identities=[name])
     data.setup()
     assert data.splits["forget"].tolist() == rows
     assert not set(data.rows("test")) & set(range(12, 18))
@@ -137,19 +137,23 @@ def test_forget_takes_a_person_or_a_whole_family(
         assert data.rows("train").tolist() == list(range(48))
 
 
-def test_published_split_refuses_to_forget_who_was_not_trained_on(tmp_path: Path, make_mufac: Maker) -> None:
+def test_published_split_refuses_to_forget_a_person_who_is_not_in_the_training_set(
+    tmp_path: Path, make_mufac: Maker
+) -> None:
     data = _module(make_mufac(tmp_path / "mufac"), forget_identities=["F0001/A", "F0801/D"])
-    with pytest.raises(SettingError, match=r"names 'F0801/D'.*not trained on cannot be forgotten. Take the name out"):
+    with pytest.raises(
+        SettingError, match=r"names 'F0801/D'.*can only forget images that it was trained on. Remove the name"
+    ):
         data.setup()
 
 
 @pytest.mark.filterwarnings("ignore:also forgotten")
-def test_people_who_cannot_be_forgotten_for_a_shared_file_are_named_as_given(
+def test_error_for_a_file_shared_with_an_evaluation_set_gives_the_requested_name(
     tmp_path: Path, make_mufac: Maker
 ) -> None:
-    val = _rows("F0801/A/a/0", "F0801/D/a/5000")  # picture 0 is F0001/A's first
+    val = _rows("F0801/A/a/0", "F0801/D/a/5000")  # Picture 0 is the first of F0001/A.
     data = _module(make_mufac(tmp_path / "mufac", val=val), forget_identities=["F0001/A"])
-    with pytest.raises(SettingError, match="F0001/A"):
+    with pytest.raises(SettingError, match=r"names 'F0001/A', .*shares an identical file with a person who is not"):
         data.setup()
 
 
@@ -157,14 +161,14 @@ def test_pixels_belong_to_their_rows(tmp_path: Path, make_mufac: Maker) -> None:
     data = _module(make_mufac(tmp_path / "mufac"), split="identity")
     data.prepare_data()
     rows = np.array([3, 0, 50])
-    found = data.pixels[rows]
-    assert found.shape == (3, 8, 8, 3)
-    for row, image in zip(rows, found, strict=True):
+    pixels = data.pixels[rows]
+    assert pixels.shape == (3, 8, 8, 3)
+    for row, image in zip(rows, pixels, strict=True):
         np.testing.assert_array_equal(image, data.faces.images.pixels(int(row), 8))
-    assert not np.array_equal(found[0], found[1])
+    assert not np.array_equal(pixels[0], pixels[1])
 
 
-def test_defaults_are_the_benchmarks_recipe() -> None:
+def test_defaults_are_the_recipe_of_the_benchmark() -> None:
     data = MUFAC()
     assert data.augmentation == Augmentation(flip=0.5, shear=10, scale=(0.8, 1.2), jitter=0.2)
     recipe = data.recipe
@@ -173,11 +177,11 @@ def test_defaults_are_the_benchmarks_recipe() -> None:
     assert (data.split, data.image_size, data.batch_size) == ("published", 128, 64)
 
 
-# Bad input. Each function below spoils a good folder; the message must hold the fragments.
+# Bad input. Each function below damages a valid folder; the error message must contain the fragments.
 
 
-def _edit(root: Path, part: str, old: str, new: str) -> None:
-    path = root / f"custom_{part}_dataset.csv"
+def _edit(root: Path, subset: str, old: str, new: str) -> None:
+    path = root / f"custom_{subset}_dataset.csv"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
@@ -232,12 +236,12 @@ def _bad_age_after_a_blank_line(root: Path) -> None:
     _edit(root, "train", "F0001,A,c,", "\nF0001,A,i,")
 
 
-def _absent_image(root: Path) -> None:
+def _missing_image(root: Path) -> None:
     (root / "val_images" / "F0801_A_b_1.jpg").unlink()
 
 
 def _folder_for_an_image(root: Path) -> None:
-    _absent_image(root)
+    _missing_image(root)
     (root / "val_images" / "F0801_A_b_1.jpg").mkdir()
 
 
@@ -280,7 +284,7 @@ def _open_quote(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fragments"),
+    ("damage", "fragments"),
     [
         (_no_root, ["mufac: no such folder", "--data.root"]),
         (_no_image_folder, ["val_images: no such folder", "--data.root"]),
@@ -300,10 +304,10 @@ def _open_quote(root: Path) -> None:
         (_unknown_age, ["custom_train_dataset.csv, line 4", "unknown age class 'i'", "letters a to h"]),
         (_two_ages, ["custom_train_dataset.csv, line 4", "unknown age class 'bc'", "letters a to h"]),
         (_no_age, ["custom_train_dataset.csv, line 4", "unknown age class ''", "letters a to h"]),
-        (_no_family, ["custom_train_dataset.csv, line 4", "empty"]),
+        (_no_family, ["custom_train_dataset.csv, line 4", "family_id is empty", "remove the row"]),
         (_bad_age_after_a_blank_line, ["custom_train_dataset.csv, line 5", "unknown age class 'i'"]),
-        (_absent_image, ["val_images/F0801_A_b_1.jpg", "not there", "take its row out"]),
-        (_folder_for_an_image, ["val_images/F0801_A_b_1.jpg", "take its row out"]),
+        (_missing_image, ["val_images/F0801_A_b_1.jpg", "not there", "remove its row"]),
+        (_folder_for_an_image, ["val_images/F0801_A_b_1.jpg", "cannot be read", "remove its row"]),
         (_no_image_name, ["custom_train_dataset.csv, line 4", "image name is empty"]),
         (
             _image_outside,
@@ -318,18 +322,18 @@ def _open_quote(root: Path) -> None:
         (_open_quote, ["custom_train_dataset.csv", "not a CSV file", "need quoting"]),
     ],
 )
-def test_spoiled_folders_are_refused_with_the_place(
-    tmp_path: Path, make_mufac: Maker, spoil: Callable[[Path], None], fragments: list[str]
+def test_error_for_a_damaged_folder_names_the_place(
+    tmp_path: Path, make_mufac: Maker, damage: Callable[[Path], None], fragments: list[str]
 ) -> None:
     root = make_mufac(tmp_path / "mufac")
-    spoil(root)
+    damage(root)
     with pytest.raises(DataError) as caught:
         _module(root, split="identity").setup()
     for fragment in fragments:
         assert fragment in str(caught.value)
 
 
-def test_a_good_folder_is_not_refused(tmp_path: Path, make_mufac: Maker) -> None:
+def test_a_valid_folder_is_accepted(tmp_path: Path, make_mufac: Maker) -> None:
     data = _module(make_mufac(tmp_path / "mufac"), split="identity")
     data.setup()
     assert sum(_sizes(data).values()) == 72
@@ -345,7 +349,7 @@ def test_image_folders_may_be_links(tmp_path: Path, make_mufac: Maker) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", "truncated"])
-def test_an_unreadable_image_is_named_when_its_pixels_are_wanted(
+def test_an_unreadable_image_is_named_when_its_pixels_are_read(
     tmp_path: Path, make_mufac: Maker, jpeg: Callable[..., bytes], content: bytes | str
 ) -> None:
     root = make_mufac(tmp_path / "mufac")
@@ -353,7 +357,7 @@ def test_an_unreadable_image_is_named_when_its_pixels_are_wanted(
     image.write_bytes(jpeg(2, 64)[:800] if content == "truncated" else content)
     data = _module(root, split="identity")
     data.setup()
-    with pytest.raises(DataError, match=r"F0001_A_c_2.jpg: this image cannot be read.*take its row out"):
+    with pytest.raises(DataError, match=r"F0001_A_c_2.jpg: this image cannot be read.*remove its row"):
         _ = data.pixels
     assert not [
         path.name for path in (tmp_path / "cache").iterdir() if "pixels" in path.name and path.suffix != ".lock"
@@ -362,23 +366,23 @@ def test_an_unreadable_image_is_named_when_its_pixels_are_wanted(
     assert _module(root).pixels[np.arange(3)].shape == (3, 8, 8, 3)
 
 
-@pytest.mark.parametrize("what", ["setup", "prepare_data"])
-def test_a_cache_folder_that_cannot_be_written_is_an_error_of_ours(
-    tmp_path: Path, make_mufac: Maker, what: str
+@pytest.mark.parametrize("function", ["setup", "prepare_data"])
+def test_error_for_a_cache_folder_that_cannot_be_written_names_its_setting(
+    tmp_path: Path, make_mufac: Maker, function: str
 ) -> None:
-    (tmp_path / "cache").write_text("a file stands where the cache is to be")
+    (tmp_path / "cache").write_text("a file at the path of the cache folder")
     data = _module(make_mufac(tmp_path / "mufac"), split="identity")
     with pytest.raises(GLIError, match=r"cache.*--data.cache_dir"):
-        getattr(data, what)()
+        getattr(data, function)()
 
 
-# The real data set, where it is there.
+# The real data set, if it is on this machine.
 
 
 @pytest.fixture(scope="module")
 def real_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
     if not (REAL / "custom_train_dataset.csv").exists():
-        pytest.skip("data/mufac is not there")
+        pytest.skip("data/mufac does not exist")
     return str(tmp_path_factory.mktemp("cache"))
 
 
@@ -410,11 +414,11 @@ def test_real_families_of_the_published_split(published: MUFAC) -> None:
     assert (min(families["unseen"]), max(families["unseen"])) == ("F0851", "F0900")
 
 
-def test_real_published_split_crosses_as_is_known(published: MUFAC) -> None:
-    files = crossings(published.splits, published.digests)
+def test_real_published_split_has_its_known_overlaps(published: MUFAC) -> None:
+    files = find_overlaps(published.splits, published.digests)
     counts = {pair: len(shared) for pair, shared in files.items()}
     assert counts == {("forget", "retain"): 18, ("retain", "unseen"): 27, ("test", "unseen"): 16}
-    assert crossings(published.splits, published.identities) == {("forget", "retain"): ["F0046/D"]}
+    assert find_overlaps(published.splits, published.identities) == {("forget", "retain"): ["F0046/D"]}
 
 
 def test_real_files_are_in_several_families_and_once_in_two_ages(published: MUFAC) -> None:
@@ -424,8 +428,8 @@ def test_real_files_are_in_several_families_and_once_in_two_ages(published: MUFA
     for key, family, label in zip(published.digests.tolist(), faces.households, faces.labels.tolist(), strict=True):
         families.setdefault(key, set()).add(str(family))
         labels.setdefault(key, set()).add(label)
-    assert sum(len(found) > 1 for found in families.values()) == 3144
-    assert sum(len(found) > 1 for found in labels.values()) == 1
+    assert sum(len(names) > 1 for names in families.values()) == 3144
+    assert sum(len(ages) > 1 for ages in labels.values()) == 1
 
 
 def test_real_identity_split_is_disjoint_and_near_its_shares(identity: MUFAC) -> None:
@@ -433,7 +437,7 @@ def test_real_identity_split_is_disjoint_and_near_its_shares(identity: MUFAC) ->
     assert sum(sizes.values()) == 13068
     assert len(np.unique(np.concatenate(list(identity.splits.values())))) == 13068
     for keys in (identity.identities, identity.faces.households, identity.digests):
-        assert crossings(identity.splits, keys) == {}
+        assert find_overlaps(identity.splits, keys) == {}
     groups = identity_groups(identity.faces.households, identity.digests)
     largest = int(np.bincount(groups).max())
     for name, share in {"test": 0.12, "unseen": 0.12, "forget": 0.15 * 0.76}.items():

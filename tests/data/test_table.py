@@ -30,12 +30,12 @@ def _people(count: int = 16, pictures: int = 2) -> list[tuple[str, str, str]]:
 
 
 def _with_split(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The same with a split column: each person in one set, in turn."""
+    """Add a split column to rows: each person is in one set, in turn."""
     return [(*row, SETS[int(row[1][1:]) % 4]) for row in rows]
 
 
 def _labelled(*labels: Sequence[str]) -> list[tuple[str, ...]]:
-    """One person per row, with these labels."""
+    """Rows of one person each, with these labels."""
     return [(f"{number}.jpg", f"p{number}", *row) for number, row in enumerate(labels)]
 
 
@@ -52,7 +52,7 @@ def test_identity_split_of_a_table(tmp_path: Path, make_table: Maker) -> None:
     np.testing.assert_array_equal(data.pixels[np.array([9])][0], data.faces.images.pixels(9, 8))
 
 
-def test_one_label_column_makes_classes_of_its_sorted_values(tmp_path: Path, make_table: Maker) -> None:
+def test_the_classes_of_one_label_column_are_its_sorted_values(tmp_path: Path, make_table: Maker) -> None:
     faces = _module(make_table(tmp_path / "faces", _labelled("b", "a", "c", "a"))).table()
     assert faces.task == MultiClass(("a", "b", "c"))
     assert faces.labels.tolist() == [1, 0, 2, 0]
@@ -67,7 +67,7 @@ def test_one_label_column_makes_classes_of_its_sorted_values(tmp_path: Path, mak
         (["10", "9", "old"], ("10", "9", "old")),
     ],
 )
-def test_classes_that_are_numbers_are_sorted_as_numbers(
+def test_classes_that_are_numbers_are_in_numerical_order(
     tmp_path: Path, make_table: Maker, values: list[str], classes: tuple[str, ...]
 ) -> None:
     faces = _module(make_table(tmp_path / "faces", _labelled(*([value] for value in values)))).table()
@@ -75,23 +75,23 @@ def test_classes_that_are_numbers_are_sorted_as_numbers(
     assert [classes[label] for label in faces.labels] == values
 
 
-def test_classes_that_are_the_same_number_have_one_order_whatever_the_hash_seed(
+def test_order_of_classes_that_are_the_same_number_does_not_depend_on_the_hash_seed(
     tmp_path: Path, make_table: Maker
 ) -> None:
-    # The order of a set of strings changes from process to process; with eight spellings it is hardly ever this one.
+    # The order of a set of strings differs between processes; with eight strings it is almost never this order.
     spellings = ["001", "001.0", "01", "01.0", "1", "1.0", "1.00", "1.000"]
     faces = _module(make_table(tmp_path / "faces", _labelled(*([value] for value in spellings)))).table()
     assert faces.task.names == tuple(spellings)
 
 
-def test_classes_can_be_given_in_their_order_even_where_one_is_absent(tmp_path: Path, make_table: Maker) -> None:
+def test_classes_can_be_set_in_order_even_if_no_row_has_one_of_them(tmp_path: Path, make_table: Maker) -> None:
     root = make_table(tmp_path / "faces", _labelled(["child"], ["adult"], ["child"]))
     faces = _module(root, classes=["child", "teen", "adult"]).table()
     assert faces.task == MultiClass(("child", "teen", "adult"))
     assert faces.labels.tolist() == [0, 2, 0]
 
 
-def test_several_label_columns_make_yes_no_labels(tmp_path: Path, make_table: Maker) -> None:
+def test_several_label_columns_are_yes_no_labels(tmp_path: Path, make_table: Maker) -> None:
     words = [("1", "-1", "YES"), ("0", "1", "no"), ("1", "-1", "True"), ("0", "1", "false")]
     root = make_table(tmp_path / "faces", _labelled(*words), ("file", "identity", "male", "smiling", "young"))
     faces = _module(root).table()
@@ -100,7 +100,7 @@ def test_several_label_columns_make_yes_no_labels(tmp_path: Path, make_table: Ma
     assert faces.labels.dtype == np.int64
 
 
-def test_labels_are_chosen_in_the_order_asked_for(tmp_path: Path, make_table: Maker) -> None:
+def test_labels_are_in_the_requested_order(tmp_path: Path, make_table: Maker) -> None:
     words = [("1", "someone", "0"), ("0", "else", "0")]
     root = make_table(tmp_path / "faces", _labelled(*words), ("file", "identity", "male", "note", "young"))
     faces = _module(root, labels=["young", "male"]).table()
@@ -135,7 +135,7 @@ def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path, make_table: Make
     assert faces.labels.tolist() == [0, 1]
 
 
-def test_the_split_column_gives_the_sets_and_is_no_label(tmp_path: Path, make_table: Maker) -> None:
+def test_the_split_column_defines_the_sets_and_is_not_a_label(tmp_path: Path, make_table: Maker) -> None:
     rows = _with_split(_people(8))
     data = _module(make_table(tmp_path / "faces", rows, SPLIT_HEADER), split="given")
     data.setup()
@@ -144,7 +144,7 @@ def test_the_split_column_gives_the_sets_and_is_no_label(tmp_path: Path, make_ta
         assert data.splits[name].tolist() == [row for row, fields in enumerate(rows) if fields[3] == name]
 
 
-def test_the_split_column_is_ignored_if_people_are_assigned(tmp_path: Path, make_table: Maker) -> None:
+def test_the_split_column_is_ignored_for_an_identity_split(tmp_path: Path, make_table: Maker) -> None:
     root = make_table(tmp_path / "faces", [(*row, "anything") for row in _people()], SPLIT_HEADER)
     data = _module(root, split="identity")
     data.setup()
@@ -152,22 +152,22 @@ def test_the_split_column_is_ignored_if_people_are_assigned(tmp_path: Path, make
     assert sum(len(rows) for rows in data.splits.values()) == 32
 
 
-def _crossing(tmp_path: Path, make_table: Maker) -> Path:
-    """Person p0 is in retain and in test; p1 and p2 share a file across forget and test."""
+def _overlapping(tmp_path: Path, make_table: Maker) -> Path:
+    """Write a table with person p0 in retain and in test, and with one file both in forget (p1) and in test (p2)."""
     rows = _with_split(_people(8))
     rows[1] = (*rows[1][:3], "test")
     return make_table(tmp_path / "faces", rows, SPLIT_HEADER, pictures={"p1/0.jpg": 500, "p2/0.jpg": 500})
 
 
-def test_people_and_files_in_two_given_sets_are_refused(tmp_path: Path, make_table: Maker) -> None:
+def test_people_and_files_in_two_sets_of_a_given_split_are_refused(tmp_path: Path, make_table: Maker) -> None:
     with pytest.raises(SettingError) as caught:
-        _module(_crossing(tmp_path, make_table), split="given").setup()
+        _module(_overlapping(tmp_path, make_table), split="given").setup()
     for fragment in ("retain and test share 1 people (p0)", "forget and test share 1 identical files", "'identity'"):
         assert fragment in str(caught.value)
 
 
-def test_people_and_files_in_two_published_sets_are_counted_in_a_warning(tmp_path: Path, make_table: Maker) -> None:
-    data = _module(_crossing(tmp_path, make_table), split="published")
+def test_people_and_files_in_two_sets_of_a_published_split_cause_a_warning(tmp_path: Path, make_table: Maker) -> None:
+    data = _module(_overlapping(tmp_path, make_table), split="published")
     with pytest.warns(
         UserWarning, match=r"retain and test share 1 people \(p0\); forget and test share 1 identical files"
     ):
@@ -175,15 +175,15 @@ def test_people_and_files_in_two_published_sets_are_counted_in_a_warning(tmp_pat
     assert {name: len(rows) for name, rows in data.splits.items()} == {"retain": 3, "forget": 4, "test": 5, "unseen": 4}
 
 
-def test_the_identity_split_mends_a_crossing_table(tmp_path: Path, make_table: Maker) -> None:
-    data = _module(_crossing(tmp_path, make_table), split="identity")
+def test_the_identity_split_of_an_overlapping_table_is_disjoint(tmp_path: Path, make_table: Maker) -> None:
+    data = _module(_overlapping(tmp_path, make_table), split="identity")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data.setup()
     assert sum(len(rows) for rows in data.splits.values()) == 16
 
 
-def test_people_named_are_forgotten_in_place_of_the_given_forget_set(tmp_path: Path, make_table: Maker) -> None:
+def test_named_people_replace_the_forget_set_of_a_given_split(tmp_path: Path, make_table: Maker) -> None:
     root = make_table(tmp_path / "faces", _with_split(_people(8)), SPLIT_HEADER)
     data = _module(root, split="given", forget_identities=["p0", "p5"])
     data.setup()
@@ -192,11 +192,13 @@ def test_people_named_are_forgotten_in_place_of_the_given_forget_set(tmp_path: P
     assert kept == {"p1", "p4"}
 
 
-@pytest.mark.parametrize("named", ["p2", "p3"])
-def test_people_of_test_and_unseen_cannot_be_forgotten(tmp_path: Path, make_table: Maker, named: str) -> None:
+@pytest.mark.parametrize("name", ["p2", "p3"])
+def test_people_of_test_and_unseen_cannot_be_forgotten(tmp_path: Path, make_table: Maker, name: str) -> None:
     root = make_table(tmp_path / "faces", _with_split(_people(8)), SPLIT_HEADER)
-    with pytest.raises(SettingError, match=rf"names '{named}'.*cannot be forgotten. Take the name out"):
-        _module(root, split="given", forget_identities=[named]).setup()
+    with pytest.raises(
+        SettingError, match=rf"names '{name}'.*can only forget images that it was trained on. Remove the name"
+    ):
+        _module(root, split="given", forget_identities=[name]).setup()
 
 
 def _replaced(row: int, column: int, value: str, rows: list[tuple[str, ...]] | None = None) -> list[tuple[str, ...]]:
@@ -216,11 +218,11 @@ def _replaced(row: int, column: int, value: str, rows: list[tuple[str, ...]] | N
             [row[:2] for row in _people()],
             HEADER[:2],
             {},
-            ["line 1", "no label column beside 'file' and 'identity'", "Add"],
+            ["line 1", "no label column besides 'file' and 'identity'", "Add"],
         ),
         ([], HEADER, {}, ["faces.csv", "no rows below its header"]),
-        (_replaced(3, 1, ""), HEADER, {}, ["line 5", "identity is empty", "Say who"]),
-        (_replaced(3, 2, ""), HEADER, {}, ["line 5", "'age'"]),
+        (_replaced(3, 1, ""), HEADER, {}, ["line 5", "identity is empty", "Name the person"]),
+        (_replaced(3, 2, ""), HEADER, {}, ["line 5", "the label 'age' is empty"]),
         (
             _replaced(3, 0, "/etc/hostname"),
             HEADER,
@@ -270,7 +272,7 @@ def _replaced(row: int, column: int, value: str, rows: list[tuple[str, ...]] | N
         ),
     ],
 )
-def test_bad_tables_are_refused_with_the_place(
+def test_error_for_an_invalid_table_names_the_place(
     tmp_path: Path,
     make_table: Maker,
     rows: list[tuple[str, ...]],
@@ -311,7 +313,7 @@ def _short_row(root: Path) -> None:
         file.write("p0/0.jpg,p0\n")
 
 
-def _absent_image(root: Path) -> None:
+def _missing_image(root: Path) -> None:
     (root / "p3" / "1.jpg").unlink()
 
 
@@ -326,23 +328,23 @@ def _bad_row_after_a_blank_line(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fragments"),
+    ("damage", "fragments"),
     [
         (_no_root, ["faces: no such folder", "Set --data.root"]),
         (_no_csv, ["faces.csv: cannot be read", "Check the path"]),
         (_csv_is_a_folder, ["faces.csv: cannot be read", "Check the path"]),
         (_binary_csv, ["faces.csv: is not UTF-8 text", "Save it as UTF-8"]),
         (_short_row, ["faces.csv, line 34", "2 fields", "the header has 3"]),
-        (_absent_image, ["p3/1.jpg", "not there", "take its row out"]),
+        (_missing_image, ["p3/1.jpg", "not there", "remove its row"]),
         (_linked_folder, ["faces.csv, line 8", "'p3/0.jpg' is outside", "stay in it"]),
         (_bad_row_after_a_blank_line, ["faces.csv, line 5", "identity is empty"]),
     ],
 )
-def test_spoiled_folders_are_refused_with_the_place(
-    tmp_path: Path, make_table: Maker, spoil: Callable[[Path], None], fragments: list[str]
+def test_error_for_a_damaged_folder_names_the_place(
+    tmp_path: Path, make_table: Maker, damage: Callable[[Path], None], fragments: list[str]
 ) -> None:
     root = make_table(tmp_path / "faces", _people())
-    spoil(root)
+    damage(root)
     with pytest.raises(DataError) as caught:
         _module(root).setup()
     for fragment in fragments:
@@ -365,7 +367,7 @@ def test_spoiled_folders_are_refused_with_the_place(
         ({"classes": ["child", "adult", "child"]}, ["data.classes", "child"]),
     ],
 )
-def test_settings_that_do_not_fit_the_table(
+def test_settings_that_do_not_match_the_table_are_refused(
     tmp_path: Path, make_table: Maker, kwargs: dict[str, object], fragments: list[str]
 ) -> None:
     with pytest.raises(SettingError) as caught:
@@ -374,12 +376,14 @@ def test_settings_that_do_not_fit_the_table(
         assert fragment in str(caught.value)
 
 
-def test_everyone_forgotten_in_a_given_split_is_refused(tmp_path: Path, make_table: Maker) -> None:
+def test_forgetting_all_people_of_a_given_split_is_refused(tmp_path: Path, make_table: Maker) -> None:
     root = make_table(tmp_path / "faces", _with_split(_people(8)), SPLIT_HEADER)
-    with pytest.raises(SettingError, match=r"retain set is empty. Everything would be forgotten; keep some people"):
+    with pytest.raises(
+        SettingError, match=r"retain set is empty. The whole training set would be forgotten; keep some people"
+    ):
         _module(root, split="given", forget_identities=["p0", "p1", "p4", "p5"]).setup()
 
 
-def test_a_file_of_names_that_is_not_there_is_named(tmp_path: Path, make_table: Maker) -> None:
-    with pytest.raises(SettingError, match=r"requests.txt: no such file. It names people one a line"):
+def test_error_for_a_missing_file_of_names_gives_its_path(tmp_path: Path, make_table: Maker) -> None:
+    with pytest.raises(SettingError, match=r"requests.txt: no such file. The file has one name per line"):
         _module(make_table(tmp_path / "faces", _people()), forget_identities=str(tmp_path / "requests.txt")).setup()

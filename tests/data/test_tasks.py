@@ -28,9 +28,9 @@ def labels_for(task: Task, batch: int = 6) -> Tensor:
 both = pytest.mark.parametrize("task", [CLASSES, LABELS], ids=["classes", "labels"])
 
 
-def test_outputs_and_chance() -> None:
-    assert (CLASSES.num_outputs, CLASSES.chance) == (4, 0.25)
-    assert (LABELS.num_outputs, LABELS.chance) == (3, 0.5)
+def test_number_of_outputs() -> None:
+    assert CLASSES.num_outputs == 4
+    assert LABELS.num_outputs == 3
 
 
 # Losses --------------------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def test_binary_cross_entropies_by_hand_are_averaged_over_labels() -> None:
     assert losses.tolist() == pytest.approx([math.log(8 / 3) / 2, (math.log(4) + math.log(4 / 3)) / 2], abs=1e-12)
 
 
-def test_losses_are_torch_s() -> None:
+def test_losses_equal_torch() -> None:
     logits, labels = logits_for(CLASSES), labels_for(CLASSES)
     expected = nn.CrossEntropyLoss(reduction="none")(logits, labels)
     torch.testing.assert_close(CLASSES.losses(logits, labels), expected)
@@ -70,7 +70,7 @@ def test_loss_is_the_mean_of_the_losses(task: Task) -> None:
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_logits_are_judged_in_float32(task: Task, dtype: torch.dtype) -> None:
+def test_half_precision_losses_are_computed_in_float32(task: Task, dtype: torch.dtype) -> None:
     logits, labels, teacher = logits_for(task, dtype=dtype), labels_for(task), logits_for(task, seed=1, dtype=dtype)
     losses = task.losses(logits, labels)
     assert losses.dtype == torch.float32
@@ -109,7 +109,7 @@ def test_class_scores_by_hand() -> None:
     }
 
 
-def test_of_two_classes_one_of_the_first_two_is_always_right() -> None:
+def test_top2_accuracy_of_two_classes_is_always_1() -> None:
     scores = MultiClass(("a", "b")).accuracies(torch.randn(5, 2), torch.tensor([0, 1, 0, 1, 1]))
     assert scores["top2_accuracy"].tolist() == [1] * 5
 
@@ -129,7 +129,7 @@ def test_class_scores_agree_with_argmax_and_sorting() -> None:
 
 
 def test_label_scores_by_hand() -> None:
-    # Right: all three; the first and last; none. A logit of 0 says no.
+    # Correct: all three labels; the first and last; none. A logit of 0 means no.
     logits = torch.tensor([[1.0, -1, 2], [0.1, 0.2, -3], [-1.0, 5, 0]])
     scores = LABELS.accuracies(logits, torch.tensor([[1, 0, 1], [1, 0, 0], [1, 0, 1]]))
     assert list(scores) == ["accuracy", "accuracy_male", "accuracy_smiling", "accuracy_young"]

@@ -169,7 +169,7 @@ def work(originals: Path, output: Path, world: int = 1, rank: int = 0) -> None:
                 made.clear()
                 found[name] = {"weights": fit(case, originals, world).model.state_dict(), "made": list(made)}
     if world > 1:
-        with pytest.raises(SettingError, match="already joined"):
+        with pytest.raises(SettingError, match="already belong to a group"):
             original("age", output / "lightning_logs", seed=2)
     torch.save(found, output / f"{rank}.pt")
 

@@ -67,7 +67,7 @@ def test_fresh_classifiers_differ_by_seed_only() -> None:
     assert not torch.equal(head(1), head(2))
 
 
-def test_normalisation_is_the_first_layer() -> None:
+def test_normalisation_is_the_first_step() -> None:
     images = torch.rand(2, 3, 4, 4)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     torch.testing.assert_close(Classifier(nn.Identity(), normalize=True)(images), (images - mean) / std)
@@ -85,7 +85,7 @@ def test_normalisation_leaves_no_trace_in_the_state() -> None:
     [
         ("resnet81", ["Unknown backbone 'resnet81'", "Did you mean 'resnet18'?"]),
         ("efficentnet_b0", ["Unknown backbone 'efficentnet_b0'", "Did you mean 'efficientnet_b0'?"]),
-        ("qqqqqq", ["Unknown backbone 'qqqqqq'", "wide_resnet50_2", "any of timm's"]),
+        ("qqqqqq", ["Unknown backbone 'qqqqqq'", "wide_resnet50_2", "all models of timm"]),
         ("", ["Unknown backbone ''", "Known: resnet18"]),
     ],
 )
@@ -101,7 +101,7 @@ def test_the_slim_resnet_has_no_pretrained_weights() -> None:
         build_classifier(SLIM, 2, pretrained=True)
 
 
-def test_no_network_is_one_message_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_one_message_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: Any, **kwargs: Any) -> None:
         raise URLError("no route to host")
 
@@ -143,7 +143,7 @@ def _half(state: dict[str, Tensor]) -> Any:
 
 @pytest.fixture(scope="module")
 def resnets() -> tuple[nn.Module, Classifier]:
-    """A network of torchvision's, as the published models are, and a classifier to load it into."""
+    """Return a network of torchvision, like the published models, and a classifier that can load its weights."""
     return torchvision.models.resnet18(num_classes=8), build_classifier("resnet18", 8)
 
 
@@ -162,7 +162,9 @@ def test_published_and_wrapped_checkpoints_load(
         assert torch.equal(classifier.backbone.state_dict()[name], value)
 
 
-def test_a_published_model_answers_as_in_torchvision(tmp_path: Path, resnets: tuple[nn.Module, Classifier]) -> None:
+def test_a_published_model_has_the_outputs_of_torchvision(
+    tmp_path: Path, resnets: tuple[nn.Module, Classifier]
+) -> None:
     network, classifier = resnets
     torch.save(network.state_dict(), tmp_path / "model.pth")
     load_weights(classifier, tmp_path / "model.pth", "resnet18")
@@ -193,7 +195,7 @@ def test_half_precision_and_old_files_load(tmp_path: Path, slim_state: dict[str,
 
 
 def _refused(path: Path, *fragments: str, outputs: int = 3) -> None:
-    """Loading must fail with these fragments and leave the classifier as it was."""
+    """Assert that loading fails with these fragments in the message and does not change the classifier."""
     classifier = _slim(outputs)
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     with pytest.raises(CheckpointError) as caught:
@@ -226,14 +228,14 @@ def test_another_number_of_classes_is_refused(tmp_path: Path, slim_state: dict[s
     )
 
 
-def test_a_missing_and_a_surplus_weight_are_named(tmp_path: Path, slim_state: dict[str, Tensor]) -> None:
+def test_missing_and_extra_weights_are_named(tmp_path: Path, slim_state: dict[str, Tensor]) -> None:
     slim_state["fc.extra"] = slim_state.pop("fc.bias")
     torch.save(slim_state, tmp_path / "model.pth")
     _refused(tmp_path / "model.pth", "lacks 1 of its weights (fc.bias)", "has 1 others (fc.extra)")
 
 
 class _Harmful:
-    """Pickled so that loading it without care would write a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -246,7 +248,7 @@ def _saved_by_torch(harmful: _Harmful, path: Path) -> None:
     torch.save({"state_dict": {"fc.weight": harmful}}, path)
 
 
-def _saved_by_torch_of_old(harmful: _Harmful, path: Path) -> None:
+def _saved_in_the_old_format_of_torch(harmful: _Harmful, path: Path) -> None:
     torch.save({"state_dict": {"fc.weight": harmful}}, path, _use_new_zipfile_serialization=False)
 
 
@@ -254,7 +256,7 @@ def _saved_by_pickle(harmful: _Harmful, path: Path) -> None:
     path.write_bytes(pickle.dumps(harmful))
 
 
-@pytest.mark.parametrize("save", [_saved_by_torch, _saved_by_torch_of_old, _saved_by_pickle])
+@pytest.mark.parametrize("save", [_saved_by_torch, _saved_in_the_old_format_of_torch, _saved_by_pickle])
 def test_pickled_code_is_not_run(tmp_path: Path, save: Callable[[_Harmful, Path], None]) -> None:
     target, path = tmp_path / "written", tmp_path / "model.pth"
     save(_Harmful(target), path)
@@ -262,12 +264,12 @@ def test_pickled_code_is_not_run(tmp_path: Path, save: Callable[[_Harmful, Path]
     with pytest.raises(CheckpointError, match="holds pickled code"):
         load_classifier(path)
     assert not target.exists()
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it raises: the file shows that the trap was set
+    with pytest.raises(Exception):  # noqa: B017, PT011 - the file shows that unsafe loading runs the code
         torch.load(path, weights_only=False)["state_dict"].missing  # noqa: B018
     assert target.exists()
 
 
-def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
+def test_a_pickled_model_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "model.pth")
     _refused(tmp_path / "model.pth", "pickled code or objects", "plain state dict")
 
@@ -302,7 +304,7 @@ def test_damaged_files_are_refused(tmp_path: Path, slim_state: dict[str, Tensor]
     ],
     ids=["empty", "text", "git-lfs pointer", "web page", "zeros"],
 )
-def test_files_that_are_no_checkpoint_are_refused_without_crying_wolf(tmp_path: Path, content: bytes) -> None:
+def test_files_of_other_kinds_are_not_reported_as_pickled_code(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.pth").write_bytes(content)
     _refused(tmp_path / "model.pth", "cannot be read as a checkpoint", "copy it again")
 
@@ -333,7 +335,7 @@ def test_checkpoints_without_a_state_dict_are_refused(tmp_path: Path, content: A
 
 
 @pytest.mark.parametrize("name", ["fc.bias", "fc.weight", "conv1.weight"])
-def test_a_number_in_place_of_a_weight_is_refused(tmp_path: Path, slim_state: dict[str, Tensor], name: str) -> None:
+def test_a_scalar_in_place_of_a_weight_is_refused(tmp_path: Path, slim_state: dict[str, Tensor], name: str) -> None:
     torch.save(slim_state | {name: torch.tensor(1.0)}, tmp_path / "model.pth")
     _refused(tmp_path / "model.pth", f"{name} is ()")
 
@@ -365,16 +367,16 @@ def test_load_classifier_refuses_a_foreign_checkpoint(tmp_path: Path, slim_state
             load_classifier(tmp_path / "model.pth")
 
 
-@pytest.mark.parametrize("lacking", ["backbone", "outputs", "normalize"])
-def test_load_classifier_refuses_an_incomplete_description(tmp_path: Path, lacking: str) -> None:
+@pytest.mark.parametrize("missing", ["backbone", "outputs", "normalize"])
+def test_load_classifier_refuses_an_incomplete_description(tmp_path: Path, missing: str) -> None:
     _, content = _own()
-    del content["classifier"][lacking]
+    del content["classifier"][missing]
     torch.save(content, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"model.pth"):
         load_classifier(tmp_path / "model.pth")
 
 
-def test_read_checkpoint_gives_plain_values_and_tensors(tmp_path: Path) -> None:
+def test_read_checkpoint_returns_plain_values_and_tensors(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "words": ["a"], "weight": torch.ones(2)}, tmp_path / "model.pth")
-    found = read_checkpoint(str(tmp_path / "model.pth"))
-    assert (found["epoch"], found["words"], found["weight"].tolist()) == (3, ["a"], [1.0, 1.0])
+    contents = read_checkpoint(str(tmp_path / "model.pth"))
+    assert (contents["epoch"], contents["words"], contents["weight"].tolist()) == (3, ["a"], [1.0, 1.0])

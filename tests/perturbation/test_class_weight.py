@@ -20,17 +20,17 @@ def test_warm_up_by_hand(index: int, expected: float) -> None:
     assert linear(200, 1000, index, 5) == expected
 
 
-def test_warm_up_stays_at_its_end() -> None:
+def test_warm_up_stays_at_its_final_weight() -> None:
     assert [linear(1, 3, index, 3) for index in (2, 3, 50)] == [3, 3, 3]
 
 
 @pytest.mark.parametrize("length", [0, 1])
 @pytest.mark.parametrize("index", [0, 4])
-def test_warm_up_of_one_position_is_its_start(length: int, index: int) -> None:
+def test_warm_up_of_length_one_is_its_initial_weight(length: int, index: int) -> None:
     assert linear(200, 1000, index, length) == 200
 
 
-def test_warm_up_may_fall() -> None:
+def test_warm_up_may_decrease() -> None:
     assert [linear(1, 0, index, 3) for index in range(3)] == [1, 0.5, 0]
 
 
@@ -72,9 +72,9 @@ def test_equal_ends_are_a_fixed_weight() -> None:
         ("convex", 1.0, 2),
     ],
 )
-def test_loss_is_put_together_by_hand(form: str, weight: float, expected: float) -> None:
-    whole = ClassWeight(0, 1, form=form)  # type: ignore[arg-type]
-    assert whole.combine(weight, torch.tensor(2.0), torch.tensor(5.0)).item() == expected
+def test_combined_loss_by_hand(form: str, weight: float, expected: float) -> None:
+    class_weight = ClassWeight(0, 1, form=form)  # type: ignore[arg-type]
+    assert class_weight.combine(weight, torch.tensor(2.0), torch.tensor(5.0)).item() == expected
 
 
 @pytest.mark.parametrize(
@@ -95,16 +95,17 @@ def test_ends_of_the_convex_range_are_allowed(weight: float) -> None:
 @pytest.mark.parametrize("name", sorted(DISTANCES))
 @pytest.mark.parametrize("c", [0.0, 0.3, 1.0, 20.0, 1000.0])
 def test_both_forms_move_an_image_equally(name: DistanceName, c: float) -> None:
-    """c * CE - d and w * CE - (1 - w) * d differ by the factor 1 + c where w = c / (1 + c)."""
+    """c * CE - d and w * CE - (1 - w) * d differ by the factor 1 + c if w = c / (1 + c)."""
     generator = torch.Generator().manual_seed(0)
     logits, others = torch.randn(2, 6, 4, dtype=torch.float64, generator=generator)
     labels = torch.arange(6) % 4
     gradients = []
     for form, weight in (("class", c), ("convex", c / (1 + c))):
-        moved = logits.clone().requires_grad_(True)
-        class_loss = torch.nn.functional.cross_entropy(moved, labels)
-        loss = ClassWeight(0, 1, form=form).combine(weight, class_loss, DISTANCES[name](moved, others))  # type: ignore[arg-type]
-        gradients.append(torch.autograd.grad(loss, moved)[0])
+        variable = logits.clone().requires_grad_(True)
+        class_loss = torch.nn.functional.cross_entropy(variable, labels)
+        class_weight = ClassWeight(0, 1, form=form)  # type: ignore[arg-type]
+        loss = class_weight.combine(weight, class_loss, DISTANCES[name](variable, others))
+        gradients.append(torch.autograd.grad(loss, variable)[0])
     assert gradients[0].count_nonzero() == logits.numel()
     assert torch.equal(gradients[0].sign(), gradients[1].sign())
     torch.testing.assert_close(gradients[0], (1 + c) * gradients[1], rtol=1e-9, atol=1e-12)

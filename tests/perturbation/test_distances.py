@@ -54,7 +54,7 @@ def test_distance_is_symmetric_not_negative_and_zero_at_equality(
     assert DISTANCES[name](features, features).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_cosine_sees_the_direction_alone() -> None:
+def test_cosine_depends_on_the_direction_only() -> None:
     features = torch.tensor([[1.0, 2.0]])
     assert cosine(features, 5 * features).item() == pytest.approx(0, abs=1e-6)
     assert cosine(features, torch.tensor([[-2.0, 1.0]])).item() == pytest.approx(1, abs=1e-6)

@@ -19,21 +19,21 @@ from gli.perturbation.perturb import perturb, statistics_kept
 Floats = npt.NDArray[np.float64]
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Steps worked out by hand
+# Steps computed by hand
 # ---------------------------------------------------------------------------------------------------------------------
 
 COUNT, PIXELS, OUTPUTS = 3, 12, 4
 
 
 class Example:
-    """Three images of 3 x 2 x 2, a linear model, labels, and features to move away from."""
+    """Three images of shape 3 x 2 x 2, a linear model, labels, and features for the distance."""
 
     def __init__(self, seed: int = 0) -> None:
         generator = np.random.default_rng(seed)
         self.weight = generator.normal(size=(OUTPUTS, PIXELS))
         self.bias = generator.normal(size=OUTPUTS)
         self.images = generator.random((COUNT, PIXELS))
-        self.images[:, :3], self.images[:, 3:6] = 0.02, 0.98  # soon out of range, whichever way they go
+        self.images[:, :3], self.images[:, 3:6] = 0.02, 0.98  # These pixels leave the range soon.
         self.features = generator.normal(size=(COUNT, OUTPUTS))
         self.labels = generator.integers(0, OUTPUTS, COUNT)
 
@@ -51,7 +51,7 @@ class Example:
 
 
 def distance_gradient(name: str, logits: Floats, others: Floats) -> Floats:
-    """d distance / d logits, written out."""
+    """Return d distance / d logits in closed form."""
     difference = logits - others
     if name == "l1":
         return np.sign(difference) / COUNT
@@ -66,19 +66,19 @@ def distance_gradient(name: str, logits: Floats, others: Floats) -> Floats:
 
 
 def class_gradient(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
-    """d mean cross-entropy / d logits: (softmax - one-hot) / n."""
+    """Return d mean cross-entropy / d logits: (softmax - one-hot) / n."""
     exponentials = np.exp(logits)
     return (exponentials / exponentials.sum(axis=1, keepdims=True) - np.eye(OUTPUTS)[labels]) / COUNT
 
 
 def by_hand(example: Example, logit_gradient: Callable[[Floats], Floats], steps: int, size: float) -> list[Floats]:
-    """The images after 0, 1, ... ``steps`` steps."""
+    """Return the images after 0, 1, ... ``steps`` steps."""
     perturbation = np.zeros_like(example.images)
     results = [example.images]
     for _ in range(steps):
-        moved = example.images + perturbation
-        inside = (moved >= 0) & (moved <= 1)
-        logits = np.clip(moved, 0, 1) @ example.weight.T + example.bias
+        perturbed = example.images + perturbation
+        inside = (perturbed >= 0) & (perturbed <= 1)
+        logits = np.clip(perturbed, 0, 1) @ example.weight.T + example.bias
         gradient = (logit_gradient(logits) @ example.weight) * inside
         perturbation = perturbation - size * np.sign(gradient)
         results.append(np.clip(example.images + perturbation, 0, 1))
@@ -88,7 +88,7 @@ def by_hand(example: Example, logit_gradient: Callable[[Floats], Floats], steps:
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("name", sorted(DISTANCES))
 @pytest.mark.parametrize("size", [0.01, 0.1])
-def test_steps_away_from_features_worked_out_by_hand(name: DistanceName, steps: int, size: float) -> None:
+def test_steps_away_from_features_by_hand(name: DistanceName, steps: int, size: float) -> None:
     example = Example()
     others = torch.from_numpy(example.features)
     result = perturb(
@@ -98,7 +98,7 @@ def test_steps_away_from_features_worked_out_by_hand(name: DistanceName, steps: 
         example, lambda logits: -distance_gradient(name, logits, example.features), steps, size
     )
     np.testing.assert_array_equal(result.reshape(COUNT, PIXELS).numpy(), expected)
-    assert not np.array_equal(before, expected)  # the last step counts
+    assert not np.array_equal(before, expected)  # The last step changes the images.
 
 
 @pytest.mark.parametrize("name", sorted(DISTANCES))
@@ -124,10 +124,10 @@ def test_steps_of_class_loss_and_distance_by_hand(name: DistanceName, weight: Cl
     number = itertools.count()
 
     def gradient(logits: Floats) -> Floats:
-        place = next(number) / (steps - 1) if weight.over == "steps" else 1 / 3
-        w = weight.initial + (weight.final - weight.initial) * place
-        against = 1 if weight.form == "class" else 1 - w
-        return w * class_gradient(logits, example.labels) - against * distance_gradient(name, logits, example.features)
+        progress = next(number) / (steps - 1) if weight.over == "steps" else 1 / 3
+        w = weight.initial + (weight.final - weight.initial) * progress
+        factor = 1 if weight.form == "class" else 1 - w
+        return w * class_gradient(logits, example.labels) - factor * distance_gradient(name, logits, example.features)
 
     result = perturb(example.model, example.tensor, loss, steps=steps, step_size=0.05)
     expected = by_hand(example, gradient, steps, 0.05)[-1]
@@ -135,7 +135,7 @@ def test_steps_of_class_loss_and_distance_by_hand(name: DistanceName, weight: Cl
 
 
 def test_one_step_on_one_pixel_by_hand() -> None:
-    # Loss 3 x - 2 y: x falls, y rises.
+    # Loss 3 x - 2 y: x decreases, y increases.
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
     model[1].weight.data = torch.tensor([[3.0, -2.0]])
     image = torch.tensor([0.5, 0.5]).reshape(1, 1, 1, 2)
@@ -143,7 +143,7 @@ def test_one_step_on_one_pixel_by_hand() -> None:
     assert result.flatten().tolist() == [0.375, 0.625]
 
 
-def test_pixels_without_influence_stay() -> None:
+def test_pixels_with_zero_gradient_do_not_change() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
     model[1].weight.data = torch.tensor([[0.0, 1.0, 0.0]])
     image = torch.full((1, 1, 1, 3), 0.5)
@@ -163,29 +163,29 @@ def test_result_is_clipped_on_both_sides() -> None:
         assert result.flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_other_ranges_can_be_kept() -> None:
+def test_images_may_have_another_range() -> None:
     image = torch.tensor([-0.95, 0.0, 0.95]).reshape(1, 1, 1, 3)
     result = perturb(nn.Identity(), image, lambda x: -x.sum(), steps=4, step_size=0.5, clip=(-1, 1))
     assert result.flatten().tolist() == pytest.approx([1, 1, 1])
 
 
-def test_pixel_pushed_out_of_range_no_longer_moves() -> None:
-    # Up, then twice down again: 0.95 leaves the range at once, has no gradient any more and stays at 1.
+def test_pixel_that_left_the_range_no_longer_moves() -> None:
+    # One step up and two down: 0.95 leaves the range in the first step, has no gradient afterwards and stays at 1.
     image = torch.tensor([0.5, 0.95], dtype=torch.float64).reshape(1, 1, 1, 2)
     signs = iter([-1, 1, 1])
     result = perturb(nn.Identity(), image, lambda x: next(signs) * x.sum(), steps=3, step_size=0.1)
     assert result.flatten().tolist() == pytest.approx([0.4, 1], abs=1e-12)
 
 
-def test_model_sees_clipped_images() -> None:
-    seen = []
+def test_inputs_of_the_model_are_clipped() -> None:
+    inputs = []
 
     def loss(images: Tensor) -> Tensor:
-        seen.append(images.detach().clone())
+        inputs.append(images.detach().clone())
         return -images.sum()
 
     perturb(nn.Identity(), torch.full((1, 1, 1, 1), 0.9), loss, steps=3, step_size=0.08)
-    assert [image.item() for image in seen] == pytest.approx([0.9, 0.98, 1])
+    assert [image.item() for image in inputs] == pytest.approx([0.9, 0.98, 1])
 
 
 def test_steps_start_from_the_noise() -> None:
@@ -215,7 +215,7 @@ def test_no_steps_and_no_noise_return_the_images() -> None:
     step_size=st.floats(0, 0.5),
     init_std=st.floats(0, 0.5),
 )
-def test_result_is_in_range_and_no_further_than_steps_and_noise_reach(
+def test_result_is_in_range_and_the_perturbation_is_bounded_by_steps_and_noise(
     seed: int, steps: int, step_size: float, init_std: float
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -243,7 +243,7 @@ def test_negative_steps_are_refused(steps: int, step_size: float) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])
-def test_loss_and_model_are_called_once_a_step(steps: int) -> None:
+def test_loss_and_model_are_called_once_per_step(steps: int) -> None:
     calls = {"loss": 0, "model": 0}
     model = nn.Conv2d(1, 1, 3)
 
@@ -258,7 +258,7 @@ def test_loss_and_model_are_called_once_a_step(steps: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("steps", [0, 2])
-def test_result_is_detached_and_new_and_the_images_stay(dtype: torch.dtype, steps: int) -> None:
+def test_result_is_a_detached_copy_and_the_images_do_not_change(dtype: torch.dtype, steps: int) -> None:
     images = torch.rand(2, 1, 4, 4, dtype=dtype, requires_grad=True)
     before = images.detach().clone()
     result = perturb(nn.Conv2d(1, 1, 3).to(dtype), images, torch.sum, steps=steps, step_size=0.1)
@@ -270,7 +270,7 @@ def test_result_is_detached_and_new_and_the_images_stay(dtype: torch.dtype, step
     assert torch.equal(images.detach(), before)
 
 
-def test_works_where_gradients_are_switched_off() -> None:
+def test_perturb_works_if_gradients_are_disabled() -> None:
     example = Example()
     expected = perturb(example.model, example.tensor, torch.sum, steps=2, step_size=0.1)
     with torch.no_grad():
@@ -303,7 +303,7 @@ def set_mode(model: nn.Sequential, mode: str) -> None:
 
 
 def state(model: nn.Module) -> dict[str, object]:
-    """All that must not change."""
+    """Return all properties of the model that must not change."""
     return {
         "modes": {name: module.training for name, module in model.named_modules()},
         "buffers": {name: buffer.clone() for name, buffer in model.named_buffers()},
@@ -323,7 +323,7 @@ MODES = ["train", "eval", "first frozen", "only one trains"]
 
 
 def used_network(mode: str) -> nn.Sequential:
-    """With statistics that are not the initial ones, some gradients, and some frozen parameters."""
+    """Return a network with changed statistics, some gradients, and some frozen parameters."""
     model = network()
     for _ in range(2):
         model(torch.rand(4, 3, 6, 6)).square().sum().backward()
@@ -334,7 +334,7 @@ def used_network(mode: str) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_model_is_left_as_found(mode: str) -> None:
+def test_model_does_not_change(mode: str) -> None:
     model = used_network(mode)
     before = state(model)
     identities = {name: id(value) for name, value in [*model.named_buffers(), *model.named_parameters()]}
@@ -344,7 +344,7 @@ def test_model_is_left_as_found(mode: str) -> None:
     assert result.shape == (4, 3, 6, 6)
 
 
-def test_train_mode_would_have_moved_the_statistics() -> None:
+def test_a_forward_pass_in_train_mode_changes_the_statistics() -> None:
     model = used_network("train")
     before = state(model)["buffers"]
     model(torch.rand(4, 3, 6, 6))
@@ -353,7 +353,7 @@ def test_train_mode_would_have_moved_the_statistics() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_model_is_left_as_found_when_the_loss_fails(mode: str) -> None:
+def test_model_does_not_change_if_the_loss_raises(mode: str) -> None:
     model = used_network(mode)
     before = state(model)
     calls = itertools.count()
@@ -370,23 +370,23 @@ def test_model_is_left_as_found_when_the_loss_fails(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_statistics_of_the_batch_are_used_in_train_mode_alone(mode: str) -> None:
+def test_statistics_of_the_batch_are_used_in_train_mode_only(mode: str) -> None:
     model = nn.Sequential(nn.BatchNorm2d(1))
     model.train(mode == "train")
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def loss(output: Tensor) -> Tensor:
-        seen.append(output.detach())
+        outputs.append(output.detach())
         return output.square().sum()
 
     images = torch.rand(4, 1, 3, 3)
     perturb(model, images, loss, steps=1, step_size=0.01)
-    # Fresh running statistics are mean 0 and variance 1: in eval mode the layer is all but the identity.
+    # The initial running statistics are mean 0 and variance 1: in eval mode the layer is almost the identity.
     expected = (images - images.mean()) / (images.var(correction=0) + 1e-5).sqrt() if mode == "train" else images
-    torch.testing.assert_close(seen[0], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(outputs[0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_next_training_step_is_the_same_with_and_without_a_perturbation_before() -> None:
+def test_a_perturbation_does_not_change_the_next_training_step() -> None:
     results = []
     for perturbed in (True, False):
         model = used_network("train")
@@ -409,7 +409,7 @@ def test_statistics_kept_restores_what_a_forward_pass_changes(mode: str) -> None
     assert_equal(state(model), before)
 
 
-def test_statistics_kept_restores_after_an_error_too() -> None:
+def test_statistics_kept_restores_after_an_error() -> None:
     model = used_network("train")
     before = state(model)
 

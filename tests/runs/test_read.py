@@ -1,4 +1,4 @@
-"""Run folders are read as their files say, and a folder that is not one is named."""
+"""Reading run folders: settings, audits, and errors that name the damaged file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.run_folders import change_log, write_run
 def test_a_run_is_read_with_its_settings_and_audits(tmp_path):
     run = read_run(write_run(tmp_path / "run", "SCRUB", seed=3, alpha=0.5))
     assert (run.method, run.data, run.seed) == ("SCRUB", "SyntheticFaces", 3)
-    # Seeds and places are left out: they only repeat the run.
+    # Settings that differ between repetitions of a run, such as the seed and paths, are left out.
     assert run.settings == {"model.lr": 0.01, "model.alpha": 0.5, "data.image_size": 64}
     assert [row["iteration"] for row in run.rows] == [0, 2, 4, 6]
     record = read_record(run.folder, 2)
@@ -30,7 +30,7 @@ def test_a_run_is_read_with_its_settings_and_audits(tmp_path):
         ("LI", None, "LI"),
     ],
 )
-def test_gli_with_a_fixed_weight_is_a_kind_of_its_own(method, weight, kind, tmp_path):
+def test_gli_with_a_fixed_weight_is_a_separate_kind(method, weight, kind, tmp_path):
     settings = {} if weight is None else {"class_weight": weight}
     assert read_run(write_run(tmp_path / "run", method, **settings)).kind == kind
 
@@ -42,20 +42,20 @@ def test_nested_settings_are_read_by_dotted_names():
 def test_a_log_that_a_resumed_run_continued_counts_an_iteration_once(tmp_path):
     folder = write_run(tmp_path / "run")
     path = folder / "metrics.csv"
-    again = next(line for line in path.read_text().splitlines() if line.startswith("4,"))
+    duplicate = next(line for line in path.read_text().splitlines() if line.startswith("4,"))
     change_log(folder, 4, "jsd", 0.125)
-    path.write_text(path.read_text() + again + "\n")
+    path.write_text(path.read_text() + duplicate + "\n")
     rows = read_log(folder)
     assert [row["iteration"] for row in rows] == [0, 2, 4, 6]
-    assert rows[2]["jsd"] != 0.125  # The later row counts.
+    assert rows[2]["jsd"] != 0.125  # The later row is used.
 
 
-def test_a_last_row_that_a_kill_cut_off_is_left_out(tmp_path):
+def test_an_incomplete_last_row_is_left_out(tmp_path):
     path = write_run(tmp_path / "run") / "metrics.csv"
-    whole = read_rows(path)
+    complete = read_rows(path)
     with path.open("a") as file:
         file.write("8,0.1")
-    assert read_rows(path) == whole
+    assert read_rows(path) == complete
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_last_row_that_a_kill_cut_off_is_left_out(tmp_path):
         ("step,val/accuracy\n1,0.5\n", "step 1 has no val/mia_accuracy"),
     ],
 )
-def test_a_log_without_sound_audits_is_refused(text, message, tmp_path):
+def test_a_log_without_valid_audits_is_refused(text, message, tmp_path):
     folder = write_run(tmp_path / "run")
     (folder / "metrics.csv").write_text(text)
     with pytest.raises(DataError, match=message):

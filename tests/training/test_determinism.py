@@ -1,6 +1,6 @@
-"""The same seed gives the same weights and the same audits, to the bit; workers and what else runs have no say in it.
+"""Runs with the same seed have identical weights and audits, for any number of loader workers.
 
-That every method repeats itself is also what the tests of resuming rest on: they compare with another run to the bit.
+The tests of resuming depend on this for every method: they compare two runs bit by bit.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ ARGUMENTS = [*TINY, *EVERY, "--trainer.max_steps=3"]
 pytestmark = pytest.mark.usefixtures("at_home")
 
 
-def alike(one: CLI, other: CLI) -> bool:
-    weights, others = (command.model.model.state_dict() for command in (one, other))
-    same = all(torch.equal(value, others[name]) for name, value in weights.items())
-    rows, other_rows = (ForgettingAudit.of(command.trainer).rows for command in (one, other))
+def identical(first: CLI, second: CLI) -> bool:
+    """Return whether the weights and audits of two runs are equal."""
+    weights, other_weights = (command.model.model.state_dict() for command in (first, second))
+    same = all(torch.equal(value, other_weights[name]) for name, value in weights.items())
+    rows, other_rows = (ForgettingAudit.of(command.trainer).rows for command in (first, second))
     return same and rows == other_rows
 
 
 @pytest.mark.parametrize("method", ["GLI", "UNSIR", "BadTeaching"])
 def test_the_number_of_loader_workers_changes_nothing(method):
     arguments = ["fit", f"--model={method}", *ARGUMENTS]
-    assert alike(run(arguments), run([*arguments, "--data.num_workers=2"]))
+    assert identical(run(arguments), run([*arguments, "--data.num_workers=2"]))
 
 
-def test_the_same_seed_gives_the_same_to_the_bit_and_another_seed_does_not():
+def test_the_same_seed_gives_identical_results_and_another_seed_does_not():
     arguments = ["fit", "--model=GLI", *ARGUMENTS, "--model.init_std=0.01"]
     first = run(arguments)
-    torch.rand(100)  # What was drawn before is no matter.
-    assert alike(first, run(arguments))
-    assert alike(first, run([*arguments, "--trainer.deterministic=true"]))
+    torch.rand(100)  # Earlier use of the global generator has no effect.
+    assert identical(first, run(arguments))
+    assert identical(first, run([*arguments, "--trainer.deterministic=true"]))
     original = f"--model.original={first.model.original}"
-    assert not alike(first, run([*arguments, original, "--seed_everything=1"]))
+    assert not identical(first, run([*arguments, original, "--seed_everything=1"]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_repeats_itself_when_it_is_told_to():
-    arguments = [one for one in ARGUMENTS if "accelerator" not in one]
+def test_results_on_a_gpu_are_identical_in_deterministic_mode():
+    arguments = [argument for argument in ARGUMENTS if "accelerator" not in argument]
     arguments = ["fit", "--model=GLI", *arguments, "--trainer.accelerator=gpu", "--trainer.deterministic=true"]
-    assert alike(run(arguments), run(arguments))
+    assert identical(run(arguments), run(arguments))

@@ -1,4 +1,4 @@
-"""Faults of machine, data and arithmetic in the middle of a run: one message, and finished work is kept."""
+"""Failures of the machine, the data or the arithmetic during a run: one message, and finished work is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 
 class Faulty(Method):
-    """Fails in its fourth iteration, in a way that a test chooses."""
+    """A method that fails in its fourth iteration: ``fault`` raises or returns a factor of the loss."""
 
     fault = staticmethod(lambda: 1.0)
 
@@ -37,52 +37,53 @@ def run_with(fault, monkeypatch, *arguments: str) -> int:
     return main(["fit", f"--model={__name__}.Faulty", *ARGUMENTS, *arguments])
 
 
-def newest() -> Path:
+def newest_run() -> Path:
     return max(Path("lightning_logs/faulty_synthetic").iterdir(), key=lambda path: int(path.name.rpartition("_")[2]))
 
 
-def said(capsys) -> str:
+def error_output(capsys) -> str:
+    """Return the text on standard error, with single spaces, and assert that it has no traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     return re.sub(r"\s+", " ", text)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_the_run_at_once(value, monkeypatch, capsys):
-    """At the fourth iteration, though the next audit would be at the sixth."""
+def test_a_loss_that_is_not_finite_stops_the_run_at_once(value, monkeypatch, capsys):
+    """The run stops at iteration 4; the next audit would be at iteration 6."""
     assert run_with(lambda: value, monkeypatch, "--trainer.val_check_interval=2") == 0
-    text = said(capsys)
+    text = error_output(capsys)
     assert "Stopped at iteration 4: the losses of Faulty are no longer finite" in text
     assert "smaller --model.lr" in text
     assert text.count("Stopped at iteration") == 1
-    assert iteration_of(newest() / "checkpoints/last.ckpt") == 2
+    assert iteration_of(newest_run() / "checkpoints/last.ckpt") == 2
     for name in ("last", "best"):
-        weights = load_classifier(newest() / f"checkpoints/{name}.ckpt").state_dict().values()
+        weights = load_classifier(newest_run() / f"checkpoints/{name}.ckpt").state_dict().values()
         assert all(value.isfinite().all() for value in weights)
 
 
-def too_much() -> float:
+def out_of_memory() -> float:
     return float(torch.empty(2**50).sum())
 
 
-def too_much_on_a_gpu() -> float:
+def out_of_gpu_memory() -> float:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nOf the allocated memory ...")
 
 
-def too_much_for_python() -> float:
+def out_of_memory_in_python() -> float:
     raise MemoryError
 
 
-@pytest.mark.parametrize("fault", [too_much, too_much_on_a_gpu, too_much_for_python])
+@pytest.mark.parametrize("fault", [out_of_memory, out_of_gpu_memory, out_of_memory_in_python])
 def test_too_little_memory_is_one_message_with_the_settings_to_lower(fault, monkeypatch, capsys):
     assert run_with(fault, monkeypatch, "--trainer.val_check_interval=1") == 2
-    text = said(capsys)
+    text = error_output(capsys)
     assert "gli: out of memory (" in text
     assert "Lower --data.batch_size" in text
-    assert iteration_of(newest() / "checkpoints/last.ckpt") == 3
+    assert iteration_of(newest_run() / "checkpoints/last.ckpt") == 3
 
 
-def test_other_errors_are_not_taken_for_faults_of_the_machine(monkeypatch):
+def test_other_errors_are_not_reported_as_errors_of_the_machine(monkeypatch):
     def broken() -> float:
         raise RuntimeError("shapes do not match")
 
@@ -93,13 +94,13 @@ def test_other_errors_are_not_taken_for_faults_of_the_machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("limit", "where"),
+    ("limit", "message"),
     [(200_000, "the pixel cache cannot be written"), (2_000_000, "last.ckpt: the checkpoint cannot be written")],
     ids=["cache", "checkpoint"],
 )
-def test_a_disk_that_takes_no_more_is_one_message(limit, where, tmp_path):
-    """A limit to the size of files, which the system enforces as it does a full disk."""
-    done = subprocess.run(
+def test_a_full_disk_is_one_message(limit, message, tmp_path):
+    """The test limits the size of files; a write beyond the limit fails as on a full disk."""
+    process = subprocess.run(
         [sys.executable, "-m", "gli", "fit", "--model=FineTune", *ARGUMENTS],
         cwd=tmp_path,
         capture_output=True,
@@ -108,9 +109,9 @@ def test_a_disk_that_takes_no_more_is_one_message(limit, where, tmp_path):
         timeout=240,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
-    text = re.sub(r"\s+", " ", done.stderr)
-    assert done.returncode == 2, text
-    assert where in text
+    text = re.sub(r"\s+", " ", process.stderr)
+    assert process.returncode == 2, text
+    assert message in text
     assert "Traceback" not in text
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("pixels-*.npy")) or limit > 200_000
@@ -119,36 +120,38 @@ def test_a_disk_that_takes_no_more_is_one_message(limit, where, tmp_path):
 
 def test_a_log_that_cannot_be_written_is_one_message_and_the_run_can_be_resumed(monkeypatch, capsys):
     def full() -> float:
-        (newest() / "metrics.csv").unlink()
-        (newest() / "metrics.csv").symlink_to("/dev/full")
+        (newest_run() / "metrics.csv").unlink()
+        (newest_run() / "metrics.csv").symlink_to("/dev/full")
         return 1.0
 
     assert run_with(full, monkeypatch, "--trainer.val_check_interval=1") == 2
-    text = said(capsys)
+    text = error_output(capsys)
     assert "cannot be written (No space left on device)" in text
     assert "--ckpt_path last continues" in text
-    folder = newest()
+    folder = newest_run()
     assert iteration_of(folder / "checkpoints/last.ckpt") in (3, 4)
     (folder / "metrics.csv").unlink()
     assert run_with(lambda: 1.0, monkeypatch, "--trainer.val_check_interval=1", "--ckpt_path=last") == 0
-    assert newest() == folder
+    assert newest_run() == folder
     assert iteration_of(folder / "checkpoints/last.ckpt") == 6
 
 
-def test_a_log_folder_that_cannot_be_written_is_refused_before_anything_is_trained(capsys, tmp_path):
-    """Read-only for everyone, for the superuser too."""
+def test_a_log_folder_that_cannot_be_written_is_refused_before_training(capsys, tmp_path):
+    """The folder is read-only, for the superuser too if there is a /proc."""
     folder = Path("/proc") if os.path.isdir("/proc") else tmp_path
     if folder == tmp_path:
         folder.chmod(0o500)
     assert main(["fit", "--model=FineTune", *ARGUMENTS, f"--trainer.default_root_dir={folder}"]) == 2
-    assert "the folder of this run cannot be created" in said(capsys)
+    assert "the folder of this run cannot be created" in error_output(capsys)
 
 
-def test_an_image_that_turns_bad_between_two_runs_is_named(make_mufac, tmp_path, capsys, monkeypatch):
+def test_an_image_that_is_damaged_between_two_runs_is_named(make_mufac, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = make_mufac(tmp_path / "mufac")
     settings = [
-        one for one in ARGUMENTS if "people" not in one and "pictures" not in one and "SyntheticFaces" not in one
+        argument
+        for argument in ARGUMENTS
+        if not any(word in argument for word in ("people", "pictures", "SyntheticFaces"))
     ]
     settings += ["--data=MUFAC", f"--data.root={root}", "--data.split=identity", "--data.batch_size=4"]
     assert main(["fit", "--model=FineTune", *settings]) == 0
@@ -157,4 +160,4 @@ def test_an_image_that_turns_bad_between_two_runs_is_named(make_mufac, tmp_path,
     image.write_bytes(image.read_bytes()[:200])
     capsys.readouterr()
     assert main(["fit", "--model=FineTune", *settings]) == 2
-    assert f"{image}: this image cannot be read" in said(capsys)
+    assert f"{image}: this image cannot be read" in error_output(capsys)

@@ -1,4 +1,4 @@
-"""Killed, interrupted and doubled runs: the same command ends with the weights of an undisturbed run."""
+"""Killed, interrupted and simultaneous runs: the same command ends with the weights of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from gli.system.files import atomic_write
 from gli.training.resume import AtomicCheckpointIO, find_run, iteration_of
 from tests.helpers.tiny import EVERY, TINY
 
-ENDED = Path(__file__).parents[1] / "helpers" / "kill_at.py"
+KILL_AT = Path(__file__).parents[1] / "helpers" / "kill_at.py"
 ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
 GLI = ["fit", "--model=GLI", *ARGUMENTS]
 SHIPPED = sorted(name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli."))
 #: The iteration that a run of any method ends with, audited and saved after every second one; kills come in between.
 END = 18
 TO_THE_END = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1", f"--trainer.max_steps={END}"]
-#: What gives an optimiser and a schedule something to remember, and a stage and a pass several iterations.
+#: Settings that give the optimiser and the schedule a state, and each stage and each pass several iterations.
 OWN = {name: ["--model.momentum=0.9"] for name in SHIPPED}
 OWN |= {"Original": ["--data.recipe.milestones=[1,2]"], "Retrained": ["--data.recipe.milestones=[1,2]"]}
 OWN |= {"BadTeaching": ["--model.batch_size=8"], "GLI": [*OWN["GLI"], "--model.class_weight.initial=50"]}
@@ -40,15 +40,15 @@ OWN |= {"UNSIR": [*OWN["UNSIR"], "--model.impair_epochs=4"], "SCRUB": [*OWN["SCR
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """The folder of an undisturbed run, in a home of its own."""
+    """Return the folder of an uninterrupted run, in a separate working directory."""
     home = tmp_path_factory.mktemp("whole")
     assert subprocess.run([sys.executable, "-m", "gli", *GLI], cwd=home, check=False).returncode == 0
     return home / "lightning_logs/gli_synthetic/version_0"
 
 
-def ended(home: Path, how: str, place: str) -> int:
-    """Run the command in a process that ends itself at a place; its exit status."""
-    command = [sys.executable, str(ENDED), how, place, *GLI]
+def run_until(home: Path, signal_name: str, place: str) -> int:
+    """Run the command in a process that sends itself a signal at a place in the code; return its exit status."""
+    command = [sys.executable, str(KILL_AT), signal_name, place, *GLI]
     return subprocess.run(command, cwd=home, capture_output=True, check=False, timeout=240).returncode
 
 
@@ -56,15 +56,15 @@ def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"]
 
 
-def assert_alike(run: Path, other: Path) -> None:
+def assert_identical(run: Path, other: Path) -> None:
     for checkpoint in ("last.ckpt", "best.ckpt"):
-        one, two = weights(run, checkpoint), weights(other, checkpoint)
-        assert one.keys() == two.keys()
-        assert all(torch.equal(value, two[name]) for name, value in one.items())
-    # What was trained after the last audit before the kill is in the log once, as if nothing had happened.
+        values, other_values = weights(run, checkpoint), weights(other, checkpoint)
+        assert values.keys() == other_values.keys()
+        assert all(torch.equal(value, other_values[name]) for name, value in values.items())
+    # Iterations that ran again after the kill are in the log once.
     assert logs.read_rows(run / "metrics.csv") == logs.read_rows(other / "metrics.csv")
-    kept = [{path.name: path.read_bytes() for path in folder.glob("audits/*")} for folder in (run, other)]
-    assert kept[0] == kept[1]
+    audits = [{path.name: path.read_bytes() for path in folder.glob("audits/*")} for folder in (run, other)]
+    assert audits[0] == audits[1]
 
 
 @pytest.mark.parametrize(
@@ -73,25 +73,26 @@ def assert_alike(run: Path, other: Path) -> None:
     ids=["filling the cache", "training the original", "writing its checkpoint", "unlearning", "writing a checkpoint"],
 )
 def test_a_run_killed_anywhere_continues_with_the_same_command(place, originals, whole, tmp_path, monkeypatch):
-    assert ended(tmp_path, "SIGKILL", place) == -signal.SIGKILL
+    assert run_until(tmp_path, "SIGKILL", place) == -signal.SIGKILL
     monkeypatch.chdir(tmp_path)
     assert len(list(Path("lightning_logs/originals").glob("*.ckpt"))) == originals
     assert main([*GLI, "--ckpt_path=last"]) == 0
     runs = sorted(Path("lightning_logs/gli_synthetic").glob("version_*/checkpoints/last.ckpt"))
     assert len(runs) == 1
-    assert_alike(runs[0].parent.parent, whole)
+    assert_identical(runs[0].parent.parent, whole)
     assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path):
-    """Three runs, each killed until it gets through; moments are drawn between start-up and end."""
-    arguments = [one for one in GLI if "max_steps" not in one] + ["--trainer.max_steps=20", "--data.recipe.epochs=4"]
+def test_a_run_killed_at_random_times_ends_like_an_uninterrupted_one(tmp_path):
+    """Three runs, each killed and resumed until it finishes; the times are random, between start-up and end."""
+    arguments = [argument for argument in GLI if "max_steps" not in argument]
+    arguments += ["--trainer.max_steps=20", "--data.recipe.epochs=4"]
     command = [sys.executable, "-m", "gli", *arguments, "--ckpt_path=last"]
-    began = time.monotonic()
+    start = time.monotonic()
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-    whole, seconds = tmp_path / "lightning_logs/gli_synthetic/version_0", time.monotonic() - began
+    whole, seconds = tmp_path / "lightning_logs/gli_synthetic/version_0", time.monotonic() - start
     kills, generator = 0, random.Random(0)
     for repeat in range(3):
         home = tmp_path / str(repeat)
@@ -105,78 +106,80 @@ def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path):
                     process.kill()
                     kills += 1
         (checkpoint,) = home.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
-        assert_alike(checkpoint.parent.parent, whole)
+        assert_identical(checkpoint.parent.parent, whole)
         assert not list(home.rglob("*.part"))
     print(f"{kills} kills")
     assert kills >= 3
 
 
 def kill_in_the_middle(command: list[str], home: Path, run: Path, ahead: int) -> None:
-    """Run a command, and kill it once it has logged so many iterations more than the run's checkpoint has."""
+    """Run a command, and kill it when it has logged ``ahead`` iterations more than the run's checkpoint has."""
     last = run / "checkpoints/last.ckpt"
     before = iteration_of(last) or 0
 
-    def is_there() -> bool:
+    def is_logged() -> bool:
         with suppress(FileNotFoundError):
             return any(float(row["step"]) >= before + ahead for row in logs.read_rows(run / "metrics.csv"))
         return False
 
     with (
-        (home / "said.txt").open("w") as said,
-        subprocess.Popen(command, cwd=home, stdout=said, stderr=said) as process,
+        (home / "output.txt").open("w") as output,
+        subprocess.Popen(command, cwd=home, stdout=output, stderr=output) as process,
     ):
-        reached = eventually(lambda: process.poll() is not None or is_there(), 240)
+        reached = eventually(lambda: process.poll() is not None or is_logged(), 240)
         process.kill()
-    assert reached, f"no iteration {before + ahead} in the log after 240 s: {(home / 'said.txt').read_text()}"
-    assert process.returncode == -signal.SIGKILL, f"it ended by itself: {(home / 'said.txt').read_text()}"
+    assert reached, f"no iteration {before + ahead} in the log after 240 s: {(home / 'output.txt').read_text()}"
+    assert process.returncode == -signal.SIGKILL, f"the run ended by itself: {(home / 'output.txt').read_text()}"
     saved, logged = iteration_of(last) or 0, logs.read_rows(run / "metrics.csv")[-1]["step"]
     print(f"killed after iteration {logged}, with a checkpoint of iteration {saved}")
-    assert before < saved < END, "the kill did not come in the middle of the run"
+    assert before < saved < END, "the process was not killed in the middle of the run"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("method", SHIPPED)
-def test_a_run_of_any_method_killed_twice_ends_like_an_undisturbed_one(method, tmp_path):
-    """Killed as soon as the log has the third iteration, then the fifth from there: neither is one that is saved."""
+def test_a_run_of_any_method_killed_twice_ends_like_an_uninterrupted_one(method, tmp_path):
+    """The kills come 3 iterations after the start and 5 after the checkpoint: neither iteration has a checkpoint."""
     command = [sys.executable, "-m", "gli", "fit", f"--model={method}", *TINY, *EVERY, *TO_THE_END, *OWN[method]]
     runs = tmp_path / "lightning_logs" / f"{snake_case(method)}_synthetic"
     kill_in_the_middle(command, tmp_path, runs / "version_0", 3)
     kill_in_the_middle([*command, "--ckpt_path=last"], tmp_path, runs / "version_0", 5)
-    for how in (["--ckpt_path=last"], []):
-        done = subprocess.run([*command, *how], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
-        assert done.returncode == 0, done.stderr
+    for resume in (["--ckpt_path=last"], []):
+        process = subprocess.run(
+            [*command, *resume], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert process.returncode == 0, process.stderr
     assert {path.name for path in runs.glob("version_*")} == {"version_0", "version_1"}
     assert iteration_of(runs / "version_1/checkpoints/last.ckpt") == END
-    assert_alike(runs / "version_0", runs / "version_1")
+    assert_identical(runs / "version_0", runs / "version_1")
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_ctrl_c_keeps_finished_work_and_the_run_can_be_resumed(whole, tmp_path, monkeypatch, capsys):
-    for place, said in (("step,Original,7", "continues the original"), ("step,GLI,3", "--ckpt_path last continues")):
-        command = [sys.executable, str(ENDED), "SIGINT", place, *GLI]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
-        assert done.returncode == 130
-        assert said in " ".join(done.stderr.split())
-        assert "Traceback" not in done.stderr
+    for place, message in (("step,Original,7", "continues the original"), ("step,GLI,3", "--ckpt_path last continues")):
+        command = [sys.executable, str(KILL_AT), "SIGINT", place, *GLI]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        assert process.returncode == 130
+        assert message in " ".join(process.stderr.split())
+        assert "Traceback" not in process.stderr
     (checkpoint,) = tmp_path.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
     assert iteration_of(checkpoint) == 3
     monkeypatch.chdir(tmp_path)
     assert main([*GLI, "--ckpt_path=last"]) == 0
     assert "From lightning_logs/gli_synthetic/version_1" in capsys.readouterr().err
-    assert_alike(checkpoint.parent.parent, whole)
+    assert_identical(checkpoint.parent.parent, whole)
 
 
 def test_two_runs_started_at_once_both_finish_correctly(whole, tmp_path):
     command = [sys.executable, "-m", "gli", *GLI]
-    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=240)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    processes = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     for number in range(2):
-        assert_alike(tmp_path / f"lightning_logs/gli_synthetic/version_{number}", whole)
+        assert_identical(tmp_path / f"lightning_logs/gli_synthetic/version_{number}", whole)
     assert len(list(tmp_path.glob("lightning_logs/originals/*.ckpt"))) == 1
     assert len(list(tmp_path.glob("data/cache/pixels-*.npy"))) == 1
-    assert sum("waiting for it to finish" in one for one in said) == 1
+    assert sum("waiting for it to finish" in output for output in outputs) == 1
 
 
 def test_a_run_that_another_process_writes_is_not_resumed(whole, monkeypatch, capsys):
@@ -207,15 +210,15 @@ def test_only_a_run_of_the_same_model_data_and_seed_is_resumed(whole, monkeypatc
     assert "holds no run of GLI with these settings" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"classifier": {"iteration": 1}}, path)
     save = torch.save
-    monkeypatch.setattr("gli.training.resume.torch.save", lambda contents, aside: save(contents, "/dev/full"))
+    monkeypatch.setattr("gli.training.resume.torch.save", lambda contents, path: save(contents, "/dev/full"))
     with pytest.raises(DataError, match=r"last.ckpt: the checkpoint cannot be written .*--ckpt_path last"):
         AtomicCheckpointIO().save_checkpoint({"classifier": {"iteration": 2}}, path)
     assert iteration_of(path) == 1
-    assert [one.name for one in tmp_path.iterdir()] == ["last.ckpt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_a_damaged_or_absent_checkpoint_has_no_iteration(tmp_path):
@@ -233,25 +236,25 @@ def test_a_log_continues_after_the_iteration_of_the_checkpoint(tmp_path):
     log = logs.MetricsLog(tmp_path, "gli", 0)
     for step in range(4):
         log.log_metrics({"train/loss": float(step)}, step)
-    log.log_metrics({"val/accuracy": 0.5}, 3)  # A new column: the file is written anew.
+    log.log_metrics({"val/accuracy": 0.5}, 3)  # A new column: the file is rewritten.
     path = tmp_path / "gli/version_0/metrics.csv"
-    path.write_text(path.read_text() + "4,0.1")  # Cut off by a kill.
+    path.write_text(path.read_text() + "4,0.1")  # An incomplete row.
     assert [row["step"] for row in logs.read_rows(path)] == ["0", "1", "2", "3", "3"]
-    again = logs.MetricsLog(tmp_path, "gli", 0, iteration=2)
-    again.log_metrics({"train/loss": 9.0, "val/accuracy": 0.25}, 3)
-    found = [(row["step"], row["train/loss"], row["val/accuracy"]) for row in logs.read_rows(path)]
-    assert found == [("0", "0.0", ""), ("1", "1.0", ""), ("2", "2.0", ""), ("3", "9.0", "0.25")]
+    resumed = logs.MetricsLog(tmp_path, "gli", 0, iteration=2)
+    resumed.log_metrics({"train/loss": 9.0, "val/accuracy": 0.25}, 3)
+    rows = [(row["step"], row["train/loss"], row["val/accuracy"]) for row in logs.read_rows(path)]
+    assert rows == [("0", "0.0", ""), ("1", "1.0", ""), ("2", "2.0", ""), ("3", "9.0", "0.25")]
     new = logs.MetricsLog(tmp_path, "gli", 0)
     new.log_metrics({"train/loss": 1.0}, 1)
     assert [row["step"] for row in logs.read_rows(path)] == ["1"]
 
 
-def test_a_file_is_whole_or_not_there_when_writing_fails(tmp_path):
+def test_a_file_does_not_exist_if_writing_it_fails(tmp_path):
     path = tmp_path / "file"
 
     def write_half() -> None:
-        with atomic_write(path) as aside:
-            aside.write_text("half")
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -260,13 +263,13 @@ def test_a_file_is_whole_or_not_there_when_writing_fails(tmp_path):
 
 
 def test_children_end_when_their_parent_is_killed(tmp_path):
-    """Else those that draw for the cache, or run a cell of a benchmark, would go on unseen."""
+    """Otherwise workers that fill the cache, or run a cell of a benchmark, would continue in the background."""
     code = (
         "import multiprocessing, time, os\nfrom gli.system.children import end_with_parent\n"
         "def child(path):\n    end_with_parent()\n    open(path, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n"
-        "    for number, how in enumerate(('fork', 'forkserver')):\n"
-        "        multiprocessing.get_context(how).Process(target=child, args=(f'{number}.pid',)).start()\n"
+        "    for number, method in enumerate(('fork', 'forkserver')):\n"
+        "        multiprocessing.get_context(method).Process(target=child, args=(f'{number}.pid',)).start()\n"
         "    time.sleep(60)\n"
     )
     (tmp_path / "parent.py").write_text(code)
@@ -285,14 +288,15 @@ def alive(process: int) -> bool:
         return False
 
 
-def eventually(holds, seconds: float = 60) -> bool:
+def eventually(condition, seconds: float = 60) -> bool:
+    """Wait until a condition is true, and return whether it is true after so many seconds at most."""
     deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
-    return holds()
+    return condition()
 
 
-def test_every_method_is_in_the_tests_of_resuming():
+def test_every_method_has_a_test_of_resuming():
     from tests.commands.test_fit import STOPS
 
     assert {name for name, _, _ in STOPS} == set(SHIPPED)

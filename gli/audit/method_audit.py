@@ -1,0 +1,172 @@
+"""The audit of one method: attacks, controls, distances to retrained models, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gli.audit.attacks import Attack, Exposure, exposures, memorisation, strata, ulira
+from gli.audit.references import Fleet
+from gli.audit.verdict import MARGIN, Verdict, judge
+from gli.metrics.iam import degree_of_memory
+from gli.metrics.intervals import Interval, mean_interval, people_means
+from gli.metrics.klom import normal_klom
+from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
+
+Array = npt.NDArray[np.float64]
+
+#: Name of the audit of the originals themselves.
+NO_UNLEARNING = "No unlearning"
+
+
+@dataclass(frozen=True)
+class MethodAudit:
+    """What the audit found about a method.
+
+    Attributes:
+        name: The method.
+        privacy: Attack on the unlearned models: forgotten people against people who were never seen.
+        efficacy: Attack with retrained models as the reference: does unlearning equal retraining?
+        verdict: The verdict on ``privacy``.
+        memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained, below 0 over-unlearned.
+        klom: Excess of the distance to retrained models over the distance between retrained models, in nats, for the
+            forgotten, retained and never seen images, mean over people.
+        strata: AUC per person of the least, middle and most memorised third.
+        accuracy: Test accuracy of each model.
+        exposed: The people, the most exposed first.
+        models: Number of audited models.
+    """
+
+    name: str
+    privacy: Attack
+    efficacy: Attack
+    verdict: Verdict
+    memory: Interval
+    klom: dict[str, Interval]
+    strata: list[float]
+    accuracy: Array
+    exposed: list[Exposure]
+    models: int
+
+
+def audit_method(
+    name: str, unlearned: Fleet, originals: Fleet, retrained: Fleet, controls: tuple[Interval, Interval], margin: float
+) -> MethodAudit:
+    """Audit the models of a method.
+
+    Args:
+        name: The method.
+        unlearned: Its models.
+        originals: The originals of the same draws.
+        retrained: Retrained models of the same draws.
+        controls: AUC per person of the originals (positive control) and of the retrained models (negative control).
+        margin: Largest difference of the AUC from 0.5 that counts as no leak.
+    """
+    privacy = ulira(unlearned)
+    return MethodAudit(
+        name,
+        privacy,
+        ulira(unlearned, retrained),
+        judge(privacy.people, *controls, margin),
+        memory_of(unlearned, originals, retrained),
+        {state: excess_distance(unlearned, retrained, state) for state in ("forgotten", "retained", "never seen")},
+        strata(privacy.trials, memorisation(originals)),
+        unlearned.accuracy,
+        exposures(privacy.trials, unlearned.names),
+        len(unlearned.originals),
+    )
+
+
+def controls_of(originals: Fleet, retrained: Fleet) -> tuple[Interval, Interval]:
+    """Return the AUC per person of the attack on originals (they remember) and on retrained models (they never saw)."""
+    return ulira(originals).people, ulira(retrained).people
+
+
+def audit_fleets(
+    fleets: dict[str, Fleet], originals: Fleet, retrained: Fleet, margin: float = MARGIN
+) -> list[MethodAudit]:
+    """Audit all methods of a fleet, with "no unlearning" first.
+
+    Args:
+        fleets: The models of each method, in the order of tables.
+        originals: The originals, once for each draw.
+        retrained: Retrained models of the same draws.
+        margin: Largest difference of the AUC from 0.5 that counts as no leak.
+    """
+    controls = controls_of(originals, retrained)
+    every = {NO_UNLEARNING: originals, **fleets}
+    return [audit_method(name, fleet, originals, retrained, controls, margin) for name, fleet in every.items()]
+
+
+def _chosen(fleet: Fleet, state: str) -> npt.NDArray[np.bool_]:
+    """Return which images of which models are in a state: forgotten, never seen or retained."""
+    if state == "retained":
+        # Test images are recorded and in state OTHER in all models; they were never retained.
+        test = (fleet.states == OTHER).all(axis=0)
+        return np.asarray((fleet.states == OTHER) & np.isfinite(fleet.margins[..., 0]) & ~test)
+    return np.asarray(fleet.states == (FORGOTTEN if state == "forgotten" else NEVER_SEEN))
+
+
+def memory_of(unlearned: Fleet, originals: Fleet, retrained: Fleet) -> Interval:
+    """Return the degree of memory of the forgotten people, mean over models with its interval (IAM).
+
+    Args:
+        unlearned: The models.
+        originals: The originals of the same draws.
+        retrained: Retrained models of the same draws.
+    """
+    margins = [fleet.margins.mean(axis=2) for fleet in (unlearned, originals, retrained)]
+    values = []
+    for model in range(len(unlearned.originals)):
+        forgotten = unlearned.states[model] == FORGOTTEN
+        values.append(degree_of_memory(*(table[model, forgotten] for table in margins)))
+    # Draws of one original are correlated: one value per original.
+    means, _ = people_means(np.array(values), unlearned.originals)
+    return mean_interval(means)
+
+
+def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int = 10, seed: int = 0) -> Interval:
+    """Return the excess of KLoM over its floor in a state, mean over people with its interval.
+
+    For each image, m unlearned models in this state are compared with retrained models in the same state, and m
+    retrained models with the others. The excess is 0 on average if unlearning equals retraining.
+
+    Args:
+        unlearned: The models.
+        retrained: Retrained models of the same draws.
+        state: ``forgotten``, ``retained`` or ``never seen``.
+        splits: Number of random halves of the retrained models.
+        seed: Seed of the halves.
+    """
+    ours, reference = unlearned.margins.mean(axis=2), retrained.margins.mean(axis=2)
+    chosen, chosen_reference = _chosen(unlearned, state), _chosen(retrained, state)
+    generator = np.random.default_rng(seed)
+    count = np.minimum(chosen.sum(axis=0), chosen_reference.sum(axis=0))
+    images = np.flatnonzero(count >= 4)
+    if len(np.unique(unlearned.people[images])) < 2:
+        return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
+    excess = np.zeros(len(images))
+    # Images with the same models in this state are compared together; all images of a person are.
+    groups: dict[bytes, list[int]] = {}
+    for position, image in enumerate(images):
+        groups.setdefault(chosen[:, image].tobytes() + chosen_reference[:, image].tobytes(), []).append(position)
+    for positions in groups.values():
+        columns = images[positions]
+        own = ours[np.ix_(chosen[:, columns[0]], columns)]
+        others = reference[np.ix_(chosen_reference[:, columns[0]], columns)]
+        half = len(others) // 2
+        for _ in range(splits):
+            order = generator.permutation(len(others))
+            picked = generator.permutation(len(own))[:half]
+            rest = others[order[half:]]
+            excess[positions] += (normal_klom(own[picked], rest) - normal_klom(others[order[:half]], rest)) / splits
+    means, _ = people_means(excess, unlearned.people[images])
+    return mean_interval(means)
+
+
+def worst(audit: MethodAudit, count: int = 5) -> Sequence[Exposure]:
+    """Return the people who can be told best."""
+    return audit.exposed[:count]

@@ -1,0 +1,197 @@
+"""The audit of one unlearned model with a few reference models: RMIA, KLoM, IAM, two snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gli.audit.attacks import Attack, Exposure, attack, exposures
+from gli.audit.record import check_people, read_people
+from gli.audit.references import Fleet, read_model
+from gli.audit.verdict import MARGIN, Verdict, judge
+from gli.errors import DataError
+from gli.metrics.iam import degree_of_memory
+from gli.metrics.intervals import Interval, Trials, auc_interval, mean_interval, people_means
+from gli.metrics.klom import excess_klom
+from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
+from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN
+
+Array = npt.NDArray[np.float64]
+SETS = ("forget", "unseen", "test")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The margins that a run recorded at one of its audits.
+
+    Attributes:
+        margins: For each evaluation set, shape ``(images, labels)``.
+        accuracy: Test accuracy.
+    """
+
+    margins: dict[str, Array]
+    accuracy: float
+
+    def log_p(self, name: str) -> Array:
+        """Return log p(label | image) of a set, summed over labels, shape ``(images,)``."""
+        return np.asarray(log_confidence(self.margins[name]).sum(axis=1))
+
+    def margin(self, *names: str) -> Array:
+        """Return the margins of some sets one after the other, mean over labels, shape ``(images,)``."""
+        return np.concatenate([self.margins[name].mean(axis=1) for name in names])
+
+
+@dataclass(frozen=True)
+class RunAudit:
+    """What the audit found about one unlearned model.
+
+    Attributes:
+        name: The method.
+        run: Folder of the run.
+        privacy: RMIA on the unlearned model.
+        positive: RMIA on the original, per person.
+        negative: RMIA on the reference models, each with the others as references, per person.
+        verdict: The verdict on ``privacy``.
+        memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained.
+        klom: Excess KLoM of forgotten and of never seen images, mean over people.
+        snapshots: AUC per person of an attacker who compares the model with the original.
+        snapshots_control: The same with a reference in place of the unlearned model.
+        exposed: The people, the most exposed first.
+        accuracy: Test accuracy.
+        a: Correction of RMIA for OUT references only, calibrated on the original.
+        references: Number of reference models.
+    """
+
+    name: str
+    run: Path
+    privacy: Attack
+    positive: Interval
+    negative: Interval
+    verdict: Verdict
+    memory: float
+    klom: dict[str, Interval]
+    snapshots: Interval
+    snapshots_control: Interval
+    exposed: list[Exposure]
+    accuracy: float
+    a: float
+    references: int
+
+
+def read_run_model(run: Path, iteration: int | None = None) -> Model:
+    """Return the margins of an audit of a run; None for its last audit.
+
+    Raises:
+        DataError: If there is no such record.
+    """
+    audit, _, margins = read_model(run, iteration)
+    check_people(run, audit, read_people(run))
+    return Model({name: margins[name] for name in SETS}, float(audit.values["test"]["accuracy"].mean()))
+
+
+def _fleet(models: int, sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...]) -> Fleet:
+    """Return a fleet whose images are those of forget and unseen, in the same state in all models."""
+    states = np.tile(np.repeat([FORGOTTEN, NEVER_SEEN], sizes), (models, 1))
+    empty = np.full((models, sum(sizes), 1), np.nan)
+    return Fleet(empty, states, people, names, np.arange(models), np.full(models, np.nan))
+
+
+def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
+    """Return RMIA's score of each forget and unseen image, with the test images as population."""
+
+    def ratios(name: str) -> Array:
+        return likelihood_ratios(target.log_p(name), np.array([model.log_p(name) for model in references]), a)
+
+    population = ratios("test")
+    return np.concatenate([rmia_scores(ratios(name), population) for name in ("forget", "unseen")])
+
+
+def _snapshots(before: Model, after: Model, fleet: Fleet) -> Interval:
+    """Return the AUC per person of an attacker who sees how far each image's margin moved between two models."""
+    moved = np.abs(before.margin("forget", "unseen") - after.margin("forget", "unseen"))
+    return attack(moved[None], fleet).people
+
+
+def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = MARGIN) -> RunAudit:
+    """Audit the last model of a run.
+
+    Args:
+        name: The method.
+        run: Folder of the run.
+        references: Folders of runs of retrained models of the same data, at least three.
+        margin: Largest difference of the AUC from 0.5 that counts as no leak.
+
+    Raises:
+        DataError: If there are too few references, a record is missing, or the images differ.
+    """
+    if len(references) < 3:
+        raise DataError(f"{len(references)} reference models are too few for an audit; use --references 3 or more.")
+    unlearned, original = read_run_model(run), read_run_model(run, 0)
+    models = [read_run_model(folder) for folder in references]
+    identities = read_people(run)
+    for folder in references:
+        if any((read_people(folder)[each] != identities[each]).any() for each in SETS):
+            raise DataError(f"{folder}: this reference was audited on other images than {run}. Remove it.")
+    names, people = np.unique(np.concatenate([identities["forget"], identities["unseen"]]), return_inverse=True)
+    sizes = len(identities["forget"]), len(identities["unseen"])
+    one = _fleet(1, sizes, people, tuple(names.tolist()))
+    out = {each: np.array([model.log_p(each) for model in models]) for each in SETS}
+    a = calibrate(original.log_p("forget"), original.log_p("unseen"), out["forget"], out["unseen"])
+    privacy = attack(_rmia(unlearned, models, a)[None], one)
+    positive = attack(_rmia(original, models, a)[None], one).people
+    others = [_rmia(model, [*models[:number], *models[number + 1 :]], a) for number, model in enumerate(models)]
+    negative = _mean_of_references(np.array(others), _fleet(len(models), sizes, people, one.names))
+    mean = np.mean([model.margin("forget") for model in models], axis=0)
+    klom = {}
+    for key, each in (("forgotten", "forget"), ("never seen", "unseen")):
+        found, floor = excess_klom(unlearned.margin(each)[None], np.array([model.margin(each) for model in models]))
+        numbers = np.unique(identities[each], return_inverse=True)[1]
+        klom[key] = mean_interval(people_means(found - floor, numbers)[0])
+    return RunAudit(
+        name,
+        run,
+        privacy,
+        positive,
+        negative,
+        judge(privacy.people, positive, negative, margin),
+        degree_of_memory(unlearned.margin("forget"), original.margin("forget"), mean),
+        klom,
+        _snapshots(original, unlearned, one),
+        _snapshots(original, models[0], one),
+        _exposed(privacy.trials, one.names),
+        unlearned.accuracy,
+        a,
+        len(models),
+    )
+
+
+def _mean_of_references(scores: Array, fleet: Fleet) -> Interval:
+    """Return the AUC per person over all references.
+
+    The same people are forgotten in all of them, so the mean score of a person is one trial.
+    """
+    values, numbers = people_means(scores.mean(axis=0), fleet.people)
+    shares, _ = people_means((fleet.states[0] == FORGOTTEN).astype(np.float64), fleet.people)
+    return auc_interval(Trials(values, shares > 0.5, numbers, np.zeros(len(values), dtype=np.int64)))
+
+
+def _exposed(trials: Trials, names: Sequence[str]) -> list[Exposure]:
+    """Return the forgotten people, those first whose score is farthest from the people who were never seen."""
+    everybody = exposures(trials, names)
+    if everybody:
+        return everybody
+    strangers = trials.scores[~trials.positive]
+    forgotten = [
+        Exposure(
+            names[person],
+            float((score > strangers).mean() + (score == strangers).mean() / 2),
+            float(score - strangers.mean()),
+            1,
+        )
+        for score, person in zip(trials.scores[trials.positive], trials.people[trials.positive], strict=True)
+    ]
+    return sorted(forgotten, key=lambda person: (-abs(person.score), person.name))

@@ -1,0 +1,203 @@
+"""Audit unlearning methods, or models that exist, against models that never saw the people.
+
+    gli audit --config audit/synthetic                     all methods, with a fleet of originals
+    gli audit --config audit/synthetic --methods GLI SCRUB --budget 20m
+    gli audit lightning_logs/gli_mufac/version_0 --references 8
+
+With --config, originals are trained on random halves of the people and each method forgets some of them; the attack
+(U-LiRA) compares models that forgot a person with models that never saw the person. With runs, retrained models of the
+same data are the references (RMIA). Every model is an ordinary run; finished ones are never repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gli.commands.configs import resolve
+from gli.commands.main import run_command
+from gli.errors import DataError, SettingError
+from gli.system.console import console
+from gli.system.files import writable
+
+if TYPE_CHECKING:
+    from gli.commands.fleet import Planned
+
+SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
+RETRAINED = "Retrained"
+
+
+def minutes_of(budget: str) -> float:
+    """Return the minutes of a budget such as ``20m``, ``1.5h`` or ``20``.
+
+    Raises:
+        SettingError: If it has another form.
+    """
+    match = SETTING.fullmatch(budget.strip())
+    if not match:
+        raise SettingError(f"--budget {budget}: expected minutes or hours, such as 20m or 1.5h.")
+    return float(match.group(1)) * (60 if match.group(2) == "h" else 1)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run ``gli audit``; return the exit status.
+
+    Returns:
+        0; 1 where a run has no result; 2 after an error that the user can correct.
+    """
+    parser = argparse.ArgumentParser(
+        prog="gli audit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run to audit")
+    parser.add_argument("--config", help="configuration of an audit of methods, such as audit/synthetic")
+    parser.add_argument("--methods", nargs="+", help="only these methods of the configuration")
+    parser.add_argument("--budget", help="time that the audit may take, such as 20m: chooses the number of models")
+    parser.add_argument("--references", type=int, default=8, help="number of retrained models for RUN (default: 8)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at once (default: 1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
+    parser.add_argument("--output", type=Path, help="folder of the audit (default: audit_<data set>)")
+    parser.add_argument("--margin", type=float, help="difference of the AUC from 0.5 that does not matter")
+    options = parser.parse_args(args)
+    interrupted = "stopped. The same command runs the models that are not finished."
+    return run_command("gli audit", lambda: _audit(options), interrupted)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    if bool(options.config) == bool(options.runs):
+        raise SettingError("Give either --config for an audit of methods, or folders of runs.")
+    if options.margin is not None and not 0 < options.margin < 0.5:
+        raise SettingError(f"--margin is {options.margin:g}; it must lie between 0 and 0.5.")
+    return _audit_methods(options) if options.config else _audit_runs(options)
+
+
+def _report_failures(failed: Sequence[str]) -> int:
+    for message in failed:
+        print(f"gli audit: without a result: {message}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+# -- methods -----------------------------------------------------------------------------------------------------------
+
+
+def _audit_methods(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from gli.audit.method_audit import NO_UNLEARNING, audit_fleets
+    from gli.commands.fleet import data_of, plan_jobs, read_plan, training_images
+    from gli.jobs import make_executor
+    from gli.jobs.board import run_jobs
+    from gli.report.audit import write_audit
+
+    config = Path(resolve(options.config))
+    plan = read_plan(config).restricted(options.methods)
+    plan = replace(plan, margin=options.margin) if options.margin else plan
+    executor = make_executor(options.jobs, options.cluster)
+    output: Path = options.output or Path(f"audit_{plan.data}")
+    with writable(output, what="the audit", setting="--output"):
+        output.mkdir(parents=True, exist_ok=True)
+    data = data_of(plan, config)
+    jobs = plan_jobs(plan, config, data, output)
+    images = training_images(data, [planned.draw for planned in jobs])
+    if options.budget:
+        plan = plan.within(minutes_of(options.budget), images, options.jobs)
+        jobs = plan_jobs(plan, config, data, output)
+    waiting = sum(planned.job.run is None for planned in jobs)
+    console.print(
+        f"{plan.originals} originals, {plan.draws} draws each, {len(plan.entries)} methods: {len(jobs)} runs, "
+        f"{waiting} of them to do; all of them take about {plan.minutes(images, options.jobs):.0f} minutes.",
+        soft_wrap=True,
+    )
+    failed = run_jobs([planned.job for planned in jobs], executor, slots=options.jobs)
+    fleets, originals = _read_fleets(jobs, failed)
+    audits = audit_fleets(fleets, originals, fleets[RETRAINED], plan.margin)
+    facts = {
+        "originals": plan.originals,
+        "draws of each": plan.draws,
+        "people who were forgotten or never seen": len(originals.names),
+        "margin of the AUC": plan.margin,
+        "people": ("those of this audit chose no setting of the methods" if plan.settings else "see the configuration"),
+        "configuration": str(options.config),
+    }
+    costs = {NO_UNLEARNING: 0.0, **_costs(jobs)}
+    with writable(output, what="the audit", setting="--output"):
+        write_audit(output, plan.data, audits, costs, facts)
+    for audit in audits:
+        console.print(f"[bold]{audit.name}[/bold]: {audit.verdict.answer}. {audit.verdict.sentence}", soft_wrap=True)
+    print(output / "audit.html")
+    return _report_failures(failed)
+
+
+def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[str, Any], Any]:
+    """Return the models of each method, and the originals (iteration 0 of the runs of a method)."""
+    from gli.audit.references import read_fleet
+    from gli.system.console import progress
+
+    runs: dict[str, list[Any]] = {}
+    for planned in jobs:
+        run = planned.job.run
+        if run is not None and planned.method != "Original":
+            runs.setdefault(planned.method, []).append((planned.draw, run))
+    if RETRAINED not in runs or len(runs) < 2:
+        raise DataError("No method of the audit has a finished run. " + " ".join(failed))
+    fleets = {}
+    with progress("Reading models", len(runs)) as tick:
+        for name, found in runs.items():
+            fleets[name] = read_fleet(found)
+            tick(1)
+    unlearned = next(name for name in runs if name != RETRAINED)
+    return fleets, read_fleet(runs[unlearned], iteration=0)
+
+
+def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
+    """Return the mean training time of each method as a share of that of retraining."""
+    from gli.runs.cost import read_cost
+
+    seconds: dict[str, list[float]] = {}
+    for planned in jobs:
+        run = planned.job.run
+        cost = read_cost(run).get("training_seconds") if run is not None else None
+        if cost is not None:
+            seconds.setdefault(planned.method, []).append(float(cost))
+    means = {name: sum(values) / len(values) for name, values in seconds.items()}
+    retrained = means.get(RETRAINED)
+    return {name: value / retrained for name, value in means.items()} if retrained else {}
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def _audit_runs(options: argparse.Namespace) -> int:
+    from gli.audit.run_audit import audit_run
+    from gli.audit.verdict import MARGIN
+    from gli.commands.reference_runs import reference_jobs
+    from gli.jobs import make_executor
+    from gli.jobs.board import run_jobs
+    from gli.report.run_audit import write_run_audits
+    from gli.runs.read import read_run
+
+    if options.references < 3:
+        raise SettingError(f"--references is {options.references}; an audit needs at least 3.")
+    runs = [read_run(folder) for folder in options.runs]
+    output: Path = options.output or Path(f"audit_{runs[0].data}")
+    with writable(output, what="the audit", setting="--output"):
+        output.mkdir(parents=True, exist_ok=True)
+    of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
+    jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())
+    failed = run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+    audits = []
+    for run in runs:
+        references = [found for found in (job.run for job in of_run[run.folder]) if found is not None]
+        audits.append(audit_run(run.kind, run.folder, references, options.margin or MARGIN))
+    with writable(output, what="the audit", setting="--output"):
+        write_run_audits(output, runs[0].data, audits)
+    for audit in audits:
+        console.print(f"[bold]{audit.name}[/bold]: {audit.verdict.answer}. {audit.verdict.sentence}", soft_wrap=True)
+    print(output / "audit.md")
+    return _report_failures(failed)

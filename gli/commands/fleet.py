@@ -1,0 +1,249 @@
+"""The configuration of an audit with a fleet of originals, and the runs that it needs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.cli import LightningArgumentParser
+
+from gli.audit.references import Draw, plan_draws
+from gli.audit.verdict import MARGIN
+from gli.commands.cells import config_files
+from gli.commands.configs import find_config
+from gli.commands.grid import Entry
+from gli.data import FaceDataModule
+from gli.data.splits import identity_groups
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.jobs.job import Job
+from gli.runs.folder import snake_case
+from gli.system.digest import digest
+from gli.system.files import atomic_write, read_yaml
+
+#: The settings of an audit and the type of each.
+SETTINGS: Mapping[str, type | tuple[type, ...]] = {
+    "data": str,
+    "methods": (dict, list),
+    "originals": int,
+    "draws": int,
+    "forget_share": (int, float),
+    "margin": (int, float),
+    "seed": int,
+    "settings": dict,
+}
+#: An interval of audits that no run reaches: a run is audited at its start and at its end.
+NEVER = 1_000_000
+#: Guesses for the estimate of time: core seconds of an original and of an unlearning, per thousand training images.
+ORIGINAL_SECONDS, UNLEARNING_SECONDS = 12.0, 6.0
+ORIGINAL = "Original"
+#: Sizes that ``--budget`` chooses from, the largest first: numbers of originals and draws.
+SIZES = ((16, 2), (12, 2), (8, 2), (8, 1), (6, 1), (4, 1))
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """The contents of ``configs/audit/<data>.yaml``.
+
+    Attributes:
+        data: Data set: the configuration of a method is called ``<method>_<data>``.
+        entries: Methods by name, each with its settings.
+        originals: Number of originals K.
+        draws: Number of draws J from each.
+        forget_share: Share of the seen people that a draw forgets.
+        margin: Largest difference of the AUC from 0.5 that counts as no leak.
+        seed: Seed of the assignment of people, and of the first original.
+        settings: Settings of all runs, by dotted name.
+    """
+
+    data: str
+    entries: Mapping[str, Entry]
+    originals: int = 16
+    draws: int = 2
+    forget_share: float = 1 / 3
+    margin: float = MARGIN
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def restricted(self, methods: Sequence[str] | None) -> FleetPlan:
+        """Return the plan of some methods; retrained models are always part of it.
+
+        Raises:
+            SettingError: If there is no such method.
+        """
+        if methods is None:
+            return self
+        for name in methods:
+            if name not in self.entries:
+                raise SettingError(
+                    f"--methods: the audit has no {name!r}.{did_you_mean(name, self.entries)} "
+                    f"It has {', '.join(self.entries)}."
+                )
+        kept = {name: entry for name, entry in self.entries.items() if name in methods or name == "Retrained"}
+        return replace(self, entries=kept)
+
+    def minutes(self, images: int, jobs: int) -> float:
+        """Return an estimate of the time that all runs take.
+
+        Args:
+            images: Number of training images of an original.
+            jobs: Number of runs at once.
+        """
+        unlearnings = self.originals * self.draws * len(self.entries)
+        seconds = (self.originals * ORIGINAL_SECONDS + unlearnings * UNLEARNING_SECONDS) * images / 1000
+        return seconds / 60 / jobs
+
+    def within(self, minutes: float, images: int, jobs: int) -> FleetPlan:
+        """Return the plan with as many originals and draws as a budget allows.
+
+        Raises:
+            SettingError: If not even the smallest audit fits into the budget.
+        """
+        for originals, draws in SIZES:
+            smaller = replace(self, originals=min(self.originals, originals), draws=min(self.draws, draws))
+            if smaller.minutes(images, jobs) <= minutes:
+                return smaller
+        smallest = math.ceil(smaller.minutes(images, jobs))
+        raise SettingError(
+            f"--budget {minutes:g}m: the smallest audit of these methods takes about {smallest} minutes."
+        )
+
+
+def read_plan(path: Path) -> FleetPlan:
+    """Read the configuration of an audit.
+
+    Raises:
+        SettingError: If the file cannot be read, or a setting is unknown, missing or has an unusable value.
+    """
+    try:
+        contents = read_yaml(path, "the configuration of an audit")
+    except DataError as error:
+        raise SettingError(str(error)) from error
+    if not isinstance(contents, Mapping):
+        raise SettingError(f"{path}: holds no settings. An audit names data and methods, see configs/audit/.")
+    for name, value in contents.items():
+        if name not in SETTINGS:
+            raise SettingError(
+                f"{path}: there is no setting {name!r}.{did_you_mean(str(name), SETTINGS)} "
+                f"Known: {', '.join(SETTINGS)}."
+            )
+        if not isinstance(value, SETTINGS[name]) or isinstance(value, bool):
+            raise SettingError(f"{path}: {name} is {value!r}, which is of the wrong type.")
+    for name in ("data", "methods"):
+        if name not in contents:
+            raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
+    methods = contents["methods"]
+    methods = {str(name): {} for name in methods} if isinstance(methods, list) else methods
+    if not all(isinstance(settings, dict) for settings in methods.values()):
+        raise SettingError(f"{path}: methods are names, each with its settings (or {{}}).")
+    methods = {"Retrained": {}, **methods}
+    entries = {name: Entry(f"{snake_case(name)}_{contents['data']}", own) for name, own in methods.items()}
+    others = {name: value for name, value in contents.items() if name != "methods"}
+    return FleetPlan(entries=entries, **others)
+
+
+def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
+    """Return the data module of an audit.
+
+    Args:
+        plan: The plan.
+        config: File of the plan, near which the configurations of the methods are.
+    """
+    run = find_config(f"retrained_{plan.data}", near=config)
+    section = read_yaml(run, "a configuration")["data"]
+    section = str(run.parent / section) if isinstance(section, str) else json.dumps(section)
+    parser = LightningArgumentParser()
+    parser.add_subclass_arguments(FaceDataModule, "data")
+    settings = [f"--{name}={_text(value)}" for name, value in plan.settings.items() if name.startswith("data.")]
+    data: FaceDataModule = parser.instantiate_classes(parser.parse_args([f"--data={section}", *settings])).data
+    return data
+
+
+def people_of(data: FaceDataModule) -> list[list[str]]:
+    """Return the people of a data set, grouped by household and by identical files."""
+    numbers = identity_groups(data.faces.households, data.digests)
+    groups: dict[int, dict[str, None]] = {}
+    for number, name in zip(numbers.tolist(), data.identities.tolist(), strict=True):
+        groups.setdefault(number, {})[name] = None
+    return [list(names) for names in groups.values()]
+
+
+def training_images(data: FaceDataModule, draws: Sequence[Draw]) -> int:
+    """Return the mean number of training images of an original."""
+    counts = dict(zip(*np.unique(data.identities, return_counts=True), strict=True))
+    sizes = [sum(int(counts[name]) for name in (*draw.retain, *draw.forget)) for draw in draws if draw.number == 0]
+    return round(sum(sizes) / len(sizes))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job of an audit: a method on a draw.
+
+    Attributes:
+        method: Name of the method; ``Original`` for the training of an original.
+        draw: The draw.
+        job: The run.
+    """
+
+    method: str
+    draw: Draw
+    job: Job
+
+
+def plan_jobs(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -> list[Planned]:
+    """Return the runs of an audit, originals first, and write the assignments of people that they read.
+
+    Args:
+        plan: The plan.
+        config: File of the plan.
+        data: The data module.
+        output: Folder of the audit.
+    """
+    draws = plan_draws(people_of(data), plan.originals, plan.draws, forget_share=plan.forget_share, seed=plan.seed)
+    tables = {}
+    for draw in draws:
+        tables[draw.name] = output / "people" / f"{draw.name}.csv"
+        with atomic_write(tables[draw.name]) as temporary:
+            temporary.write_text(draw.table(), encoding="utf-8")
+    entries = {ORIGINAL: Entry(f"original_{plan.data}"), **plan.entries}
+    planned = []
+    for name, entry in entries.items():
+        run_config = find_config(entry.config, near=config)
+        for draw in draws:
+            if name == ORIGINAL and draw.number > 0:
+                continue
+            folder = output / "runs" / f"{snake_case(name)}_{draw.name}"
+            settings: dict[str, Any] = {
+                "seed_everything": plan.seed + draw.original,
+                "trainer.enable_progress_bar": False,
+                "checkpoint.monitor": None,
+                "early_stopping.patience": None,
+            }
+            settings |= {"trainer.val_check_interval": NEVER, **plan.settings, **entry.settings}
+            fixed = tuple(f"--{key}={_text(value)}" for key, value in settings.items())
+            places = (
+                f"--data.assignment={tables[draw.name].absolute()}",
+                f"--trainer.default_root_dir={folder.absolute()}",
+                f"--originals={(output / 'originals').absolute()}",
+            )
+            key = digest(*(path.read_bytes() for path in config_files(run_config)), *fixed, draw.table())
+            original = output / "runs" / f"{snake_case(ORIGINAL)}_original{draw.original:02d}_draw0"
+            needs_original = name not in (ORIGINAL, "Retrained")
+            job = Job(
+                name,
+                draw.name,
+                folder,
+                ("fit", f"--config={run_config.absolute()}", *fixed, *places),
+                key,
+                frozenset({original} if needs_original else ()),
+            )
+            planned.append(Planned(name, draw, job))
+    return planned
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,188 @@
+"""Write an audit: ``audit.json``, ``audit.md`` and ``audit.html``."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gli.report.page import STYLE, html_table
+from gli.report.tables import Table, markdown
+from gli.system.files import atomic_write
+
+if TYPE_CHECKING:
+    from gli.audit.method_audit import MethodAudit
+    from gli.metrics.intervals import Interval
+
+#: Number of people that are named as the most exposed.
+WORST = 5
+HOW_TO_READ = (
+    "An attacker has many models of the same method and guesses, person by person, whether a model has forgotten the "
+    "person or never saw them. AUC is the probability that the attacker ranks a forgotten person above one who was "
+    "never seen: 0.5 is guessing, 1 is certainty; below 0.5, forgotten people stand out by being forgotten too well. "
+    "Square brackets hold the 95 % confidence interval over originals and people."
+)
+COLUMNS = (
+    "Against retraining: the same attack with retrained models as the reference; 0.5 if unlearning equals retraining. "
+    "Memory: 1 as before unlearning, 0 as retrained, below 0 over-unlearned. Excess KLoM: distance of the margins to "
+    "those of retrained models beyond the distance between retrained models, in nats; 0 if unlearning equals "
+    "retraining. Memorised third: AUC of the third of the people whom the originals memorised most."
+)
+
+
+def shown(interval: Interval, digits: int = 2) -> str:
+    """Return an interval as text; empty where there is none."""
+    if math.isnan(interval.value):
+        return ""
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def table_of_audits(audits: Sequence[MethodAudit], costs: Mapping[str, float]) -> Table:
+    """Return the table of an audit: a row for each method.
+
+    Args:
+        audits: The methods.
+        costs: Training time of each method as a share of retraining.
+    """
+    headings = [
+        "method",
+        "verdict",
+        "AUC per person",
+        "per image",
+        "TPR at 5 % FPR",
+        "against retraining",
+        "memory",
+        "excess KLoM, forgotten",
+        "excess KLoM, retained",
+        "memorised third",
+        "test accuracy",
+        "cost / retraining",
+    ]
+    rows = [
+        [
+            audit.name,
+            audit.verdict.answer,
+            shown(audit.privacy.people),
+            shown(audit.privacy.images),
+            f"{audit.privacy.rate:.2f}",
+            shown(audit.efficacy.people),
+            shown(audit.memory),
+            shown(audit.klom["forgotten"]),
+            shown(audit.klom["retained"]),
+            f"{audit.strata[-1]:.2f}",
+            f"{audit.accuracy.mean():.3f}",
+            f"{costs[audit.name]:.2f}" if audit.name in costs else "",
+        ]
+        for audit in audits
+    ]
+    return Table(headings, rows)
+
+
+def write_audit(
+    output: Path, data: str, audits: Sequence[MethodAudit], costs: Mapping[str, float], facts: Mapping[str, Any]
+) -> None:
+    """Write an audit into a folder.
+
+    Args:
+        output: The folder.
+        data: Name of the data set.
+        audits: The methods.
+        costs: Training time of each method as a share of retraining.
+        facts: What the audit was made of: numbers of models and people, margin, who was used for what.
+    """
+    with atomic_write(output / "audit.json") as temporary:
+        temporary.write_text(json.dumps(finite(as_json(data, audits, costs, facts)), indent=1), encoding="utf-8")
+    notes = [HOW_TO_READ, COLUMNS, *(f"{name}: {value}." for name, value in facts.items())]
+    table = table_of_audits(audits, costs)
+    verdicts = [f"**{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}" for audit in audits]
+    exposed = [f"**{audit.name}**: {_named(audit)}" for audit in audits]
+    paragraphs = [
+        f"# Audit: {data}",
+        "\n\n".join(notes),
+        "## Verdicts",
+        "\n".join(f"- {line}" for line in verdicts),
+        "## Table",
+        markdown(table),
+        "## The most exposed people",
+        "\n".join(f"- {line}" for line in exposed),
+    ]
+    with atomic_write(output / "audit.md") as temporary:
+        temporary.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+    with atomic_write(output / "audit.html") as temporary:
+        temporary.write_text(_page(data, notes, table, audits), encoding="utf-8")
+
+
+def _named(audit: MethodAudit) -> str:
+    people = [f"{person.name} ({person.score:+.2f})" for person in audit.exposed[:WORST]]
+    return ", ".join(people) + " (difference of the mean score between models that forgot and that never saw them)"
+
+
+def _page(data: str, notes: Sequence[str], table: Table, audits: Sequence[MethodAudit]) -> str:
+    """Return the page of an audit, which needs no other file and no network."""
+    from gli.report.audit_plots import people_svg  # Needs matplotlib.
+
+    title = html.escape(data)
+    body = [f"<h1>{title}: what unlearned models still give away</h1>"]
+    body += [f"<p>{html.escape(note)}</p>" for note in notes]
+    body.append(html_table(table))
+    for audit in audits:
+        body += [
+            f"<h2>{html.escape(audit.name)}: {html.escape(audit.verdict.answer)}</h2>",
+            f"<p>{html.escape(audit.verdict.sentence)}</p>",
+            f"<figure>{people_svg(audit)}</figure>",
+            f"<p>Most exposed: {html.escape(_named(audit))}.</p>",
+        ]
+    head = f'<meta charset="utf-8"><title>{title}: audit</title><style>{STYLE}</style>'
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    return "\n".join(
+        ["<!doctype html>", f'<html lang="en"><head>{head}{viewport}</head>', "<body>", *body, "</body></html>", ""]
+    )
+
+
+def interval_values(interval: Interval) -> dict[str, float]:
+    """Return an interval as plain values."""
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "error": interval.error}
+
+
+def as_json(
+    data: str, audits: Sequence[MethodAudit], costs: Mapping[str, float], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return an audit as nested plain values."""
+    methods = [
+        {
+            "method": audit.name,
+            "verdict": audit.verdict.answer,
+            "sentence": audit.verdict.sentence,
+            "auc_person": interval_values(audit.privacy.people),
+            "auc_image": interval_values(audit.privacy.images),
+            "tpr_at_5_percent": audit.privacy.rate,
+            "auc_person_against_retraining": interval_values(audit.efficacy.people),
+            "detectable": audit.privacy.people.detectable,
+            "memory": interval_values(audit.memory),
+            "excess_klom": {state: interval_values(value) for state, value in audit.klom.items()},
+            "auc_by_memorisation": audit.strata,
+            "test_accuracy": float(np.mean(audit.accuracy)),
+            "cost": costs.get(audit.name),
+            "models": audit.models,
+            "people": [
+                {"name": each.name, "auc": each.advantage, "score": each.score, "models": each.models}
+                for each in audit.exposed
+            ],
+        }
+        for audit in audits
+    ]
+    return {"data": data, **dict(facts), "methods": methods}
+
+
+def finite(value: Any) -> Any:
+    """Return a value with every number that JSON cannot express, such as NaN, replaced by None."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
