@@ -21,6 +21,8 @@ from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+#: Outside of a pair, everybody must be in two originals: otherwise nothing is observed twice.
+LEAST_ORIGINALS = 6
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def plan_draws(
 
     Args:
         groups: People, grouped by household: a group is always in one set.
-        originals: Number of originals K, even.
+        originals: Number of originals K, even, at least 6.
         draws: Number of draws J from each original; nobody is forgotten twice from one original.
         forget_share: Share of the seen groups that a draw forgets.
         test_share: Share of the groups that no model sees, for the accuracy.
@@ -80,8 +82,8 @@ def plan_draws(
     Raises:
         SettingError: If the numbers do not go together, or there are too few people.
     """
-    if originals < 4 or originals % 2:
-        raise SettingError(f"originals is {originals}; it must be an even number from 4 on.")
+    if originals < LEAST_ORIGINALS or originals % 2:
+        raise SettingError(f"originals is {originals}; it must be an even number from {LEAST_ORIGINALS} on.")
     if draws < 1 or draws * forget_share > 1 + 1e-9:
         raise SettingError(
             f"draws is {draws} and forget_share {forget_share:g}; nobody may be forgotten twice from one original, so "

@@ -42,7 +42,7 @@ NEVER = 1_000_000
 ORIGINAL_SECONDS, UNLEARNING_SECONDS = 12.0, 6.0
 ORIGINAL = "Original"
 #: Sizes that ``--budget`` chooses from, the largest first: numbers of originals and draws.
-SIZES = ((16, 2), (12, 2), (8, 2), (8, 1), (6, 1), (4, 1))
+SIZES = ((16, 2), (12, 2), (8, 2), (8, 1), (6, 1))
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
     parser = LightningArgumentParser()
     parser.add_subclass_arguments(FaceDataModule, "data")
     settings = [f"--{name}={_text(value)}" for name, value in plan.settings.items() if name.startswith("data.")]
-    data: FaceDataModule = parser.instantiate_classes(parser.parse_args([f"--data={section}", *settings])).data
+    data: FaceDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *settings])).data
     return data
 
 

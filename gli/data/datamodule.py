@@ -28,7 +28,6 @@ from gli.system.files import read_csv, read_text
 from gli.system.lightning import current_epoch
 
 Split = Literal["published", "identity", "given"]
-SETS = ("retain", "forget", "test", "unseen")
 DEFAULT_PASSES = (Pass("retain", "forget"),)
 #: Warn the user if an attack that always answers 'unseen' has a higher accuracy than this.
 MAX_CONSTANT_ACCURACY = 0.55
@@ -223,13 +222,13 @@ class FaceDataModule(L.LightningDataModule):
             where, name = f"{path}, line {row.line}", row["identity"]
             if name not in known:
                 raise DataError(f"{where}: nobody is called {name!r}.{did_you_mean(name, known)}")
-            if row["set"] not in SETS:
-                raise DataError(f"{where}: there is no set {row['set']!r}; the sets are {', '.join(SETS)}.")
+            if row["set"] not in splitting.SPLITS:
+                raise DataError(f"{where}: there is no set {row['set']!r}; the sets are {', '.join(splitting.SPLITS)}.")
             if name in sets:
                 raise DataError(f"{where}: {name!r} is assigned twice. Name each person once.")
             sets[name] = row["set"]
         assigned = np.array([sets.get(name, "") for name in self.identities.tolist()])
-        return {name: np.flatnonzero(assigned == name).astype(np.int64) for name in SETS}
+        return {name: np.flatnonzero(assigned == name).astype(np.int64) for name in splitting.SPLITS}
 
     @property
     def evaluation_sets(self) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ def _moments(margins: Array, chosen: npt.NDArray[np.bool_]) -> tuple[Array, Arra
     mean = np.where(chosen[..., None], margins, 0).sum(axis=0) / safe
     squares = (np.where(chosen[..., None], margins - mean, 0) ** 2).sum(axis=0)
     freedom = np.maximum(count - 1, 0)
-    pooled = squares.sum(axis=0) / max(1, int(freedom.sum()))
+    # Without two observations of any image there is no variance, and no score.
+    pooled = squares.sum(axis=0) / (freedom.sum() or np.nan)
     own = squares / np.maximum(freedom, 1)[:, None]
     variance = np.where((count >= OWN_VARIANCE_FROM)[:, None], own, pooled)
     tiny = np.finfo(np.float64).tiny

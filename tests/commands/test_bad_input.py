@@ -96,7 +96,7 @@ def test_a_person_in_two_sets(jpeg, tmp_path, capsys):
         lines.append(f"{number}.jpg,p{number % 3},{number % 2},{split}")
     (tmp_path / "faces.csv").write_text("\n".join(lines))
     said = refused(capsys, "--data=FaceTable", f"--data.root={tmp_path}", "--data.split=given")
-    assert "People or files stand in two sets" in said
+    assert "The same people or files are in two sets" in said
     assert "data.split to 'identity'" in said
 
 

@@ -1,0 +1,213 @@
+"""``gli audit``: fleets and reference models are run once, read back, and judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from gli.audit.record import margins_of, read_record, read_rows
+from gli.commands.audit import minutes_of
+from gli.commands.fit import run
+from gli.commands.fleet import data_of, people_of, plan_jobs, read_plan, training_images
+from gli.commands.main import main
+from gli.commands.reference_runs import reference_jobs
+from gli.errors import DataError, SettingError
+from tests.helpers.benchmarks import CONFIGS
+from tests.helpers.benchmarks import TINY as SETTINGS
+from tests.helpers.tiny import EVERY, TINY
+
+FEW = {**SETTINGS, "data.people": 60, "data.pictures": 2, "trainer.max_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A small audit beside copies of the shipped configurations."""
+    root = tmp_path_factory.mktemp("audit")
+    shutil.copytree(CONFIGS, root / "configs")
+    path = root / "configs/audit/small.yaml"
+    settings = {"data": "synthetic", "methods": ["FineTune"], "originals": 6, "draws": 1, "settings": FEW}
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@pytest.fixture(scope="module")
+def audited(config) -> Path:
+    """The folder of that audit, done."""
+    output = config.parents[2] / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(config.parents[2])
+        assert main(["audit", "--config", str(config), "--output", str(output), "--jobs", "2"]) == 0
+    return output
+
+
+def test_an_audit_of_methods_writes_verdicts_table_people_and_page(audited):
+    contents = json.loads((audited / "audit.json").read_text())
+    assert [method["method"] for method in contents["methods"]] == ["No unlearning", "Retrained", "FineTune"]
+    for method in contents["methods"]:
+        assert method["verdict"] in ("pass", "fail", "cannot tell")
+        area = method["auc_person"]
+        assert 0 <= area["low"] <= area["value"] <= area["high"] <= 1
+        assert method["models"] == 6
+        assert 0 <= method["test_accuracy"] <= 1
+    assert contents["methods"][0]["memory"]["value"] == pytest.approx(1)
+    text = (audited / "audit.md").read_text()
+    assert "## Verdicts" in text
+    assert "| FineTune |" in text
+    page = (audited / "audit.html").read_text()
+    assert page.count("<svg") == 3
+    assert "src=" not in page
+    assert 'href="http' not in page
+
+
+def test_runs_are_not_repeated_and_the_numbers_are_the_same(audited, config, monkeypatch):
+    monkeypatch.chdir(config.parents[2])
+    before = (audited / "audit.json").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in audited.glob("runs/*/done.json")}
+    assert len(stamps) == 6 + 6 + 6
+    arguments = ["audit", "--config", str(config), "--output", str(audited)]
+    assert main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in audited.glob("runs/*/done.json")} == stamps
+    assert (audited / "audit.json").read_text() == before
+    # A run that was lost is run again, and gives the same numbers.
+    shutil.rmtree(next(iter(stamps)).parent)
+    assert main(arguments) == 0
+    again, first = json.loads((audited / "audit.json").read_text()), json.loads(before)
+    assert [method["auc_person"] for method in again["methods"]] == [
+        method["auc_person"] for method in first["methods"]
+    ]
+
+
+def test_one_original_serves_all_draws_and_methods(audited):
+    assert len(list((audited / "originals").glob("original_synthetic-*.ckpt"))) == 6
+
+
+def test_the_models_have_the_people_of_their_draws(config, tmp_path):
+    plan = read_plan(config)
+    data = data_of(plan, config)
+    planned = plan_jobs(plan, config, data, tmp_path)
+    assert len(people_of(data)) == 60
+    draw = planned[0].draw
+    assert training_images(data, [each.draw for each in planned]) == 2 * len((*draw.retain, *draw.forget))
+    table = (tmp_path / f"people/{draw.name}.csv").read_text().splitlines()
+    assert table[0] == "identity,set"
+    assert f"{draw.forget[0]},forget" in table
+    assert planned[0].job.after == frozenset()
+    fine_tune = next(each for each in planned if each.method == "FineTune")
+    assert fine_tune.job.after == {planned[0].job.folder}
+
+
+def test_a_budget_chooses_the_size(config):
+    plan = read_plan(CONFIGS / "audit/synthetic.yaml")
+    sizes = [plan.within(minutes, 900, 2) for minutes in (600, 20, 10)]
+    assert (sizes[0].originals, sizes[0].draws) == (16, 2)
+    assert sizes[0].originals > sizes[1].originals >= sizes[2].originals
+    with pytest.raises(SettingError, match="the smallest audit"):
+        plan.within(0.1, 900, 2)
+    assert [minutes_of(text) for text in ("20m", "20", "1.5h", "3 min")] == [20, 20, 90, 3]
+    with pytest.raises(SettingError, match="such as 20m"):
+        minutes_of("soon")
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ("data: synthetic\n", "'methods' is missing"),
+        ("data: synthetic\nmethods: [GLI]\norignals: 3\n", "Did you mean 'originals'"),
+        ("data: synthetic\nmethods: [GLI]\noriginals: many\n", "wrong type"),
+        ("data: synthetic\nmethods: {GLI: 3}\n", "each with its settings"),
+        ("[]", "holds no settings"),
+        ("data: [", "cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_is_one_message(contents, message, tmp_path, capsys):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(contents)
+    assert main(["audit", "--config", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give either --config"),
+        (["--config", "audit/synthetic", "--methods", "GLY"], "Did you mean 'GLI'"),
+        (["--config", "audit/synthetic", "--margin", "2"], "between 0 and 0.5"),
+        (["nowhere"], "no such file"),
+        (["nowhere", "--references", "2"], "at least 3"),
+    ],
+)
+def test_a_wrong_command_line_is_one_message(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_shipped_audits_find_their_configurations():
+    for path in (CONFIGS / "audit").glob("*.yaml"):
+        plan = read_plan(path)
+        assert all((CONFIGS / f"{entry.config}.yaml").is_file() for entry in plan.entries.values())
+
+
+# -- runs that exist ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def existing(tmp_path_factory) -> Path:
+    """A run of GLI, in a home of its own."""
+    home = tmp_path_factory.mktemp("existing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        people = ["--data.people=60", "--data.pictures=2"]
+        return home / str(run(["fit", "--model=GLI", *TINY, *people, *EVERY, "--trainer.max_steps=2"]).trainer.log_dir)
+
+
+def test_a_run_is_audited_with_reference_models(existing, tmp_path, monkeypatch):
+    monkeypatch.chdir(existing.parents[2])
+    arguments = ["audit", str(existing), "--references", "3", "--jobs", "2", "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    (result,) = json.loads((tmp_path / "out/audit.json").read_text())["runs"]
+    assert result["method"] == "GLI"
+    assert result["references"] == 3
+    assert 0 <= result["auc_person"]["low"] <= result["auc_person"]["high"] <= 1
+    assert 0 <= result["rmia_a"] <= 1
+    assert len(result["people"]) > 0
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("references/*/*/done.json")}
+    assert len(stamps) == 3
+    assert main(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert "| GLI |" in (tmp_path / "out/audit.md").read_text()
+
+
+def test_methods_on_the_same_data_share_their_references(existing, tmp_path):
+    other = tmp_path / "version_0"
+    shutil.copytree(existing, other)
+    settings = yaml.safe_load((other / "config.yaml").read_text())
+    settings["model"] = {"class_path": "gli.methods.LI", "init_args": {**settings["model"]["init_args"], "lr": 0.5}}
+    settings["model"]["init_args"].pop("class_weight")
+    (other / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert reference_jobs(existing, 3, tmp_path) == reference_jobs(other, 3, tmp_path)
+    settings["data"]["init_args"]["image_size"] = 64
+    (other / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert reference_jobs(existing, 3, tmp_path) != reference_jobs(other, 3, tmp_path)
+
+
+def test_margins_of_earlier_records_follow_from_the_losses(existing):
+    audit = read_record(existing, 0)
+    assert audit is not None
+    new = margins_of(audit)["test"]
+    old_values = {
+        name: {key: value for key, value in columns.items() if key != "margin"}
+        for name, columns in audit.values.items()
+    }
+    old = margins_of(type(audit)(0, old_values, audit.accuracies))["test"]
+    np.testing.assert_allclose(old, new, rtol=1e-4, atol=1e-4)
+    assert read_rows(existing)["test"].shape == (len(new),)
+    labels = {name: {**columns, "accuracy_x": columns["loss"]} for name, columns in old_values.items()}
+    with pytest.raises(DataError, match="has no margins"):
+        margins_of(type(audit)(0, labels, audit.accuracies))
