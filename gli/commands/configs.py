@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -78,6 +79,17 @@ def resolve_arguments(args: Sequence[str]) -> list[str]:
         else:
             resolved.append(argument)
     return resolved
+
+
+def configs_among(args: Sequence[str]) -> list[Path]:
+    """Return the configuration files that a command line names.
+
+    Args:
+        args: The command line, with paths as :func:`resolve_arguments` returns them.
+    """
+    values = [value for option, value in itertools.pairwise(args) if option in OPTIONS]
+    values += [argument.removeprefix("--config=") for argument in args if argument.startswith("--config=")]
+    return [Path(value) for value in values if _is_file(value)]
 
 
 def find_config(name: str, near: Path | None = None) -> Path:

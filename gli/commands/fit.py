@@ -28,7 +28,7 @@ from gli.callbacks import (
     standard_callbacks,
     with_bar,
 )
-from gli.commands.configs import resolve_arguments
+from gli.commands.configs import configs_among, resolve_arguments
 from gli.commands.explain import explain, settings_of
 from gli.data import FaceDataModule
 from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
@@ -394,11 +394,8 @@ def _check_configs(args: Sequence[str]) -> None:
     Raises:
         DataError: Naming the file.
     """
-    options = list(args)
-    for option, value in zip(options, [*options[1:], ""], strict=True):
-        path = value if option in ("-c", "--config") else option.partition("=")[2]
-        if (option in ("-c", "--config") or option.startswith("--config=")) and Path(path).is_file():
-            read_yaml(Path(path), "a configuration")
+    for path in configs_among(args):
+        read_yaml(path, "a configuration")
 
 
 def run(args: Sequence[str]) -> CLI:

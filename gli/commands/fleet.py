@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, type | tuple[type, ...]] = {
 #: An interval of audits that no run reaches: a run is audited at its start and at its end.
 NEVER = 1_000_000
 #: Guesses for the estimate of time: core seconds of an original and of an unlearning, per thousand training images.
-ORIGINAL_SECONDS, UNLEARNING_SECONDS = 12.0, 6.0
+ORIGINAL_SECONDS, UNLEARNING_SECONDS = 20.0, 12.0
 ORIGINAL = "Original"
 #: Sizes that ``--budget`` chooses from, the largest first: numbers of originals and draws.
 SIZES = ((16, 2), (12, 2), (8, 2), (8, 1), (6, 1))

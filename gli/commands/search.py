@@ -15,16 +15,27 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gli.audit.best import best_audit
 from gli.audit.table import comparison
+from gli.commands.cells import config_files
+from gli.commands.configs import configs_among, resolve_arguments
 from gli.commands.main import run_command
 from gli.errors import GLIError, SettingError
+from gli.jobs import make_executor
+from gli.jobs.board import run_jobs
+from gli.jobs.job import Job
+from gli.runs.folder import ORIGINALS
+from gli.runs.read import read_log
 from gli.system.console import console
+from gli.system.digest import digest
 from gli.system.files import atomic_write, writable
 
+#: Folder of the trials, beside their table.
+TRIALS = "search"
 Trial = dict[str, str]
 #: A trial and the scores of its best audit.
 Ranked = tuple[Trial, dict[str, float]]
@@ -46,37 +57,46 @@ def trials_of(settings: Sequence[str]) -> list[Trial]:
     return [{key: value for choice in choices for key, value in choice.items()} for choices in combinations]
 
 
-def search(
-    arguments: Sequence[str],
-    trials: Sequence[Trial],
-    max_utility_drop: float = 1.0,
-    keep: Callable[[Sequence[Ranked]], None] = lambda ranked: None,
-) -> list[Ranked]:
-    """Run every trial.
+def jobs_of(arguments: Sequence[str], trials: Sequence[Trial], folder: Path) -> list[Job]:
+    """Return the run of each trial as a job.
 
     Args:
         arguments: Arguments of ``gli fit`` that all trials share.
         trials: Settings of each trial.
-        max_utility_drop: Audits with a larger utility drop are left out.
-        keep: Called after each trial with the ranking so far, so that an interruption loses nothing.
-
-    Returns:
-        The trials, each with its best audit (and the original's final score), best first.
+        folder: Folder of the trials. A trial is found again by its settings, those in configuration files included.
     """
-    from gli.callbacks import ForgettingAudit
-    from gli.commands.fit import run
-
-    ranked: list[Ranked] = []
+    resolved = resolve_arguments(arguments)
+    files = [file for path in configs_among(resolved) for file in config_files(path)]
+    shared = [path.read_bytes() for path in files]
+    jobs = []
     for number, trial in enumerate(trials, start=1):
-        console.rule(f"{number} of {len(trials)}: {' '.join(f'{key}={value}' for key, value in trial.items())}")
-        command = run(["fit", *arguments, *(f"--{key}={value}" for key, value in trial.items())])
-        audit = ForgettingAudit.of(command.trainer)
-        best = best_audit(audit.rows, max_utility_drop) if audit else None
-        if audit is not None and best is not None and audit.original is not None:
-            ranked.append((trial, {**best, "original": audit.original["final_score"]}))
-            ranked.sort(key=lambda result: -result[1]["final_score"])
-            keep(ranked)
-    return ranked
+        settings = [f"--{key}={value}" for key, value in trial.items()]
+        key = digest(*shared, *resolved, *settings)
+        own = folder / key[:16]
+        places = [f"--trainer.default_root_dir={own.absolute()}", f"--originals={(folder / ORIGINALS).absolute()}"]
+        quiet = "--trainer.enable_progress_bar=false"
+        fixed = ["fit", *resolved, quiet, *settings, *places]
+        title = " ".join(f"{name}={value}" for name, value in trial.items())
+        jobs.append(Job(title, f"trial {number}", own, tuple(fixed), key))
+    return jobs
+
+
+def rank(jobs: Sequence[Job], trials: Sequence[Trial], max_utility_drop: float = 1.0) -> list[Ranked]:
+    """Return the finished trials, each with its best audit (and the original's final score), best first.
+
+    Args:
+        jobs: The runs.
+        trials: Settings of each trial.
+        max_utility_drop: Audits with a larger utility drop are left out.
+    """
+    ranked: list[Ranked] = []
+    for job, trial in zip(jobs, trials, strict=True):
+        run = job.run
+        rows = read_log(run) if run is not None else []
+        best = best_audit(rows, max_utility_drop)
+        if best is not None and rows[0]["iteration"] == 0:
+            ranked.append((trial, {**best, "original": rows[0]["final_score"]}))
+    return sorted(ranked, key=lambda result: -result[1]["final_score"])
 
 
 def write_table(output: Path, ranked: Sequence[Ranked]) -> None:
@@ -112,8 +132,10 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("lightning_logs/search.csv"), help="table of the trials, best first"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="number of trials at once (default: 1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
     options, arguments = parser.parse_known_args(args)
-    interrupted = f"stopped. The trials so far are in {options.output}."
+    interrupted = "stopped. The same command continues; finished trials are not repeated."
     return run_command("gli search", lambda: _search(options, arguments), interrupted)
 
 
@@ -123,10 +145,23 @@ def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         raise SettingError(f"--output {options.output} is a folder; name a file for the table.")
     with writable(options.output.parent, what="the table of the trials", setting="--output"):
         options.output.parent.mkdir(parents=True, exist_ok=True)
-    ranked = search(arguments, trials, options.max_utility_drop, lambda so_far: write_table(options.output, so_far))
+    jobs = jobs_of(arguments, trials, options.output.parent / TRIALS)
+
+    def keep() -> list[Ranked]:
+        ranked = rank(jobs, trials, options.max_utility_drop)
+        if ranked:
+            write_table(options.output, ranked)
+        return ranked
+
+    try:
+        failed = run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+    finally:
+        ranked = keep()  # Also after an interruption.
     if not ranked:
-        raise GLIError("no trial gave a finite score within the utility drop allowed.")
+        raise GLIError(failed[0] if failed else "no trial gave a finite score within the utility drop allowed.")
     best, scores = ranked[0]
     console.print(comparison([(f"best of {len(ranked)}", scores)]))
+    for message in failed:
+        print(f"gli search: without a result: {message}", file=sys.stderr)
     print(" ".join(f"--{key} {value}" for key, value in best.items()))
-    return 0
+    return 1 if failed else 0

@@ -1,13 +1,12 @@
 import csv
-from types import SimpleNamespace
 
 import pytest
 
 from gli.audit.best import best_audit
-from gli.callbacks import ForgettingAudit
-from gli.commands import fit
+from gli.commands import search
 from gli.commands.search import main, trials_of
 from gli.errors import SettingError
+from tests.helpers.tiny import TINY
 
 
 def test_a_grid_is_every_combination_and_joined_keys_move_together():
@@ -41,31 +40,26 @@ def test_a_search_ranks_its_trials_and_prints_the_best(tmp_path, monkeypatch, ca
     assert capsys.readouterr().out.splitlines()[-1] == f"--model.lr {found[0]['model.lr']}"
 
 
-def test_trials_are_kept_when_a_later_one_fails_or_is_interrupted(tmp_path, monkeypatch, capsys):
+def test_finished_trials_are_not_repeated_and_a_failed_one_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    row = {"iteration": 1.0, "final_score": 0.5, "utility_drop": 0.0}
-    done = SimpleNamespace(rows=[row], original={"final_score": 0.4})
-    monkeypatch.setattr(ForgettingAudit, "of", lambda trainer: done)
-
-    def run(arguments):
-        if "--model.lr=0.1" in arguments:
-            return SimpleNamespace(trainer=None)
-        raise {"--model.lr=9": SettingError("nine"), "--model.lr=8": SystemExit(130)}[arguments[-1]]
-
-    monkeypatch.setattr(fit, "run", run)
-    for last, status, message in (("9", 2, "gli search: nine"), ("8", 130, "stopped. The trials so far are in")):
-        output = tmp_path / f"new/{last}.csv"
-        assert main(["--try", f"model.lr=0.1,{last}", "--output", str(output)]) == status
-        assert message in capsys.readouterr().err
-        with output.open() as file:
-            assert [found["model.lr"] for found in csv.DictReader(file)] == ["0.1"]
+    arguments = ["--model=NegGrad", *TINY, "--trainer.max_steps=1"]
+    assert main([*arguments, "--try", "model.lr=0.1,-1", "--output", "found.csv", "--jobs", "2"]) == 1
+    assert "model.lr=-1, trial 2: gli: model.lr is -1" in capsys.readouterr().err
+    with open("found.csv") as file:
+        assert [row["model.lr"] for row in csv.DictReader(file)] == ["0.1"]
+    (done,) = tmp_path.glob("search/*/done.json")
+    stamp = done.stat().st_mtime_ns
+    assert main([*arguments, "--try", "model.lr=0.1,0.2", "--output", "found.csv"]) == 0
+    assert done.stat().st_mtime_ns == stamp
+    assert len(list(tmp_path.glob("search/*/done.json"))) == 2
+    assert len(list(tmp_path.glob("search/originals/*.ckpt"))) == 1
 
 
 @pytest.mark.parametrize("place", ["a_file/found.csv", "a_folder"])
 def test_a_table_that_cannot_be_written_is_reported_before_any_trial(place, tmp_path, capsys, monkeypatch):
     (tmp_path / "a_file").touch()
     (tmp_path / "a_folder").mkdir()
-    monkeypatch.setattr(fit, "run", lambda arguments: pytest.fail("a trial was run"))
+    monkeypatch.setattr(search, "run_jobs", lambda *args, **kwargs: pytest.fail("a trial was run"))
     assert main(["--try", "model.lr=1", "--output", str(tmp_path / place)]) == 2
     assert "--output" in capsys.readouterr().err
 
