@@ -1082,7 +1082,7 @@ def test_a_spoilt_benchmark_is_refused_or_a_grid_of_runs_in_its_own_folder(
         for cell in found:
             assert cell.folder.parent == output / "cells"
             assert cell.config.parent in (configs, path.parent)
-            assert cell.run is None
+            assert cell.job.run is None
             assert cell.arguments[0] == "fit"
             assert all(argument.startswith("--") for argument in cell.arguments[1:])
             assert cell.key
@@ -1107,7 +1107,7 @@ def test_a_spoilt_note_of_a_finished_cell_is_as_none(tmp_path: Path, said: str) 
     (cell,) = cells_of(read_grid(tmp_path / "grid.yaml"), tmp_path / "grid.yaml", tmp_path / "out", tmp_path)
     cell.folder.mkdir(parents=True)
     (cell.folder / "done.json").write_text(said)
-    assert cell.run is None
+    assert cell.job.run is None
 
 
 # Folders of runs.
