@@ -368,9 +368,7 @@ PEOPLE = (
 
 
 @sizes(80, 2000)
-def test_a_spoilt_file_of_people_to_be_forgotten_is_refused_or_forgets_the_people_in_it(
-    root: Path, count: int
-) -> None:
+def test_a_spoilt_file_of_people_to_be_forgotten_is_refused_or_forgets_the_people_in_it(root: Path, count: int) -> None:
     with (root / "named.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "identity", "age")])
         csv.writer(file).writerows([(f"{n}.jpg", name, n % 2) for n, name in enumerate(PEOPLE * 2)])
