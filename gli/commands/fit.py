@@ -93,7 +93,7 @@ class SaveSettings(SaveConfigCallback):
         checkpoint = Path(self.config.get("ckpt_path") or "")
         if not self._path.exists() or checkpoint.parent.parent != self._path.parent:
             with atomic_write(self._path) as temporary:
-                temporary.write_text(self.parser.dump(self.config, skip_none=False))
+                temporary.write_text(self.parser.dump(self.config, skip_unset=False))
 
 
 class CLI(LightningCLI):
@@ -170,7 +170,7 @@ class CLI(LightningCLI):
         name = self.settings.get("ckpt_path")
         if name not in ("last", "best"):
             return
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_link_targets=False))
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, skip_link_targets=False))
         method = str(self.settings.model.class_path).rpartition(".")[2]
         folder = resume.find_run(self.logs, method, settings[self.config.subcommand])
         if folder is None and self.config.subcommand != "fit":

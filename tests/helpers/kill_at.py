@@ -1,4 +1,4 @@
-"""Run the command and end it by a signal at a chosen place: ``python ended.py SIGNAL PLACE ARGUMENTS...``."""
+"""Run the command and end it by a signal at a chosen place: ``python kill_at.py SIGNAL PLACE ARGUMENTS...``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What ``test_processes.py`` compares: short runs of every method, on one process or as one of several.
+"""Short runs of every method, on one process or as one of several, for ``test_two_processes.py`` to compare.
 
-``torchrun --nproc_per_node N processes.py ORIGINALS OUTPUT``; a batch of 12 is dealt out to the processes.
+``torchrun --nproc_per_node N two_processes.py ORIGINALS OUTPUT``; a batch of 12 is divided among the processes.
 """
 
 from __future__ import annotations
