@@ -39,6 +39,7 @@ def benchmark(
     output: Path | None = None,
     originals: Path = Path(LOGS, ORIGINALS),
     select: Select | None = None,
+    audit: Path | None = None,
 ) -> tuple[Path, list[str]]:
     """Run a benchmark and write its report.
 
@@ -52,6 +53,7 @@ def benchmark(
         output: Folder of cells and report; ``benchmark_<data>`` by default.
         originals: Folder of the original models.
         select: Which audit of a run is reported; None for what the configuration says.
+        audit: Folder of an audit of the same methods, to show beside the scores.
 
     Returns:
         The folder of the report, and a message for every cell without a result.
@@ -69,7 +71,7 @@ def benchmark(
     if not runs:
         raise DataError("No cell of the benchmark was finished. " + " ".join(failed))
     with writable(folder, what="the report", setting="--output"):
-        without_result = write_report(runs, folder, select or grid.select, grid.resamples, failed)
+        without_result = write_report(runs, folder, select or grid.select, grid.resamples, failed, audit)
     return folder, [*failed, *without_result]
 
 
@@ -101,6 +103,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, help="folder of cells and report (default: benchmark_<data set>)")
     parser.add_argument("--originals", type=Path, default=Path(LOGS, ORIGINALS), help="folder of the original models")
     parser.add_argument("--select", choices=list(SELECTIONS), help="which audit of a run is reported")
+    parser.add_argument("--audit", type=Path, help="folder of an audit of the same methods, to show beside the scores")
     options = parser.parse_args(args)
     interrupted = "stopped. The same command runs the cells that are not finished."
     return run_command("gli benchmark", lambda: _benchmark(options), interrupted)

@@ -42,6 +42,7 @@ def main(args: Sequence[str]) -> int:
         default=0,
         help="bootstrap resamples of the people for each run's confidence intervals (default: none)",
     )
+    parser.add_argument("--audit", type=Path, help="folder of an audit of the same methods, to show beside the scores")
     options = parser.parse_args(args)
     return run_command("gli report", lambda: _report(options))
 
@@ -51,7 +52,7 @@ def _report(options: argparse.Namespace) -> int:
         raise SettingError(f"--resamples is {options.resamples}; it must not be negative.")
     runs, missing = read_runs(options.runs)
     with writable(options.output, what="the report", setting="--output"):
-        failed = write_report(runs, options.output, options.select, options.resamples, missing)
+        failed = write_report(runs, options.output, options.select, options.resamples, missing, options.audit)
     for message in (*missing, *failed):
         print(f"gli report: left out: {message}", file=sys.stderr)
     print(options.output / "report.html")

@@ -13,7 +13,7 @@ from gli.errors import DataError
 from gli.report.page import page
 from gli.report.published import PUBLISHED
 from gli.report.results import SELECTIONS, Result, Select, collect_results, summarise, warm_up
-from gli.report.tables import Table, markdown, table_of_methods, table_of_runs
+from gli.report.tables import AUDIT_HEADING, Table, markdown, read_audited, table_of_methods, table_of_runs
 from gli.runs.read import Run
 from gli.system.console import progress
 from gli.system.files import atomic_write
@@ -27,6 +27,7 @@ def write_report(
     select: Select = "final_score",
     resamples: int = 0,
     missing: Sequence[str] = (),
+    audit: Path | None = None,
 ) -> list[str]:
     """Write the report of runs on one data set.
 
@@ -36,6 +37,7 @@ def write_report(
         select: Which audit of a run is reported, see :func:`gli.report.results.select_audit`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         missing: Messages for runs that are expected in the report and could not be read.
+        audit: Folder of an audit of the same methods, whose AUC per person stands beside the scores.
 
     Returns:
         A message for every run that gave no result.
@@ -50,13 +52,16 @@ def write_report(
             "report of each data set."
         )
     data = data_sets[0]
+    audited = read_audited(audit) if audit is not None else {}
     with progress("Reading runs" + (f", {resamples} resamples each" if resamples else ""), len(runs)) as tick:
         results, failed = collect_results(runs, select, resamples, tick)
     if not results:
         raise DataError("None of the runs gave a result: " + " ".join(failed))
     left_out = [*missing, *failed]
     notes = _notes(data, select, resamples, left_out)
-    tables = {"": table_of_methods(results, data)}
+    if audited:
+        notes.append(f"{AUDIT_HEADING}: 0.5 if forgotten people cannot be told from those never seen ({audit}).")
+    tables = {"": table_of_methods(results, data, audited)}
     if compared := warm_up(results):
         tables[WARM_UP] = table_of_methods(compared, data)
     runs_table = {"Runs": table_of_runs(results)}

@@ -104,3 +104,20 @@ def test_runs_of_several_data_sets_are_refused(make_run, tmp_path):
     with pytest.raises(DataError, match=r"several data sets \(MUFAC, SyntheticFaces\)"):
         write(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_audit_of_the_methods_stands_beside_their_scores(make_run, tmp_path):
+    area = {"value": 0.61, "low": 0.52, "high": 0.7}
+    methods = [{"method": "GLI", "verdict": "cannot tell", "auc_person": area}]
+    (tmp_path / "audit.json").write_text(json.dumps({"methods": methods}))
+    runs = [read_run(make_run())]
+    output = tmp_path / "out"
+    assert write_report(runs, output, audit=tmp_path) == []
+    text = (output / "results.md").read_text()
+    assert "AUC per person of the audit" in text
+    assert ("0.61 [0.52, 0.70] cannot tell" in text) is (runs[0].method == "GLI")
+    (tmp_path / "audit.json").write_text("[]")
+    with pytest.raises(DataError, match="cannot be read as the result of an audit"):
+        write_report(runs, output, audit=tmp_path)
+    with pytest.raises(DataError, match="which gli audit has written"):
+        write_report(runs, output, audit=tmp_path / "nowhere.json")
