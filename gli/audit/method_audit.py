@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ Array = npt.NDArray[np.float64]
 
 #: Name of the audit of the originals themselves.
 NO_UNLEARNING = "No unlearning"
+#: States of images whose margins are compared with those of retrained models.
+STATES = ("forgotten", "retained", "never seen")
+NOTHING = Interval(math.nan, math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def audit_method(
         ulira(unlearned, retrained),
         judge(privacy.people, *controls, margin),
         memory_of(unlearned, originals, retrained),
-        {state: excess_distance(unlearned, retrained, state) for state in ("forgotten", "retained", "never seen")},
+        {state: excess_distance(unlearned, retrained, state) for state in STATES},
         strata(privacy.trials, memorisation(originals)),
         unlearned.accuracy,
         exposures(privacy.trials, unlearned.names),
@@ -141,13 +145,15 @@ def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int 
         splits: Number of random halves of the retrained models.
         seed: Seed of the halves.
     """
+    if unlearned is retrained:  # Nothing to compare with.
+        return NOTHING
     ours, reference = unlearned.margins.mean(axis=2), retrained.margins.mean(axis=2)
     chosen, chosen_reference = _chosen(unlearned, state), _chosen(retrained, state)
     generator = np.random.default_rng(seed)
     count = np.minimum(chosen.sum(axis=0), chosen_reference.sum(axis=0))
     images = np.flatnonzero(count >= 4)
     if len(np.unique(unlearned.people[images])) < 2:
-        return Interval(float("nan"), float("nan"), float("nan"), float("nan"))
+        return NOTHING
     excess = np.zeros(len(images))
     # Images with the same models in this state are compared together; all images of a person are.
     groups: dict[bytes, list[int]] = {}

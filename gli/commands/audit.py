@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gli.commands.configs import resolve
@@ -156,7 +157,7 @@ def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[s
 
 
 def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
-    """Return the mean training time of each method as a share of that of retraining."""
+    """Return the median training time of each method as a share of that of retraining."""
     from gli.runs.cost import read_cost
 
     seconds: dict[str, list[float]] = {}
@@ -165,9 +166,9 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
         cost = read_cost(run).get("training_seconds") if run is not None else None
         if cost is not None:
             seconds.setdefault(planned.method, []).append(float(cost))
-    means = {name: sum(values) / len(values) for name, values in seconds.items()}
-    retrained = means.get(RETRAINED)
-    return {name: value / retrained for name, value in means.items()} if retrained else {}
+    medians = {name: median(values) for name, values in seconds.items()}
+    retrained = medians.get(RETRAINED)
+    return {name: value / retrained for name, value in medians.items()} if retrained else {}
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------

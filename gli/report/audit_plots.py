@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from gli.audit.plots import BLUE, GREY, RED
+from gli.audit.plots import BLUE, GREY
 
 if TYPE_CHECKING:
     from gli.audit.method_audit import MethodAudit
@@ -45,9 +45,7 @@ def people_figure(audit: MethodAudit) -> Figure:
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
     axes.fill_between(places, low, high, color=GREY, alpha=0.3, linewidth=0, label="if nobody could be told (95 %)")
-    outside = (differences > high) | (differences < low)
-    axes.plot(places[~outside], differences[~outside], ".", color=BLUE, markersize=3, label="within the band")
-    axes.plot(places[outside], differences[outside], ".", color=RED, markersize=4, label="outside the band")
+    axes.plot(places, differences, ".", color=BLUE, markersize=3, label="people")
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set(xlabel="people, the most exposed first", ylabel="score when forgotten\nminus when never seen")
     axes.legend(fontsize=8, frameon=False)
