@@ -20,7 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gli.commands.configs import resolve
-from gli.commands.main import run_command
+from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import DataError, SettingError
 from gli.system.console import console
 from gli.system.files import writable
@@ -50,19 +50,13 @@ def main(args: Sequence[str]) -> int:
     Returns:
         0; 1 where a run has no result; 2 after an error that the user can correct.
     """
-    parser = argparse.ArgumentParser(
-        prog="gli audit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("audit", __doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run to audit")
     parser.add_argument("--config", help="configuration of an audit of methods, such as audit/synthetic")
     parser.add_argument("--methods", nargs="+", help="only these methods of the configuration")
     parser.add_argument("--budget", help="time that the audit may take, such as 20m: chooses the number of models")
     parser.add_argument("--references", type=int, default=8, help="number of retrained models for RUN (default: 8)")
-    parser.add_argument("--jobs", type=int, default=1, help="number of runs at once (default: 1)")
-    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
+    add_executor_options(parser)
     parser.add_argument("--output", type=Path, help="folder of the audit (default: audit_<data set>)")
     parser.add_argument("--margin", type=float, help="difference of the AUC from 0.5 that does not matter")
     options = parser.parse_args(args)

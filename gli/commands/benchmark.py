@@ -18,7 +18,7 @@ from pathlib import Path
 from gli.commands.cells import cells_of
 from gli.commands.configs import resolve
 from gli.commands.grid import read_grid
-from gli.commands.main import run_command
+from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import DataError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
@@ -88,18 +88,12 @@ def main(args: Sequence[str]) -> int:
     Returns:
         0; 1 where a cell has no result; 2 after an error that the user can correct.
     """
-    parser = argparse.ArgumentParser(
-        prog="gli benchmark",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("benchmark", __doc__)
     parser.add_argument("--config", required=True, help="configuration of the benchmark, such as benchmark/synthetic")
     parser.add_argument("--methods", nargs="+", help="only these methods and variants")
     parser.add_argument("--seeds", nargs="+", type=int, help="these seeds instead of the configuration's")
     parser.add_argument("--backbones", nargs="+", help="these backbones instead of the configuration's")
-    parser.add_argument("--jobs", type=int, default=1, help="number of cells to run at once (default: 1)")
-    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
+    add_executor_options(parser)
     parser.add_argument("--output", type=Path, help="folder of cells and report (default: benchmark_<data set>)")
     parser.add_argument("--originals", type=Path, default=Path(LOGS, ORIGINALS), help="folder of the original models")
     parser.add_argument("--select", choices=list(SELECTIONS), help="which audit of a run is reported")

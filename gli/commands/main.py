@@ -5,6 +5,7 @@ Nothing heavy is imported before the command is known, so that ``gli --help`` an
 
 from __future__ import annotations
 
+import argparse
 import errno
 import logging
 import re
@@ -114,6 +115,22 @@ def machine_error(error: BaseException) -> str | None:
             "--data.image_size, or choose a smaller --model.backbone. Everything finished so far is kept."
         )
     return None
+
+
+def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command that LightningCLI does not parse; option names cannot be abbreviated."""
+    return argparse.ArgumentParser(
+        prog=f"gli {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_executor_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose where the runs of a command run."""
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at once (default: 1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
 
 
 def run_command(name: str, work: Callable[[], int], interrupted: str = "") -> int:

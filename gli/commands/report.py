@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gli.commands.cells import CELLS, finished_runs
-from gli.commands.main import run_command
+from gli.commands.main import make_parser, run_command
 from gli.errors import DataError, SettingError
 from gli.report.results import SELECTIONS
 from gli.report.write import write_report
@@ -22,12 +22,7 @@ from gli.system.files import writable
 
 def main(args: Sequence[str]) -> int:
     """Run ``gli report``; return the exit status 0, or 2 after an error that the user can correct."""
-    parser = argparse.ArgumentParser(
-        prog="gli report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("report", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of a benchmark")
     parser.add_argument("--output", type=Path, default=Path("report"), help="folder of the report (default: report)")
     parser.add_argument(

@@ -23,7 +23,7 @@ from gli.audit.best import best_audit
 from gli.audit.table import comparison
 from gli.commands.cells import config_files
 from gli.commands.configs import configs_among, resolve_arguments
-from gli.commands.main import run_command
+from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import GLIError, SettingError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
@@ -119,12 +119,7 @@ def write_table(output: Path, ranked: Sequence[Ranked]) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Run ``gli search``; return the exit status 0, or 2 after an error that the user can correct."""
-    parser = argparse.ArgumentParser(
-        prog="gli search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("search", __doc__)
     parser.add_argument("--try", dest="settings", action="append", required=True, metavar="KEY=VALUE,VALUE")
     parser.add_argument(
         "--max-utility-drop", type=float, default=1.0, help="leave out audits with a larger utility drop"
@@ -132,8 +127,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("lightning_logs/search.csv"), help="table of the trials, best first"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="number of trials at once (default: 1)")
-    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
+    add_executor_options(parser)
     options, arguments = parser.parse_known_args(args)
     interrupted = "stopped. The same command continues; finished trials are not repeated."
     return run_command("gli search", lambda: _search(options, arguments), interrupted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from gli.report.page import STYLE, html_table
 from gli.report.tables import Table, markdown
-from gli.system.files import atomic_write
+from gli.system.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from gli.audit.method_audit import MethodAudit
@@ -95,8 +94,7 @@ def write_audit(
         costs: Training time of each method as a share of retraining.
         facts: What the audit was made of: numbers of models and people, margin, who was used for what.
     """
-    with atomic_write(output / "audit.json") as temporary:
-        temporary.write_text(json.dumps(finite(as_json(data, audits, costs, facts)), indent=1), encoding="utf-8")
+    write_json(output / "audit.json", as_json(data, audits, costs, facts))
     notes = [HOW_TO_READ, COLUMNS, *(f"{name}: {value}." for name, value in facts.items())]
     table = table_of_audits(audits, costs)
     verdicts = [f"**{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}" for audit in audits]
@@ -177,12 +175,3 @@ def as_json(
         for audit in audits
     ]
     return {"data": data, **dict(facts), "methods": methods}
-
-
-def finite(value: Any) -> Any:
-    """Return a value with every number that JSON cannot express, such as NaN, replaced by None."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

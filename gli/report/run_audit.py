@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gli.report.audit import WORST, finite, interval_values, shown
+from gli.report.audit import WORST, interval_values, shown
 from gli.report.tables import Table, markdown
-from gli.system.files import atomic_write
+from gli.system.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from gli.audit.run_audit import RunAudit
@@ -104,5 +103,4 @@ def write_run_audits(output: Path, data: str, audits: Sequence[RunAudit]) -> Non
         }
         for audit in audits
     ]
-    with atomic_write(output / "audit.json") as temporary:
-        temporary.write_text(json.dumps(finite({"data": data, "runs": contents}), indent=1), encoding="utf-8")
+    write_json(output / "audit.json", {"data": data, "runs": contents})

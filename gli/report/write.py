@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from gli.report.results import SELECTIONS, Result, Select, collect_results, summ
 from gli.report.tables import AUDIT_HEADING, Table, markdown, read_audited, table_of_methods, table_of_runs
 from gli.runs.read import Run
 from gli.system.console import progress
-from gli.system.files import atomic_write
+from gli.system.files import atomic_write, write_json
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
 
@@ -151,13 +149,4 @@ def _write_json(
         for summary in summarise(results)
     ]
     contents = {"data": data, "select": select, "lines": lines, "results": rows, "failed": left_out}
-    _write_text(path, json.dumps(_finite(contents), indent=1))
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with every number that JSON cannot express, such as NaN, replaced by None."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_json(path, contents)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +35,21 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write nested values as JSON, whole or not at all; numbers that JSON cannot express, such as NaN, become null."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(_finite(value), indent=1), encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with every number that is not finite replaced by None."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
