@@ -169,19 +169,19 @@ def read_fleet(runs: Sequence[tuple[Draw, Path]], iteration: int | None = None) 
     Raises:
         DataError: If a record is missing or damaged.
     """
-    number_of: dict[int, int] = {}
-    names: dict[str, int] = {}
-    people: list[int] = []
+    identity_of: dict[int, str] = {}
     models = []
     for _, run in runs:
         audit, rows, margins = read_model(run, iteration)
         identities = read_people(run)
         for name, values in rows.items():
-            for row, identity in zip(values.tolist(), identities[name].tolist(), strict=True):
-                if row not in number_of:
-                    number_of[row] = len(people)
-                    people.append(names.setdefault(identity, len(names)))
+            identity_of |= dict(zip(values.tolist(), identities[name].tolist(), strict=True))
         models.append((audit, rows, margins))
+    # Numbered in the order of the face table, so that fleets of the same draws have the same images.
+    number_of = {row: number for number, row in enumerate(sorted(identity_of))}
+    names = sorted(set(identity_of.values()))
+    person_of = {name: number for number, name in enumerate(names)}
+    people = [person_of[identity_of[row]] for row in sorted(identity_of)]
     labels = next(iter(models[0][2].values())).shape[1]
     table = np.full((len(models), len(people), labels), np.nan)
     states = np.full((len(models), len(people)), OTHER, dtype=np.int64)

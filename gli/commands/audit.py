@@ -141,10 +141,15 @@ def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[s
             runs.setdefault(planned.method, []).append((planned.draw, run))
     if RETRAINED not in runs or len(runs) < 2:
         raise DataError("No method of the audit has a finished run. " + " ".join(failed))
+    # Methods are compared model by model, so all need the same draws.
+    common = set.intersection(*({draw.name for draw, _ in finished} for finished in runs.values()))
+    if not common:
+        raise DataError("No draw of the audit was finished by all methods. " + " ".join(failed))
+    runs = {name: [(draw, run) for draw, run in finished if draw.name in common] for name, finished in runs.items()}
     fleets = {}
     with progress("Reading models", len(runs)) as tick:
-        for name, found in runs.items():
-            fleets[name] = read_fleet(found)
+        for name, finished in runs.items():
+            fleets[name] = read_fleet(finished)
             tick(1)
     unlearned = next(name for name in runs if name != RETRAINED)
     return fleets, read_fleet(runs[unlearned], iteration=0)

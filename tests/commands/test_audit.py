@@ -211,3 +211,25 @@ def test_margins_of_earlier_records_follow_from_the_losses(existing):
     labels = {name: {**columns, "accuracy_x": columns["loss"]} for name, columns in old_values.items()}
     with pytest.raises(DataError, match="has no margins"):
         margins_of(type(audit)(0, labels, audit.accuracies))
+
+
+def test_methods_are_compared_on_the_draws_that_all_have_finished(audited, config, tmp_path):
+    from gli.commands.audit import _read_fleets
+
+    output = tmp_path / "copy"
+    shutil.copytree(audited, output, symlinks=True)
+    plan = read_plan(config)
+    planned = plan_jobs(plan, config, data_of(plan, config), output)
+    lost = next(each for each in planned if each.method == "FineTune" and each.draw.original == 2)
+    (lost.job.folder / "done.json").unlink()
+    fleets, originals = _read_fleets(planned, ["one failed"])
+    assert {name: fleet.originals.tolist() for name, fleet in fleets.items()} == {
+        "Retrained": [0, 1, 3, 4, 5],
+        "FineTune": [0, 1, 3, 4, 5],
+    }
+    assert (fleets["FineTune"].states == originals.states).all()
+    assert (fleets["FineTune"].people == fleets["Retrained"].people).all()
+    for each in planned:
+        (each.job.folder / "done.json").unlink(missing_ok=True)
+    with pytest.raises(DataError, match="one failed"):
+        _read_fleets(planned, ["one failed"])
