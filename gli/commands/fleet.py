@@ -35,6 +35,7 @@ SETTINGS: Mapping[str, type | tuple[type, ...]] = {
     "margin": (int, float),
     "seed": int,
     "settings": dict,
+    "chosen_on": dict,
 }
 #: An interval of audits that no run reaches: a run is audited at its start and at its end.
 NEVER = 1_000_000
@@ -58,6 +59,8 @@ class FleetPlan:
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
         seed: Seed of the assignment of people, and of the first original.
         settings: Settings of all runs, by dotted name.
+        chosen_on: Values of settings, by dotted name, whose people chose the settings of the methods (such as
+            ``data.seed: [0, 1]``); nobody of them may be audited. Empty if that is not declared.
     """
 
     data: str
@@ -68,6 +71,15 @@ class FleetPlan:
     margin: float = MARGIN
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    chosen_on: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def who_chose(self) -> str:
+        """Sentence about the people who chose the settings."""
+        if not self.chosen_on:
+            return "not declared: if the people of this audit chose the settings of the methods, it is too favourable"
+        used = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in self.chosen_on.items())
+        return f"the settings of the methods were chosen on other people ({used})"
 
     def restricted(self, methods: Sequence[str] | None) -> FleetPlan:
         """Return the plan of some methods; retrained models are always part of it.
@@ -136,6 +148,15 @@ def read_plan(path: Path) -> FleetPlan:
     for name in ("data", "methods"):
         if name not in contents:
             raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
+    for name, values in contents.get("chosen_on", {}).items():
+        if not isinstance(values, list):
+            raise SettingError(f"{path}: chosen_on has {name}: {values!r}; expected a list of values.")
+        value = contents.get("settings", {}).get(name)
+        if value in values:
+            raise SettingError(
+                f"{path}: the people of {name} {value} chose the settings of the methods (chosen_on), so they cannot "
+                "judge them. Audit other people."
+            )
     methods = contents["methods"]
     methods = {str(name): {} for name in methods} if isinstance(methods, list) else methods
     if not all(isinstance(settings, dict) for settings in methods.values()):

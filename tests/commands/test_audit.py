@@ -120,6 +120,8 @@ def test_a_budget_chooses_the_size(config):
         ("data: synthetic\nmethods: [GLI]\norignals: 3\n", "Did you mean 'originals'"),
         ("data: synthetic\nmethods: [GLI]\noriginals: many\n", "wrong type"),
         ("data: synthetic\nmethods: {GLI: 3}\n", "each with its settings"),
+        ("data: x\nmethods: [GLI]\nsettings: {data.seed: 1}\nchosen_on: {data.seed: [1]}\n", "cannot judge them"),
+        ("data: x\nmethods: [GLI]\nchosen_on: {data.seed: 1}\n", "expected a list"),
         ("[]", "holds no settings"),
         ("data: [", "cannot be read"),
     ],
@@ -146,6 +148,11 @@ def test_a_wrong_command_line_is_one_message(arguments, message, tmp_path, monke
     assert main(["audit", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_says_who_chose_the_settings(config):
+    assert "data.seed 0, 1, 2, 100" in read_plan(CONFIGS / "audit/synthetic.yaml").who_chose
+    assert "not declared" in read_plan(config).who_chose
 
 
 def test_shipped_audits_find_their_configurations():
