@@ -117,7 +117,7 @@ def _audit_methods(options: argparse.Namespace) -> int:
         "draws of each": plan.draws,
         "people who were forgotten or never seen": len(originals.names),
         "margin of the AUC": plan.margin,
-        "people": ("those of this audit chose no setting of the methods" if plan.settings else "see the configuration"),
+        "who chose the settings": plan.who_chose,
         "configuration": str(options.config),
     }
     costs = {NO_UNLEARNING: 0.0, **_costs(jobs)}
