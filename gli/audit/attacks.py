@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gli.audit.references import Fleet
 from gli.metrics.intervals import Interval, Trials, auc, auc_interval, people_means, true_positive_rate
-from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, ulira_scores
+from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER, ulira_scores
 
 Array = npt.NDArray[np.float64]
 
@@ -67,38 +67,48 @@ def attack(scores: Array, fleet: Fleet) -> Attack:
     return Attack(auc_interval(people), auc_interval(images), rate, people)
 
 
-def ulira(fleet: Fleet, against: Fleet | None = None) -> Attack:
-    """Attack the models of a method with U-LiRA.
+def ulira(fleet: Fleet) -> Attack:
+    """Attack the models of a method with U-LiRA: people they forgot against people they never saw."""
+    return attack(ulira_scores(fleet.margins, fleet.states, fleet.pairs), fleet)
+
+
+def ulira_against(fleet: Fleet, retrained: Fleet) -> Attack:
+    """Attack with retrained models as the negatives: does unlearning equal retraining?
 
     Args:
-        fleet: The models.
-        against: Retrained models of the same draws, for the question whether unlearning equals retraining; None for
-            the question whether the unlearned model itself gives people away.
+        fleet: The models; their forgotten people are the positives.
+        retrained: Retrained models of the same draws, which saw neither their forget nor their unseen people.
     """
-    if against is None:
-        return attack(ulira_scores(fleet.margins, fleet.states, fleet.pairs), fleet)
-    # A retrained model has seen neither its forget people nor its unseen people.
-    unseen = np.where(against.states == FORGOTTEN, NEVER_SEEN, against.states)
-    scores = ulira_scores(fleet.margins, fleet.states, fleet.pairs, (against.margins, unseen, against.pairs))
-    return attack(scores, fleet)
+    positives = np.where(fleet.states == FORGOTTEN, FORGOTTEN, OTHER)
+    negatives = np.where(retrained.states == OTHER, OTHER, NEVER_SEEN)
+    both = Fleet(
+        np.concatenate([fleet.margins, retrained.margins]),
+        np.concatenate([positives, negatives]),
+        fleet.people,
+        fleet.names,
+        np.concatenate([fleet.originals, retrained.originals]),
+        np.concatenate([fleet.accuracy, retrained.accuracy]),
+    )
+    return ulira(both)
 
 
-def memorisation(originals: Fleet) -> Array:
+def memorisation(originals: Fleet, without_pair: int | None = None) -> Array:
     """Return how strongly each person was memorised: mean margin under originals that saw them minus the others.
 
     Args:
         originals: The originals, read from the runs of a method at iteration 0.
+        without_pair: Pair of originals to leave out; None for none.
 
     Returns:
         One value per person, by number; NaN for people who were never forgotten.
     """
     margins = originals.margins.mean(axis=2)
+    kept = (originals.pairs != without_pair)[:, None] & np.isfinite(margins)
 
     def mean_under(state: int) -> Array:
-        chosen = np.where(originals.states == state, margins, np.nan)
-        with np.errstate(invalid="ignore"):
-            counts = np.isfinite(chosen).sum(axis=0)
-            return np.where(counts > 0, np.nansum(chosen, axis=0) / np.maximum(counts, 1), np.nan)
+        chosen = kept & (originals.states == state)
+        counts = chosen.sum(axis=0)
+        return np.where(counts > 0, np.where(chosen, margins, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
 
     values = mean_under(FORGOTTEN) - mean_under(NEVER_SEEN)
     usable = np.isfinite(values)
@@ -108,25 +118,32 @@ def memorisation(originals: Fleet) -> Array:
     return result
 
 
-def strata(trials: Trials, memorised: Array, parts: int = 3) -> list[float]:
+def strata(trials: Trials, originals: Fleet, parts: int = 3) -> list[float]:
     """Return the AUC per person in each part of the people, from the least to the most memorised.
+
+    How strongly a person was memorised is measured without the target's pair of originals: measured with it, the parts
+    would be chosen by the very margins that are attacked.
 
     Args:
         trials: Scores of the people.
-        memorised: Memorisation of each person, by number.
+        originals: The originals of the same draws.
         parts: Number of parts.
     """
-    values = memorised[trials.people]
+    pairs = trials.originals // 2
+    values = np.full(len(pairs), np.nan)
+    for pair in np.unique(pairs):
+        own = pairs == pair
+        values[own] = memorisation(originals, int(pair))[trials.people[own]]
     known = np.isfinite(values)
-    limits = np.quantile(memorised[np.isfinite(memorised)], np.linspace(0, 1, parts + 1)[1:-1])
+    if not known.any():
+        return [float("nan")] * parts
+    limits = np.quantile(values[known], np.linspace(0, 1, parts + 1)[1:-1])
     part = np.searchsorted(limits, values, "right")
     areas = []
     for number in range(parts):
         chosen = known & (part == number)
-        positives, negatives = (
-            trials.scores[chosen & trials.positive],
-            trials.scores[chosen & ~trials.positive],
-        )
+        positives = trials.scores[chosen & trials.positive]
+        negatives = trials.scores[chosen & ~trials.positive]
         areas.append(auc(positives, negatives) if len(positives) and len(negatives) else float("nan"))
     return areas
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gli.audit.attacks import Attack, Exposure, exposures, memorisation, strata, ulira
+from gli.audit.attacks import Attack, Exposure, exposures, strata, ulira, ulira_against
 from gli.audit.references import Fleet
 from gli.audit.verdict import MARGIN, Verdict, judge
 from gli.metrics.iam import degree_of_memory
@@ -42,6 +42,7 @@ class MethodAudit:
         accuracy: Test accuracy of each model.
         exposed: The people, the most exposed first.
         models: Number of audited models.
+        diverged: Number of them whose outputs are not finite; they are left out.
     """
 
     name: str
@@ -54,6 +55,7 @@ class MethodAudit:
     accuracy: Array
     exposed: list[Exposure]
     models: int
+    diverged: int
 
 
 def audit_method(
@@ -73,14 +75,15 @@ def audit_method(
     return MethodAudit(
         name,
         privacy,
-        ulira(unlearned, retrained),
+        ulira_against(unlearned, retrained),
         judge(privacy.people, *controls, margin),
         memory_of(unlearned, originals, retrained),
         {state: excess_distance(unlearned, retrained, state) for state in STATES},
-        strata(privacy.trials, memorisation(originals)),
+        strata(privacy.trials, originals),
         unlearned.accuracy,
         exposures(privacy.trials, unlearned.names),
         len(unlearned.originals),
+        int((~np.isfinite(unlearned.margins).all(axis=2) & (unlearned.states == FORGOTTEN)).any(axis=1).sum()),
     )
 
 
@@ -122,14 +125,21 @@ def memory_of(unlearned: Fleet, originals: Fleet, retrained: Fleet) -> Interval:
         originals: The originals of the same draws.
         retrained: Retrained models of the same draws.
     """
-    margins = [fleet.margins.mean(axis=2) for fleet in (unlearned, originals, retrained)]
+    own, before, reference = (fleet.margins.mean(axis=2) for fleet in (unlearned, originals, retrained))
     values = []
-    for model in range(len(unlearned.originals)):
-        forgotten = unlearned.states[model] == FORGOTTEN
-        values.append(degree_of_memory(*(table[model, forgotten] for table in margins)))
+    for model, pair in enumerate(unlearned.pairs):
+        # The mean over retrained models of other draws: one model's own noise would count as memory.
+        never = (retrained.states != OTHER) & (retrained.pairs != pair)[:, None] & np.isfinite(reference)
+        count = never.sum(axis=0)
+        mean = np.where(never, reference, 0).sum(axis=0) / np.maximum(count, 1)
+        chosen = (
+            (unlearned.states[model] == FORGOTTEN) & (count > 0) & np.isfinite(own[model]) & np.isfinite(before[model])
+        )
+        values.append(degree_of_memory(own[model, chosen], before[model, chosen], mean[chosen]))
     # Draws of one original are correlated: one value per original.
-    means, _ = people_means(np.array(values), unlearned.originals)
-    return mean_interval(means)
+    usable = np.isfinite(values)
+    means, _ = people_means(np.array(values)[usable], unlearned.originals[usable])
+    return mean_interval(means) if len(means) > 1 else NOTHING
 
 
 def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int = 10, seed: int = 0) -> Interval:

@@ -19,9 +19,11 @@ from gli.metrics.intervals import Interval, Trials, auc_interval, mean_interval,
 from gli.metrics.klom import excess_klom
 from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN
+from gli.runs.cost import read_cost
 
 Array = npt.NDArray[np.float64]
 SETS = ("forget", "unseen", "test")
+LEAST_REFERENCES = 3
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,22 @@ def read_run_model(run: Path, iteration: int | None = None) -> Model:
     """
     audit, _, margins = read_model(run, iteration)
     check_people(run, audit, read_people(run))
+    if not all(np.isfinite(margins[name]).all() for name in SETS):
+        raise DataError(f"{run}: outputs of iteration {audit.iteration} are not finite: the model has diverged.")
     return Model({name: margins[name] for name in SETS}, float(audit.values["test"]["accuracy"].mean()))
+
+
+def check_finished(run: Path) -> None:
+    """Refuse a run that cannot be audited, before any reference model is trained.
+
+    Raises:
+        DataError: If the run did not reach its end, or has no usable records of its original and of its end.
+    """
+    audit, _, _ = read_model(run)
+    if not read_cost(run) or audit.iteration == 0:
+        raise DataError(f"{run}: this run has not reached its end. Continue it with --ckpt_path last.")
+    read_run_model(run)
+    read_run_model(run, 0)
 
 
 def _fleet(models: int, sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...]) -> Fleet:
@@ -128,13 +145,13 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
     Raises:
         DataError: If there are too few references, a record is missing, or the images differ.
     """
-    if len(references) < 3:
+    if len(references) < LEAST_REFERENCES:
         raise DataError(f"{len(references)} reference models are too few for an audit; use --references 3 or more.")
     unlearned, original = read_run_model(run), read_run_model(run, 0)
     models = [read_run_model(folder) for folder in references]
     identities = read_people(run)
     for folder in references:
-        if any((read_people(folder)[each] != identities[each]).any() for each in SETS):
+        if any(not np.array_equal(read_people(folder)[each], identities[each]) for each in SETS):
             raise DataError(f"{folder}: this reference was audited on other images than {run}. Remove it.")
     names, people = np.unique(np.concatenate([identities["forget"], identities["unseen"]]), return_inverse=True)
     sizes = len(identities["forget"]), len(identities["unseen"])
@@ -161,12 +178,18 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
         degree_of_memory(unlearned.margin("forget"), original.margin("forget"), mean),
         klom,
         _snapshots(original, unlearned, one),
-        _snapshots(original, models[0], one),
+        _mean_snapshots(original, models, one),
         _exposed(privacy.trials, one.names),
         unlearned.accuracy,
         a,
         len(models),
     )
+
+
+def _mean_snapshots(before: Model, references: Sequence[Model], fleet: Fleet) -> Interval:
+    """Return the AUC per person of :func:`_snapshots` with references in place of the unlearned model."""
+    moved = [np.abs(before.margin("forget", "unseen") - model.margin("forget", "unseen")) for model in references]
+    return attack(np.mean(moved, axis=0)[None], fleet).people
 
 
 def _mean_of_references(scores: Array, fleet: Fleet) -> Interval:

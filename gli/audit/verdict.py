@@ -46,8 +46,9 @@ def judge(attack: Interval, positive: Interval, negative: Interval | None, margi
     if answer == "pass":
         return Verdict(
             answer,
-            f"The people who were forgotten cannot be told from people who were never seen ({shown}, within "
-            f"{CHANCE - margin:.2f} to {CHANCE + margin:.2f}).",
+            f"People who were forgotten can be told from people who were never seen by no more than the margin allows "
+            f"({shown}, within {CHANCE - margin:.2f} to {CHANCE + margin:.2f}; a difference of {attack.detectable:.2f} "
+            "from 0.5 would have been found).",
         )
     if answer == "fail" and attack.value > CHANCE:
         return Verdict(answer, f"The people who were forgotten can still be told ({shown}).")
@@ -55,6 +56,12 @@ def judge(attack: Interval, positive: Interval, negative: Interval | None, margi
         return Verdict(
             answer,
             f"The people who were forgotten stand out in the other direction: over-unlearning ({shown}).",
+        )
+    if not attack.covers(CHANCE):
+        return Verdict(
+            answer,
+            f"There is a leak, but whether it is larger than the margin of {margin:g} cannot be told ({shown}). Audit "
+            "more people.",
         )
     return Verdict(
         answer,

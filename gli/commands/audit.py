@@ -23,13 +23,15 @@ from gli.commands.configs import resolve
 from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import DataError, SettingError
 from gli.system.console import console
-from gli.system.files import writable
+from gli.system.files import file_lock, writable
 
 if TYPE_CHECKING:
     from gli.commands.fleet import Planned
 
 SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
 RETRAINED = "Retrained"
+#: Pairs of originals that all methods must have finished.
+LEAST_PAIRS = 3
 
 
 def minutes_of(budget: str) -> float:
@@ -85,7 +87,7 @@ def _audit_methods(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from gli.audit.method_audit import NO_UNLEARNING, audit_fleets
-    from gli.commands.fleet import data_of, plan_jobs, read_plan, training_images
+    from gli.commands.fleet import check_who_chose, data_of, plan_jobs, read_plan, training_images
     from gli.jobs import make_executor
     from gli.jobs.board import run_jobs
     from gli.report.audit import write_audit
@@ -98,6 +100,7 @@ def _audit_methods(options: argparse.Namespace) -> int:
     with writable(output, what="the audit", setting="--output"):
         output.mkdir(parents=True, exist_ok=True)
     data = data_of(plan, config)
+    check_who_chose(plan, data)
     jobs = plan_jobs(plan, config, data, output)
     images = training_images(data, [planned.draw for planned in jobs])
     if options.budget:
@@ -109,13 +112,18 @@ def _audit_methods(options: argparse.Namespace) -> int:
         f"{waiting} of them to do; all of them take about {plan.minutes(images, options.jobs):.0f} minutes.",
         soft_wrap=True,
     )
-    failed = run_jobs([planned.job for planned in jobs], executor, slots=options.jobs)
+    with file_lock(output / ".lock", "auditing into this folder"):
+        failed = run_jobs([planned.job for planned in jobs], executor, slots=options.jobs)
     fleets, originals = _read_fleets(jobs, failed)
-    audits = audit_fleets(fleets, originals, fleets[RETRAINED], plan.margin)
+    try:
+        audits = audit_fleets(fleets, originals, fleets[RETRAINED], plan.margin)
+    except ValueError as error:
+        raise DataError(f"The models of this audit allow no attack ({error}). Audit more people or models.") from error
     facts = {
         "originals": plan.originals,
         "draws of each": plan.draws,
-        "people who were forgotten or never seen": len(originals.names),
+        "people who were forgotten or never seen": len(audits[0].exposed),
+        "models of each method": len(originals.originals),
         "margin of the AUC": plan.margin,
         "who chose the settings": plan.who_chose,
         "configuration": str(options.config),
@@ -143,8 +151,12 @@ def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[s
         raise DataError("No method of the audit has a finished run. " + " ".join(failed))
     # Methods are compared model by model, so all need the same draws.
     common = set.intersection(*({draw.name for draw, _ in finished} for finished in runs.values()))
-    if not common:
-        raise DataError("No draw of the audit was finished by all methods. " + " ".join(failed))
+    pairs = {draw.original // 2 for draw, _ in runs[RETRAINED] if draw.name in common}
+    if len(pairs) < LEAST_PAIRS:
+        raise DataError(
+            f"All methods have finished the draws of {len(pairs)} pairs of originals; an audit needs {LEAST_PAIRS}. "
+            "Leave out the methods that fail (--methods). " + " ".join(failed)
+        )
     runs = {name: [(draw, run) for draw, run in finished if draw.name in common] for name, finished in runs.items()}
     fleets = {}
     with progress("Reading models", len(runs)) as tick:
@@ -174,7 +186,7 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
 
 
 def _audit_runs(options: argparse.Namespace) -> int:
-    from gli.audit.run_audit import audit_run
+    from gli.audit.run_audit import LEAST_REFERENCES, audit_run, check_finished
     from gli.audit.verdict import MARGIN
     from gli.commands.reference_runs import reference_jobs
     from gli.jobs import make_executor
@@ -182,18 +194,23 @@ def _audit_runs(options: argparse.Namespace) -> int:
     from gli.report.run_audit import write_run_audits
     from gli.runs.read import read_run
 
-    if options.references < 3:
-        raise SettingError(f"--references is {options.references}; an audit needs at least 3.")
+    if options.references < LEAST_REFERENCES:
+        raise SettingError(f"--references is {options.references}; an audit needs at least {LEAST_REFERENCES}.")
     runs = [read_run(folder) for folder in options.runs]
     output: Path = options.output or Path(f"audit_{runs[0].data}")
     with writable(output, what="the audit", setting="--output"):
         output.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        check_finished(run.folder)
     of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
     jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())
-    failed = run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+    with file_lock(output / ".lock", "auditing into this folder"):
+        failed = run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
     audits = []
     for run in runs:
         references = [found for found in (job.run for job in of_run[run.folder]) if found is not None]
+        if len(references) < LEAST_REFERENCES:
+            raise DataError(f"Too few reference models of {run.folder} were finished. " + " ".join(failed))
         audits.append(audit_run(run.kind, run.folder, references, options.margin or MARGIN))
     with writable(output, what="the audit", setting="--output"):
         write_run_audits(output, runs[0].data, audits)

@@ -95,6 +95,8 @@ class FleetPlan:
                     f"--methods: the audit has no {name!r}.{did_you_mean(name, self.entries)} "
                     f"It has {', '.join(self.entries)}."
                 )
+        if set(methods) == {"Retrained"}:
+            raise SettingError("--methods: Retrained is always part of an audit. Name another method.")
         kept = {name: entry for name, entry in self.entries.items() if name in methods or name == "Retrained"}
         return replace(self, entries=kept)
 
@@ -115,7 +117,7 @@ class FleetPlan:
         Raises:
             SettingError: If not even the smallest audit fits into the budget.
         """
-        for originals, draws in SIZES:
+        for originals, draws in ((self.originals, self.draws), *SIZES):
             smaller = replace(self, originals=min(self.originals, originals), draws=min(self.draws, draws))
             if smaller.minutes(images, jobs) <= minutes:
                 return smaller
@@ -151,16 +153,15 @@ def read_plan(path: Path) -> FleetPlan:
     for name, values in contents.get("chosen_on", {}).items():
         if not isinstance(values, list):
             raise SettingError(f"{path}: chosen_on has {name}: {values!r}; expected a list of values.")
-        value = contents.get("settings", {}).get(name)
-        if value in values:
-            raise SettingError(
-                f"{path}: the people of {name} {value} chose the settings of the methods (chosen_on), so they cannot "
-                "judge them. Audit other people."
-            )
     methods = contents["methods"]
     methods = {str(name): {} for name in methods} if isinstance(methods, list) else methods
     if not all(isinstance(settings, dict) for settings in methods.values()):
         raise SettingError(f"{path}: methods are names, each with its settings (or {{}}).")
+    for name, own in methods.items():
+        if any(key.startswith("data.") for key in own):
+            raise SettingError(f"{path}: {name} sets data of its own; all methods must have the same people.")
+    if contents.get("seed", 0) < 0 or not 0 < contents.get("margin", MARGIN) < 0.5:
+        raise SettingError(f"{path}: seed must not be negative, and margin must lie between 0 and 0.5.")
     methods = {"Retrained": {}, **methods}
     entries = {name: Entry(f"{snake_case(name)}_{contents['data']}", own) for name, own in methods.items()}
     others = {name: value for name, value in contents.items() if name != "methods"}
@@ -182,6 +183,23 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
     settings = [f"--{name}={_text(value)}" for name, value in plan.settings.items() if name.startswith("data.")]
     data: FaceDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *settings])).data
     return data
+
+
+def check_who_chose(plan: FleetPlan, data: FaceDataModule) -> None:
+    """Refuse an audit of the people who chose the settings of the methods.
+
+    Raises:
+        SettingError: If they are the same, or ``chosen_on`` names a setting that the data does not have.
+    """
+    for name, values in plan.chosen_on.items():
+        own = name.removeprefix("data.")
+        if not name.startswith("data.") or not hasattr(data, own):
+            raise SettingError(f"chosen_on: {name} is not a setting of {type(data).__name__}.")
+        if getattr(data, own) in values:
+            raise SettingError(
+                f"The people of {name} {getattr(data, own)} chose the settings of the methods (chosen_on), so they "
+                "cannot judge them. Audit other people."
+            )
 
 
 def people_of(data: FaceDataModule) -> list[list[str]]:

@@ -19,8 +19,8 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 Answer = Literal["pass", "fail", "cannot tell"]
 
-#: Power and error rate of the smallest effect that an audit can find: z(.975) + z(.8).
-DETECTABLE = 2.802
+#: Probability with which the smallest detectable difference is found.
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,18 @@ class Interval:
         low: Lower limit.
         high: Upper limit.
         error: Standard error.
+        detectable: Smallest difference whose interval excludes 0.5 with a probability of 80 %; NaN if not computed.
     """
 
     value: float
     low: float
     high: float
     error: float
+    detectable: float = math.nan
 
     def covers(self, value: float) -> bool:
         """Return whether a value lies in the interval."""
         return self.low <= value <= self.high
-
-    @property
-    def detectable(self) -> float:
-        """Smallest difference from 0.5 that would have been found with a probability of 80 %."""
-        return DETECTABLE * self.error
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,8 @@ def auc_interval(trials: Trials, level: float = 0.95) -> Interval:
     smallest = 1 / (2 * max(1, min(count, len(np.unique(trials.people[trials.positive])))) + 2)
     error = max(math.sqrt(variance), smallest * math.sqrt(max(area * (1 - area), smallest) / max(1, count)))
     width = float(stats.t.ppf((1 + level) / 2, max(1, degrees))) * error
-    return Interval(area, max(0.0, area - width), min(1.0, area + width), error)
+    detectable = width + float(stats.t.ppf(POWER, max(1, degrees))) * error
+    return Interval(area, max(0.0, area - width), min(1.0, area + width), error, detectable)
 
 
 def mean_interval(values: Array, level: float = 0.95) -> Interval:

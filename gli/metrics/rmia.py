@@ -16,10 +16,10 @@ GRID = tuple(round(0.1 * step, 1) for step in range(11))
 
 
 def log_confidence(margins: Array) -> Array:
-    """Return log p(label | image) from margins; in a multi-label task, the sum over the labels.
+    """Return log p(label | image) from margins; in a multi-label task, of each label.
 
     Args:
-        margins: Shape ``(..., images)`` or ``(..., images, labels)`` with ``labels`` of 2 or more.
+        margins: Any shape.
 
     Returns:
         ``log sigmoid(margin)``, of the shape of ``margins``.

@@ -13,14 +13,12 @@ Integers = npt.NDArray[np.int64]
 
 #: State of an image in a model: forgotten, never seen by its original, or anything else (retained, not evaluated).
 FORGOTTEN, NEVER_SEEN, OTHER = 1, 0, -1
-#: Number of observations per side from which on each image has a variance of its own.
-OWN_VARIANCE_FROM = 16
 
 
 def _moments(margins: Array, chosen: npt.NDArray[np.bool_]) -> tuple[Array, Array, Integers]:
     """Return mean, predictive variance and number of the chosen observations of each image and label.
 
-    The variance is pooled over images if there are few observations, and widened by the error of the mean.
+    The variance is pooled over images, since there are few observations, and widened by the error of the mean.
     """
     count = chosen.sum(axis=0)
     safe = np.maximum(count, 1)[:, None]
@@ -29,10 +27,7 @@ def _moments(margins: Array, chosen: npt.NDArray[np.bool_]) -> tuple[Array, Arra
     freedom = np.maximum(count - 1, 0)
     # Without two observations of any image there is no variance, and no score.
     pooled = squares.sum(axis=0) / (freedom.sum() or np.nan)
-    own = squares / np.maximum(freedom, 1)[:, None]
-    variance = np.where((count >= OWN_VARIANCE_FROM)[:, None], own, pooled)
-    tiny = np.finfo(np.float64).tiny
-    return mean, np.maximum(variance, tiny) * (1 + 1 / safe), count
+    return mean, np.maximum(pooled, np.finfo(np.float64).tiny) * (1 + 1 / safe), count
 
 
 def _log_density(margins: Array, mean: Array, variance: Array) -> Array:
@@ -41,9 +36,7 @@ def _log_density(margins: Array, mean: Array, variance: Array) -> Array:
     return np.asarray(-0.5 * terms.sum(axis=-1))
 
 
-def ulira_scores(
-    margins: Array, states: Integers, pairs: Integers, against: tuple[Array, Integers, Integers] | None = None
-) -> Array:
+def ulira_scores(margins: Array, states: Integers, pairs: Integers) -> Array:
     """Return the log-likelihood ratio of "forgotten" against "never seen" for every image in every model.
 
     For a target model, the two normal distributions of an image's margin are fitted to all models but those of the
@@ -52,26 +45,23 @@ def ulira_scores(
     observations for people who were forgotten and for people who were never seen; otherwise the AUC is biased.
 
     Args:
-        margins: Margin of each image in each unlearned model: shape ``(models, images)``, or ``(models, images,
-            labels)`` in a multi-label task, where the ratios of the labels are added.
+        margins: Margin of each image in each model: shape ``(models, images)``, or ``(models, images, labels)`` in a
+            multi-label task, where the ratios of the labels are added.
         states: ``FORGOTTEN``, ``NEVER_SEEN`` or ``OTHER`` for each image in each model, shape ``(models, images)``.
         pairs: Number of the pair of originals that each model descends from, shape ``(models,)``.
-        against: Margins, states and pairs of other models (retrained ones) that give the distribution of "never
-            seen", for the question whether unlearning equals retraining; None for the unlearned models themselves.
 
     Returns:
-        Scores of shape ``(models, images)``; NaN for images in state ``OTHER``, and where a side has no observation.
+        Scores of shape ``(models, images)``; NaN for images in state ``OTHER``, for margins that are not finite, and
+        where a side has no observation.
     """
     margins = margins[..., None] if margins.ndim == 2 else margins
-    others = (margins, states, pairs) if against is None else against
-    others_margins = others[0][..., None] if others[0].ndim == 2 else others[0]
+    states = np.where(np.isfinite(margins).all(axis=-1), states, OTHER)
+    margins = np.nan_to_num(margins, posinf=0.0, neginf=0.0)
     scores = np.full(states.shape, np.nan)
     for pair in np.unique(pairs):
-        targets = np.flatnonzero(pairs == pair)
-        own = (pairs != pair)[:, None] & (states == FORGOTTEN)
-        outside = (others[2] != pair)[:, None] & (others[1] == NEVER_SEEN)
-        mean, variance, count = _moments(np.nan_to_num(margins), own)
-        null_mean, null_variance, null_count = _moments(np.nan_to_num(others_margins), outside)
+        targets, others = np.flatnonzero(pairs == pair), (pairs != pair)[:, None]
+        mean, variance, count = _moments(margins, others & (states == FORGOTTEN))
+        null_mean, null_variance, null_count = _moments(margins, others & (states == NEVER_SEEN))
         usable = (states[targets] != OTHER) & (count > 0) & (null_count > 0)
         ratio = _log_density(margins[targets], mean, variance) - _log_density(
             margins[targets], null_mean, null_variance

@@ -24,10 +24,12 @@ HOW_TO_READ = (
     "An attacker has many models of the same method and guesses, person by person, whether a model has forgotten the "
     "person or never saw them. AUC is the probability that the attacker ranks a forgotten person above one who was "
     "never seen: 0.5 is guessing, 1 is certainty; below 0.5, forgotten people stand out by being forgotten too well. "
-    "Square brackets hold the 95 % confidence interval over originals and people."
+    "Square brackets hold the 95 % confidence interval: of an AUC over originals and people, of memory over originals, "
+    "of KLoM over people only."
 )
 COLUMNS = (
-    "Against retraining: the same attack with retrained models as the reference; 0.5 if unlearning equals retraining. "
+    "Against retraining: forgotten people against the same people in retrained models; 0.5 if unlearning equals "
+    "retraining. "
     "Memory: 1 as before unlearning, 0 as retrained, below 0 over-unlearned. Excess KLoM: distance of the margins to "
     "those of retrained models beyond the distance between retrained models, in nats; 0 if unlearning equals "
     "retraining. Memorised third: AUC of the third of the people whom the originals memorised most."
@@ -94,10 +96,11 @@ def write_audit(
         costs: Training time of each method as a share of retraining.
         facts: What the audit was made of: numbers of models and people, margin, who was used for what.
     """
-    write_json(output / "audit.json", as_json(data, audits, costs, facts))
     notes = [HOW_TO_READ, COLUMNS, *(f"{name}: {value}." for name, value in facts.items())]
     table = table_of_audits(audits, costs)
-    verdicts = [f"**{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}" for audit in audits]
+    verdicts = [
+        f"**{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}{_left_out(audit)}" for audit in audits
+    ]
     exposed = [f"**{audit.name}**: {_named(audit)}" for audit in audits]
     paragraphs = [
         f"# Audit: {data}",
@@ -109,10 +112,17 @@ def write_audit(
         "## The most exposed people",
         "\n".join(f"- {line}" for line in exposed),
     ]
+    page = _page(data, notes, table, audits)  # Before anything is written: drawing may fail.
+    write_json(output / "audit.json", as_json(data, audits, costs, facts))
     with atomic_write(output / "audit.md") as temporary:
         temporary.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     with atomic_write(output / "audit.html") as temporary:
-        temporary.write_text(_page(data, notes, table, audits), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _left_out(audit: MethodAudit) -> str:
+    """Return a sentence about models that diverged; empty if none did."""
+    return f" {audit.diverged} of {audit.models} models diverged and were left out." if audit.diverged else ""
 
 
 def _named(audit: MethodAudit) -> str:
@@ -167,6 +177,7 @@ def as_json(
             "test_accuracy": float(np.mean(audit.accuracy)),
             "cost": costs.get(audit.name),
             "models": audit.models,
+            "diverged": audit.diverged,
             "people": [
                 {"name": each.name, "auc": each.advantage, "score": each.score, "models": each.models}
                 for each in audit.exposed

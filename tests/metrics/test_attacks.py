@@ -79,13 +79,12 @@ def test_the_target_s_pair_is_left_out():
     assert before[0, 0] != pytest.approx(after[0, 0])
 
 
-def test_retrained_models_can_be_the_reference():
-    margins = np.array([[1.0], [2.0], [4.0]])
-    states = np.full((3, 1), FORGOTTEN)
-    against = (np.array([[0.0], [7.0], [9.0]]), np.full((3, 1), NEVER_SEEN), np.arange(3))
-    scores = ulira_scores(margins, states, np.arange(3), against)
-    spread = math.sqrt(2 * 1.5)
-    assert scores[0, 0] == pytest.approx(norm.logpdf(1, 3, spread) - norm.logpdf(1, 8, spread))
+def test_margins_that_are_not_finite_are_left_out():
+    margins = np.array([[1.0], [2.0], [4.0], [7.0], [9.0], [np.nan]])
+    states = np.array([[FORGOTTEN], [FORGOTTEN], [FORGOTTEN], [NEVER_SEEN], [NEVER_SEEN], [NEVER_SEEN]])
+    scores = ulira_scores(margins, states, np.arange(6))
+    np.testing.assert_array_equal(scores[:5], ulira_scores(margins[:5], states[:5], np.arange(5)))
+    assert np.isnan(scores[5, 0])
 
 
 # -- RMIA --------------------------------------------------------------------------------------------------------------
