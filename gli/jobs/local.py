@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
@@ -16,6 +17,9 @@ from pathlib import Path
 
 from gli.jobs.executor import Resources
 from gli.system.children import end_with_parent
+
+#: Seconds that a terminated job has to end by itself.
+PATIENCE_SECONDS = 10.0
 
 
 def _run_module(arguments: Sequence[str], log: Path, threads: int, device: str) -> None:
@@ -93,7 +97,7 @@ class Local:
         if command[:2] == [sys.executable, "-m"]:
             process = self._context.Process(target=_run_module, args=(command[2:], log, self._threads, device))
             process.start()
-            self._running.add(process)
+            self._started(process)
             process.join()
             self._running.discard(process)
             return int(process.exitcode or 0)
@@ -104,15 +108,27 @@ class Local:
                 command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             ) as program,
         ):
-            self._running.add(program)
+            self._started(program)
             status = program.wait()
             self._running.discard(program)
         return status
+
+    def _started(self, process: BaseProcess | subprocess.Popen[bytes]) -> None:
+        """Note a running process; stop it if this executor was closed in the meantime."""
+        self._running.add(process)
+        if self._closed:  # After noting it: either this or close() sees it.
+            process.kill()
 
     def close(self) -> None:
         """Terminate the running jobs, drop the waiting ones, and wait for their end."""
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._running):
+        running = list(self._running)
+        for process in running:
             process.terminate()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in list(self._running):
+            process.kill()
         self._pool.shutdown(wait=True)
