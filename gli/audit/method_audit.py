@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from gli.audit.references import Fleet
 from gli.audit.verdict import MARGIN, Verdict, judge
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import Interval, mean_interval, people_means
-from gli.metrics.klom import normal_klom
+from gli.metrics.klom import excess_klom
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 
 Array = npt.NDArray[np.float64]
@@ -28,7 +27,7 @@ NOTHING = Interval(math.nan, math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class MethodAudit:
-    """What the audit found about a method.
+    """The audit of a method: attacks, distances to retrained models, and the verdict.
 
     Attributes:
         name: The method.
@@ -59,37 +58,42 @@ class MethodAudit:
 
 
 def audit_method(
-    name: str, unlearned: Fleet, originals: Fleet, retrained: Fleet, controls: tuple[Interval, Interval], margin: float
+    name: str, privacy: Attack, unlearned: Fleet, originals: Fleet, retrained: Fleet, verdict: Verdict
 ) -> MethodAudit:
     """Audit the models of a method.
 
     Args:
         name: The method.
+        privacy: The attack on its models.
         unlearned: Its models.
         originals: The originals of the same draws.
         retrained: Retrained models of the same draws.
-        controls: AUC per person of the originals (positive control) and of the retrained models (negative control).
-        margin: Largest difference of the AUC from 0.5 that counts as no leak.
+        verdict: The verdict on the attack.
     """
-    privacy = ulira(unlearned)
+    count = len(unlearned.originals)
+    diverged = _diverged(unlearned)
+    if diverged:
+        left_out = f"{verdict.sentence} {diverged} of {count} models diverged and were left out."
+        verdict = replace(verdict, sentence=left_out)
     return MethodAudit(
         name,
         privacy,
         ulira_against(unlearned, retrained),
-        judge(privacy.people, *controls, margin),
+        verdict,
         memory_of(unlearned, originals, retrained),
         {state: excess_distance(unlearned, retrained, state) for state in STATES},
         strata(privacy.trials, originals),
         unlearned.accuracy,
         exposures(privacy.trials, unlearned.names),
-        len(unlearned.originals),
-        int((~np.isfinite(unlearned.margins).all(axis=2) & (unlearned.states == FORGOTTEN)).any(axis=1).sum()),
+        count,
+        diverged,
     )
 
 
-def controls_of(originals: Fleet, retrained: Fleet) -> tuple[Interval, Interval]:
-    """Return the AUC per person of the attack on originals (they remember) and on retrained models (they never saw)."""
-    return ulira(originals).people, ulira(retrained).people
+def _diverged(unlearned: Fleet) -> int:
+    """Return the number of models whose outputs for forgotten people are not finite."""
+    lost = ~np.isfinite(unlearned.margins).all(axis=2) & (unlearned.states == FORGOTTEN)
+    return int(lost.any(axis=1).sum())
 
 
 def audit_fleets(
@@ -103,9 +107,12 @@ def audit_fleets(
         retrained: Retrained models of the same draws.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
     """
-    controls = controls_of(originals, retrained)
-    every = {NO_UNLEARNING: originals, **fleets}
-    return [audit_method(name, fleet, originals, retrained, controls, margin) for name, fleet in every.items()]
+    attacks = {name: ulira(fleet) for name, fleet in {NO_UNLEARNING: originals, **fleets}.items()}
+    positive, negative = attacks[NO_UNLEARNING].people, ulira(retrained).people
+    return [
+        audit_method(name, privacy, fleet, originals, retrained, judge(privacy.people, positive, negative, margin))
+        for (name, privacy), fleet in zip(attacks.items(), [originals, *fleets.values()], strict=True)
+    ]
 
 
 def _chosen(fleet: Fleet, state: str) -> npt.NDArray[np.bool_]:
@@ -132,9 +139,8 @@ def memory_of(unlearned: Fleet, originals: Fleet, retrained: Fleet) -> Interval:
         never = (retrained.states != OTHER) & (retrained.pairs != pair)[:, None] & np.isfinite(reference)
         count = never.sum(axis=0)
         mean = np.where(never, reference, 0).sum(axis=0) / np.maximum(count, 1)
-        chosen = (
-            (unlearned.states[model] == FORGOTTEN) & (count > 0) & np.isfinite(own[model]) & np.isfinite(before[model])
-        )
+        finite = np.isfinite(own[model]) & np.isfinite(before[model])
+        chosen = (unlearned.states[model] == FORGOTTEN) & (count > 0) & finite
         values.append(degree_of_memory(own[model, chosen], before[model, chosen], mean[chosen]))
     # Draws of one original are correlated: one value per original.
     usable = np.isfinite(values)
@@ -173,16 +179,7 @@ def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int 
         columns = images[positions]
         own = ours[np.ix_(chosen[:, columns[0]], columns)]
         others = reference[np.ix_(chosen_reference[:, columns[0]], columns)]
-        half = len(others) // 2
-        for _ in range(splits):
-            order = generator.permutation(len(others))
-            picked = generator.permutation(len(own))[:half]
-            rest = others[order[half:]]
-            excess[positions] += (normal_klom(own[picked], rest) - normal_klom(others[order[:half]], rest)) / splits
+        distances, floor = excess_klom(own, others, splits, generator)
+        excess[positions] = distances - floor
     means, _ = people_means(excess, unlearned.people[images])
     return mean_interval(means)
-
-
-def worst(audit: MethodAudit, count: int = 5) -> Sequence[Exposure]:
-    """Return the people who can be told best."""
-    return audit.exposed[:count]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gli.audit.attacks import Attack, Exposure, attack, exposures
+from gli.audit.attacks import Attack, Exposure, attack
 from gli.audit.record import check_people, read_people
 from gli.audit.references import Fleet, read_model
 from gli.audit.verdict import MARGIN, Verdict, judge
 from gli.errors import DataError
 from gli.metrics.iam import degree_of_memory
-from gli.metrics.intervals import Interval, Trials, auc_interval, mean_interval, people_means
+from gli.metrics.intervals import Interval, Trials, mean_interval, people_means
 from gli.metrics.klom import excess_klom
 from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN
@@ -49,7 +49,7 @@ class Model:
 
 @dataclass(frozen=True)
 class RunAudit:
-    """What the audit found about one unlearned model.
+    """The audit of one unlearned model.
 
     Attributes:
         name: The method.
@@ -110,11 +110,10 @@ def check_finished(run: Path) -> None:
     read_run_model(run, 0)
 
 
-def _fleet(models: int, sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...]) -> Fleet:
-    """Return a fleet whose images are those of forget and unseen, in the same state in all models."""
-    states = np.tile(np.repeat([FORGOTTEN, NEVER_SEEN], sizes), (models, 1))
-    empty = np.full((models, sum(sizes), 1), np.nan)
-    return Fleet(empty, states, people, names, np.arange(models), np.full(models, np.nan))
+def _one_model(sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...]) -> Fleet:
+    """Return a fleet of one model whose images are those of forget and of unseen; the attacks here need no margins."""
+    states = np.repeat([FORGOTTEN, NEVER_SEEN], sizes)[None]
+    return Fleet(np.full((*states.shape, 1), np.nan), states, people, names, np.zeros(1, np.int64), np.full(1, np.nan))
 
 
 def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
@@ -127,10 +126,10 @@ def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
     return np.concatenate([rmia_scores(ratios(name), population) for name in ("forget", "unseen")])
 
 
-def _snapshots(before: Model, after: Model, fleet: Fleet) -> Interval:
-    """Return the AUC per person of an attacker who sees how far each image's margin moved between two models."""
-    moved = np.abs(before.margin("forget", "unseen") - after.margin("forget", "unseen"))
-    return attack(moved[None], fleet).people
+def _snapshots(before: Model, after: Sequence[Model], fleet: Fleet) -> Interval:
+    """Return the AUC per person of an attacker who sees how far each image's margin moved, on average over models."""
+    moved = [np.abs(before.margin("forget", "unseen") - model.margin("forget", "unseen")) for model in after]
+    return attack(np.mean(moved, axis=0)[None], fleet).people
 
 
 def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = MARGIN) -> RunAudit:
@@ -155,19 +154,20 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
             raise DataError(f"{folder}: this reference was audited on other images than {run}. Remove it.")
     names, people = np.unique(np.concatenate([identities["forget"], identities["unseen"]]), return_inverse=True)
     sizes = len(identities["forget"]), len(identities["unseen"])
-    one = _fleet(1, sizes, people, tuple(names.tolist()))
+    one = _one_model(sizes, people, tuple(names.tolist()))
     out = {each: np.array([model.log_p(each) for model in models]) for each in SETS}
     a = calibrate(original.log_p("forget"), original.log_p("unseen"), out["forget"], out["unseen"])
     privacy = attack(_rmia(unlearned, models, a)[None], one)
     positive = attack(_rmia(original, models, a)[None], one).people
     others = [_rmia(model, [*models[:number], *models[number + 1 :]], a) for number, model in enumerate(models)]
-    negative = _mean_of_references(np.array(others), _fleet(len(models), sizes, people, one.names))
+    # The same people are forgotten in all references, so the mean score of a person is one trial.
+    negative = attack(np.mean(others, axis=0)[None], one).people
     mean = np.mean([model.margin("forget") for model in models], axis=0)
     klom = {}
     for key, each in (("forgotten", "forget"), ("never seen", "unseen")):
-        found, floor = excess_klom(unlearned.margin(each)[None], np.array([model.margin(each) for model in models]))
+        distances, floor = excess_klom(unlearned.margin(each)[None], np.array([model.margin(each) for model in models]))
         numbers = np.unique(identities[each], return_inverse=True)[1]
-        klom[key] = mean_interval(people_means(found - floor, numbers)[0])
+        klom[key] = mean_interval(people_means(distances - floor, numbers)[0])
     return RunAudit(
         name,
         run,
@@ -177,8 +177,8 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
         judge(privacy.people, positive, negative, margin),
         degree_of_memory(unlearned.margin("forget"), original.margin("forget"), mean),
         klom,
-        _snapshots(original, unlearned, one),
-        _mean_snapshots(original, models, one),
+        _snapshots(original, [unlearned], one),
+        _snapshots(original, models, one),
         _exposed(privacy.trials, one.names),
         unlearned.accuracy,
         a,
@@ -186,27 +186,8 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
     )
 
 
-def _mean_snapshots(before: Model, references: Sequence[Model], fleet: Fleet) -> Interval:
-    """Return the AUC per person of :func:`_snapshots` with references in place of the unlearned model."""
-    moved = [np.abs(before.margin("forget", "unseen") - model.margin("forget", "unseen")) for model in references]
-    return attack(np.mean(moved, axis=0)[None], fleet).people
-
-
-def _mean_of_references(scores: Array, fleet: Fleet) -> Interval:
-    """Return the AUC per person over all references.
-
-    The same people are forgotten in all of them, so the mean score of a person is one trial.
-    """
-    values, numbers = people_means(scores.mean(axis=0), fleet.people)
-    shares, _ = people_means((fleet.states[0] == FORGOTTEN).astype(np.float64), fleet.people)
-    return auc_interval(Trials(values, shares > 0.5, numbers, np.zeros(len(values), dtype=np.int64)))
-
-
 def _exposed(trials: Trials, names: Sequence[str]) -> list[Exposure]:
     """Return the forgotten people, those first whose score is farthest from the people who were never seen."""
-    everybody = exposures(trials, names)
-    if everybody:
-        return everybody
     strangers = trials.scores[~trials.positive]
     forgotten = [
         Exposure(

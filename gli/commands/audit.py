@@ -22,14 +22,19 @@ from typing import TYPE_CHECKING, Any
 from gli.commands.configs import resolve
 from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import DataError, SettingError
-from gli.system.console import console
+from gli.jobs import make_executor
+from gli.jobs.board import run_jobs
+from gli.runs.cost import read_cost
+from gli.system.console import console, progress
 from gli.system.files import file_lock, writable
 
 if TYPE_CHECKING:
+    from gli.audit.method_audit import MethodAudit
+    from gli.audit.run_audit import RunAudit
     from gli.commands.fleet import Planned
+    from gli.jobs.job import Job
 
 SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
-RETRAINED = "Retrained"
 #: Pairs of originals that all methods must have finished.
 LEAST_PAIRS = 3
 
@@ -74,7 +79,25 @@ def _audit(options: argparse.Namespace) -> int:
     return _audit_methods(options) if options.config else _audit_runs(options)
 
 
-def _report_failures(failed: Sequence[str]) -> int:
+def _folder(options: argparse.Namespace, data: str) -> Path:
+    """Create and return the folder of the audit."""
+    output: Path = options.output or Path(f"audit_{data}")
+    with writable(output, content="the audit", setting="--output"):
+        output.mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def _run(jobs: Sequence[Job], options: argparse.Namespace, output: Path) -> list[str]:
+    """Run the jobs of an audit, one audit at a time in a folder; return a message for each that failed."""
+    with file_lock(output / ".lock", "auditing into this folder"):
+        return run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+
+
+def _conclude(audits: Sequence[MethodAudit | RunAudit], page: Path, failed: Sequence[str]) -> int:
+    """Print the verdicts, the page of the audit and the failures; return the exit status."""
+    for audit in audits:
+        console.print(f"[bold]{audit.name}[/bold]: {audit.verdict.answer}. {audit.verdict.sentence}", soft_wrap=True)
+    print(page)
     for message in failed:
         print(f"gli audit: without a result: {message}", file=sys.stderr)
     return 1 if failed else 0
@@ -87,33 +110,34 @@ def _audit_methods(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from gli.audit.method_audit import NO_UNLEARNING, audit_fleets
-    from gli.commands.fleet import check_who_chose, data_of, plan_jobs, read_plan, training_images
-    from gli.jobs import make_executor
-    from gli.jobs.board import run_jobs
+    from gli.commands.fleet import (
+        RETRAINED,
+        check_who_chose,
+        data_of,
+        draws_of,
+        plan_jobs,
+        read_plan,
+        training_images,
+    )
     from gli.report.audit import write_audit
 
     config = Path(resolve(options.config))
     plan = read_plan(config).restricted(options.methods)
     plan = replace(plan, margin=options.margin) if options.margin else plan
-    executor = make_executor(options.jobs, options.cluster)
-    output: Path = options.output or Path(f"audit_{plan.data}")
-    with writable(output, what="the audit", setting="--output"):
-        output.mkdir(parents=True, exist_ok=True)
+    output = _folder(options, plan.data)
     data = data_of(plan, config)
     check_who_chose(plan, data)
-    jobs = plan_jobs(plan, config, data, output)
-    images = training_images(data, [planned.draw for planned in jobs])
+    images = training_images(data, draws_of(plan, data))
     if options.budget:
         plan = plan.within(minutes_of(options.budget), images, options.jobs)
-        jobs = plan_jobs(plan, config, data, output)
+    jobs = plan_jobs(plan, config, data, output)
     waiting = sum(planned.job.run is None for planned in jobs)
     console.print(
         f"{plan.originals} originals, {plan.draws} draws each, {len(plan.entries)} methods: {len(jobs)} runs, "
         f"{waiting} of them to do; all of them take about {plan.minutes(images, options.jobs):.0f} minutes.",
         soft_wrap=True,
     )
-    with file_lock(output / ".lock", "auditing into this folder"):
-        failed = run_jobs([planned.job for planned in jobs], executor, slots=options.jobs)
+    failed = _run([planned.job for planned in jobs], options, output)
     fleets, originals = _read_fleets(jobs, failed)
     try:
         audits = audit_fleets(fleets, originals, fleets[RETRAINED], plan.margin)
@@ -129,23 +153,20 @@ def _audit_methods(options: argparse.Namespace) -> int:
         "configuration": str(options.config),
     }
     costs = {NO_UNLEARNING: 0.0, **_costs(jobs)}
-    with writable(output, what="the audit", setting="--output"):
+    with writable(output, content="the audit", setting="--output"):
         write_audit(output, plan.data, audits, costs, facts)
-    for audit in audits:
-        console.print(f"[bold]{audit.name}[/bold]: {audit.verdict.answer}. {audit.verdict.sentence}", soft_wrap=True)
-    print(output / "audit.html")
-    return _report_failures(failed)
+    return _conclude(audits, output / "audit.html", failed)
 
 
 def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[str, Any], Any]:
     """Return the models of each method, and the originals (iteration 0 of the runs of a method)."""
     from gli.audit.references import read_fleet
-    from gli.system.console import progress
+    from gli.commands.fleet import ORIGINAL, RETRAINED
 
     runs: dict[str, list[Any]] = {}
     for planned in jobs:
         run = planned.job.run
-        if run is not None and planned.method != "Original":
+        if run is not None and planned.method != ORIGINAL:
             runs.setdefault(planned.method, []).append((planned.draw, run))
     if RETRAINED not in runs or len(runs) < 2:
         raise DataError("No method of the audit has a finished run. " + " ".join(failed))
@@ -169,7 +190,7 @@ def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[s
 
 def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
     """Return the median training time of each method as a share of that of retraining."""
-    from gli.runs.cost import read_cost
+    from gli.commands.fleet import RETRAINED
 
     seconds: dict[str, list[float]] = {}
     for planned in jobs:
@@ -189,32 +210,24 @@ def _audit_runs(options: argparse.Namespace) -> int:
     from gli.audit.run_audit import LEAST_REFERENCES, audit_run, check_finished
     from gli.audit.verdict import MARGIN
     from gli.commands.reference_runs import reference_jobs
-    from gli.jobs import make_executor
-    from gli.jobs.board import run_jobs
     from gli.report.run_audit import write_run_audits
     from gli.runs.read import read_run
 
     if options.references < LEAST_REFERENCES:
         raise SettingError(f"--references is {options.references}; an audit needs at least {LEAST_REFERENCES}.")
     runs = [read_run(folder) for folder in options.runs]
-    output: Path = options.output or Path(f"audit_{runs[0].data}")
-    with writable(output, what="the audit", setting="--output"):
-        output.mkdir(parents=True, exist_ok=True)
+    output = _folder(options, runs[0].data)
     for run in runs:
         check_finished(run.folder)
     of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
     jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())
-    with file_lock(output / ".lock", "auditing into this folder"):
-        failed = run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+    failed = _run(jobs, options, output)
     audits = []
     for run in runs:
         references = [found for found in (job.run for job in of_run[run.folder]) if found is not None]
         if len(references) < LEAST_REFERENCES:
             raise DataError(f"Too few reference models of {run.folder} were finished. " + " ".join(failed))
         audits.append(audit_run(run.kind, run.folder, references, options.margin or MARGIN))
-    with writable(output, what="the audit", setting="--output"):
+    with writable(output, content="the audit", setting="--output"):
         write_run_audits(output, runs[0].data, audits)
-    for audit in audits:
-        console.print(f"[bold]{audit.name}[/bold]: {audit.verdict.answer}. {audit.verdict.sentence}", soft_wrap=True)
-    print(output / "audit.md")
-    return _report_failures(failed)
+    return _conclude(audits, output / "audit.md", failed)

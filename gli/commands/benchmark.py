@@ -63,14 +63,14 @@ def benchmark(
     """
     grid = read_grid(config).restricted(methods, seeds, backbones)
     folder = (output or Path(f"benchmark_{grid.data}")).absolute()
-    with writable(folder, what="the benchmark", setting="--output"):
+    with writable(folder, content="the benchmark", setting="--output"):
         folder.mkdir(parents=True, exist_ok=True)
     planned = [cell.job for cell in cells_of(grid, config, folder, originals.absolute())]
     failed = run_jobs(planned, make_executor(jobs, cluster), slots=jobs)
     runs = [read_run(_relative(run)) for run in (job.run for job in planned) if run is not None]
     if not runs:
         raise DataError("No cell of the benchmark was finished. " + " ".join(failed))
-    with writable(folder, what="the report", setting="--output"):
+    with writable(folder, content="the report", setting="--output"):
         without_result = write_report(runs, folder, select or grid.select, grid.resamples, failed, audit)
     return folder, [*failed, *without_result]
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import re
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gli.commands.configs import find_config
+from gli.commands.configs import argument, contents_of, find_config
 from gli.commands.grid import Entry, Grid
 from gli.errors import DataError, SettingError
 from gli.jobs.job import Job, finished_run
 from gli.system.digest import digest
-from gli.system.files import read_yaml
 
 #: Folder of the cells in that of a benchmark.
 CELLS = "cells"
@@ -65,7 +61,7 @@ class Cell:
         Raises:
             DataError: If a file cannot be read.
         """
-        return digest(*(path.read_bytes() for path in config_files(self.config)), *self.settings)
+        return digest(*contents_of(self.config), *self.settings)
 
     @property
     def job(self) -> Job:
@@ -74,35 +70,6 @@ class Cell:
         with suppress(OSError, DataError):  # A configuration cannot be read: the run will fail and name it.
             key = self.key
         return Job(self.title, f"seed {self.seed}", self.folder, tuple(self.arguments), key, self.after)
-
-
-def config_files(config: Path) -> list[Path]:
-    """Return a configuration and all configurations that it refers to, directly or through others, each once.
-
-    A value that names a YAML file, relative to the file that the value is in, is such a reference.
-
-    Raises:
-        DataError: If a file cannot be read.
-    """
-    files: dict[str, Path] = {}  # By real path, so that files which refer to each other end.
-    waiting = [config]
-    while waiting:
-        path = waiting.pop(0)
-        if os.path.realpath(path) in files:
-            continue
-        files[os.path.realpath(path)] = path
-        names = [name for name in _texts(read_yaml(path, "a configuration")) if name.endswith((".yaml", ".yml"))]
-        waiting += [path.parent / name for name in names if os.path.isfile(path.parent / name)]
-    return list(files.values())
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text among nested values."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(item)
 
 
 def finished_runs(benchmark: Path) -> tuple[list[Path], list[str]]:
@@ -155,7 +122,7 @@ def cells_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list
                 seed,
                 backbone,
                 config=configs[name],
-                settings=tuple(_argument(key, value) for key, value in settings.items()),
+                settings=tuple(argument(key, value) for key, value in settings.items()),
                 folder=folder,
                 originals=originals,
                 after=frozenset({original} if waits else ()),
@@ -178,7 +145,3 @@ def _config_of(name: str, entry: Entry, benchmark: Path) -> Path:
         return find_config(entry.config, near=benchmark)
     except SettingError as error:
         raise SettingError(f"{name}: {error}") from error
-
-
-def _argument(key: str, value: Any) -> str:
-    return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"

@@ -14,13 +14,12 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from gli.audit.references import Draw, plan_draws
 from gli.audit.verdict import MARGIN
-from gli.commands.cells import config_files
-from gli.commands.configs import find_config
-from gli.commands.grid import Entry
+from gli.commands.configs import argument, contents_of, find_config
+from gli.commands.grid import Entry, check_names, check_settings, read_settings
 from gli.data import FaceDataModule
 from gli.data.splits import identity_groups
-from gli.errors import DataError, SettingError, did_you_mean
-from gli.jobs.job import Job
+from gli.errors import SettingError, did_you_mean
+from gli.jobs.job import NEVER, Job
 from gli.runs.folder import snake_case
 from gli.system.digest import digest
 from gli.system.files import atomic_write, read_yaml
@@ -37,11 +36,9 @@ SETTINGS: Mapping[str, type | tuple[type, ...]] = {
     "settings": dict,
     "chosen_on": dict,
 }
-#: An interval of audits that no run reaches: a run is audited at its start and at its end.
-NEVER = 1_000_000
 #: Guesses for the estimate of time: core seconds of an original and of an unlearning, per thousand training images.
 ORIGINAL_SECONDS, UNLEARNING_SECONDS = 20.0, 12.0
-ORIGINAL = "Original"
+ORIGINAL, RETRAINED = "Original", "Retrained"
 #: Sizes that ``--budget`` chooses from, the largest first: numbers of originals and draws.
 SIZES = ((16, 2), (12, 2), (8, 2), (8, 1), (6, 1))
 
@@ -95,9 +92,9 @@ class FleetPlan:
                     f"--methods: the audit has no {name!r}.{did_you_mean(name, self.entries)} "
                     f"It has {', '.join(self.entries)}."
                 )
-        if set(methods) == {"Retrained"}:
+        if set(methods) == {RETRAINED}:
             raise SettingError("--methods: Retrained is always part of an audit. Name another method.")
-        kept = {name: entry for name, entry in self.entries.items() if name in methods or name == "Retrained"}
+        kept = {name: entry for name, entry in self.entries.items() if name in methods or name == RETRAINED}
         return replace(self, entries=kept)
 
     def minutes(self, images: int, jobs: int) -> float:
@@ -133,23 +130,12 @@ def read_plan(path: Path) -> FleetPlan:
     Raises:
         SettingError: If the file cannot be read, or a setting is unknown, missing or has an unusable value.
     """
-    try:
-        contents = read_yaml(path, "the configuration of an audit")
-    except DataError as error:
-        raise SettingError(str(error)) from error
-    if not isinstance(contents, Mapping):
-        raise SettingError(f"{path}: holds no settings. An audit names data and methods, see configs/audit/.")
+    example = "An audit names data and methods, see configs/audit/."
+    contents = read_settings(path, "the configuration of an audit", example)
+    check_names(path, contents, SETTINGS)
     for name, value in contents.items():
-        if name not in SETTINGS:
-            raise SettingError(
-                f"{path}: there is no setting {name!r}.{did_you_mean(str(name), SETTINGS)} "
-                f"Known: {', '.join(SETTINGS)}."
-            )
         if not isinstance(value, SETTINGS[name]) or isinstance(value, bool):
             raise SettingError(f"{path}: {name} is {value!r}, which is of the wrong type.")
-    for name in ("data", "methods"):
-        if name not in contents:
-            raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
     for name, values in contents.get("chosen_on", {}).items():
         if not isinstance(values, list):
             raise SettingError(f"{path}: chosen_on has {name}: {values!r}; expected a list of values.")
@@ -157,12 +143,14 @@ def read_plan(path: Path) -> FleetPlan:
     methods = {str(name): {} for name in methods} if isinstance(methods, list) else methods
     if not all(isinstance(settings, dict) for settings in methods.values()):
         raise SettingError(f"{path}: methods are names, each with its settings (or {{}}).")
+    for place, own in {"settings": contents.get("settings", {}), **methods}.items():
+        check_settings(f"{path}, {place}", own)
     for name, own in methods.items():
         if any(key.startswith("data.") for key in own):
             raise SettingError(f"{path}: {name} sets data of its own; all methods must have the same people.")
     if contents.get("seed", 0) < 0 or not 0 < contents.get("margin", MARGIN) < 0.5:
         raise SettingError(f"{path}: seed must not be negative, and margin must lie between 0 and 0.5.")
-    methods = {"Retrained": {}, **methods}
+    methods = {RETRAINED: {}, **methods}
     entries = {name: Entry(f"{snake_case(name)}_{contents['data']}", own) for name, own in methods.items()}
     others = {name: value for name, value in contents.items() if name != "methods"}
     return FleetPlan(entries=entries, **others)
@@ -180,7 +168,7 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
     section = str(run.parent / section) if isinstance(section, str) else json.dumps(section)
     parser = LightningArgumentParser()
     parser.add_subclass_arguments(FaceDataModule, "data")
-    settings = [f"--{name}={_text(value)}" for name, value in plan.settings.items() if name.startswith("data.")]
+    settings = [argument(name, value) for name, value in plan.settings.items() if name.startswith("data.")]
     data: FaceDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *settings])).data
     return data
 
@@ -209,6 +197,11 @@ def people_of(data: FaceDataModule) -> list[list[str]]:
     for number, name in zip(numbers.tolist(), data.identities.tolist(), strict=True):
         groups.setdefault(number, {})[name] = None
     return [list(names) for names in groups.values()]
+
+
+def draws_of(plan: FleetPlan, data: FaceDataModule) -> list[Draw]:
+    """Return the draws of an audit."""
+    return plan_draws(people_of(data), plan.originals, plan.draws, forget_share=plan.forget_share, seed=plan.seed)
 
 
 def training_images(data: FaceDataModule, draws: Sequence[Draw]) -> int:
@@ -242,47 +235,43 @@ def plan_jobs(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path)
         data: The data module.
         output: Folder of the audit.
     """
-    draws = plan_draws(people_of(data), plan.originals, plan.draws, forget_share=plan.forget_share, seed=plan.seed)
-    tables = {}
-    for draw in draws:
-        tables[draw.name] = output / "people" / f"{draw.name}.csv"
-        with atomic_write(tables[draw.name]) as temporary:
+    tables: dict[Draw, Path] = {}
+    for draw in draws_of(plan, data):
+        tables[draw] = output / "people" / f"{draw.name}.csv"
+        with atomic_write(tables[draw]) as temporary:
             temporary.write_text(draw.table(), encoding="utf-8")
-    entries = {ORIGINAL: Entry(f"original_{plan.data}"), **plan.entries}
+    runs = output / "runs"
     planned = []
-    for name, entry in entries.items():
-        run_config = find_config(entry.config, near=config)
-        for draw in draws:
+    for name, entry in {ORIGINAL: Entry(f"original_{plan.data}"), **plan.entries}.items():
+        config_of_run = find_config(entry.config, near=config)
+        contents = contents_of(config_of_run)
+        for draw, table in tables.items():
             if name == ORIGINAL and draw.number > 0:
                 continue
-            folder = output / "runs" / f"{snake_case(name)}_{draw.name}"
             settings: dict[str, Any] = {
                 "seed_everything": plan.seed + draw.original,
                 "trainer.enable_progress_bar": False,
                 "checkpoint.monitor": None,
                 "early_stopping.patience": None,
+                "trainer.val_check_interval": NEVER,
+                **plan.settings,
+                **entry.settings,
             }
-            settings |= {"trainer.val_check_interval": NEVER, **plan.settings, **entry.settings}
-            fixed = tuple(f"--{key}={_text(value)}" for key, value in settings.items())
+            fixed = tuple(argument(key, value) for key, value in settings.items())
+            folder = runs / f"{snake_case(name)}_{draw.name}"
+            original = runs / f"{snake_case(ORIGINAL)}_{replace(draw, number=0).name}"
             places = (
-                f"--data.assignment={tables[draw.name].absolute()}",
+                f"--data.assignment={table.absolute()}",
                 f"--trainer.default_root_dir={folder.absolute()}",
                 f"--originals={(output / 'originals').absolute()}",
             )
-            key = digest(*(path.read_bytes() for path in config_files(run_config)), *fixed, draw.table())
-            original = output / "runs" / f"{snake_case(ORIGINAL)}_original{draw.original:02d}_draw0"
-            needs_original = name not in (ORIGINAL, "Retrained")
             job = Job(
                 name,
                 draw.name,
                 folder,
-                ("fit", f"--config={run_config.absolute()}", *fixed, *places),
-                key,
-                frozenset({original} if needs_original else ()),
+                ("fit", f"--config={config_of_run.absolute()}", *fixed, *places),
+                digest(*contents, *fixed, draw.table()),
+                frozenset() if name in (ORIGINAL, RETRAINED) else frozenset({original}),
             )
             planned.append(Planned(name, draw, job))
     return planned
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,15 +103,8 @@ def read_grid(path: Path) -> Grid:
     Raises:
         SettingError: If the file cannot be read, or a setting in it is unknown, missing or has an unusable value.
     """
-    try:
-        contents = read_yaml(path, "the configuration of a benchmark")
-    except DataError as error:
-        raise SettingError(str(error)) from error
-    if not isinstance(contents, Mapping):
-        raise SettingError(
-            f"{path}: holds no settings. A benchmark names data, methods and seeds, such as "
-            "configs/benchmark/synthetic.yaml."
-        )
+    example = "A benchmark names data, methods and seeds, such as configs/benchmark/synthetic.yaml."
+    contents = read_settings(path, "the configuration of a benchmark", example)
     methods = contents.get("methods")
     if isinstance(methods, list):
         contents = {**contents, "methods": {str(name): {} for name in methods}}
@@ -122,9 +115,45 @@ def read_grid(path: Path) -> Grid:
         **{f"settings of {name}": entry.settings for name, entry in entries.items()},
         "settings": contents.get("settings", {}),
     }.items():
-        _check_settings(f"{path}, {place}", settings)
+        check_settings(f"{path}, {place}", settings)
     others = {name: value for name, value in contents.items() if name not in ("methods", "variants")}
     return Grid(entries=entries, **others)
+
+
+def read_settings(path: Path, kind: str, example: str) -> Mapping[Any, Any]:
+    """Return the settings in a YAML file, unchecked.
+
+    Args:
+        path: The file.
+        kind: Kind of file, for the message.
+        example: Sentence about what such a file holds.
+
+    Raises:
+        SettingError: If the file cannot be read or holds no settings.
+    """
+    try:
+        contents = read_yaml(path, kind)
+    except DataError as error:
+        raise SettingError(str(error)) from error
+    if not isinstance(contents, Mapping):
+        raise SettingError(f"{path}: holds no settings. {example}")
+    return contents
+
+
+def check_names(path: Path, contents: Mapping[Any, Any], known: Collection[str]) -> None:
+    """Refuse unknown settings, and a file that lacks ``data`` or ``methods``.
+
+    Raises:
+        SettingError: Naming the setting.
+    """
+    for name in contents:
+        if name not in known:
+            raise SettingError(
+                f"{path}: there is no setting {name!r}.{did_you_mean(str(name), known)} Known: {', '.join(known)}."
+            )
+    for name in ("data", "methods"):
+        if name not in contents:
+            raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
 
 
 def _check_types(path: Path, contents: Mapping[Any, Any]) -> None:
@@ -132,14 +161,7 @@ def _check_types(path: Path, contents: Mapping[Any, Any]) -> None:
     for name in contents:
         if name in RENAMED:
             raise SettingError(f"{path}: the setting {name!r} is now called {RENAMED[name]!r}. Rename it.")
-        if name not in SETTINGS:
-            raise SettingError(
-                f"{path}: there is no setting {name!r}.{did_you_mean(str(name), SETTINGS)} "
-                f"Known: {', '.join(SETTINGS)}."
-            )
-    for name in ("data", "methods"):
-        if name not in contents:
-            raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
+    check_names(path, contents, SETTINGS)
     for name, value in contents.items():
         if not _is(value, SETTINGS[name]):
             raise SettingError(f"{path}: {name} is {value!r}; expected {EXPECTED[SETTINGS[name]]}.")
@@ -188,7 +210,7 @@ def _entries(path: Path, contents: Mapping[str, Any]) -> dict[str, Entry]:
     return entries
 
 
-def _check_settings(place: str, settings: Mapping[Any, Any]) -> None:
+def check_settings(place: str, settings: Mapping[Any, Any]) -> None:
     """Refuse settings that a command line cannot express."""
     for name, value in settings.items():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gli.errors import DataError
-from gli.jobs.job import Job
+from gli.jobs.job import NEVER, Job
 from gli.runs.read import SETTINGS
 from gli.system.digest import digest
 from gli.system.files import atomic_write, read_yaml
@@ -22,7 +22,6 @@ SHARED_TRAINER = ("accelerator", "precision")
 NEUTRAL = ("cache_dir", "num_workers", "eval_batch_size")
 #: Seed of the first reference model; the audited run has a small one.
 FIRST_SEED = 1000
-NEVER = 1_000_000
 
 
 def reference_jobs(run: Path, count: int, output: Path) -> list[Job]:

@@ -46,7 +46,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.resamples < 0:
         raise SettingError(f"--resamples is {options.resamples}; it must not be negative.")
     runs, missing = read_runs(options.runs)
-    with writable(options.output, what="the report", setting="--output"):
+    with writable(options.output, content="the report", setting="--output"):
         failed = write_report(runs, options.output, options.select, options.resamples, missing, options.audit)
     for message in (*missing, *failed):
         print(f"gli report: left out: {message}", file=sys.stderr)

@@ -3,11 +3,10 @@ r"""Run one configuration over a grid of settings, and rank the runs by their be
     gli search --config gli_synthetic --data.seed 100 --try model.lr=0.003,0.01 \
         --try model.class_weight.initial=1,10,100
 
-Everything but ``--try``, ``--max-utility-drop`` and ``--output`` goes to ``gli fit`` unchanged. Search on other people
-than those who are reported on: with drawn faces another ``--data.seed`` gives other people; with another data set use
-another ``--data.split_seed``, or a table without the people to be reported on. A setting may name several keys joined
-by ``+``, which then take each value together: ``--try model.class_weight.initial+model.class_weight.final=10,100`` is a
-fixed weight.
+Everything but the options below goes to ``gli fit`` unchanged. Search on other people than those who are reported on:
+with drawn faces another ``--data.seed`` gives other people; with another data set use another ``--data.split_seed``, or
+a table without the people to be reported on. A setting may name several keys joined by ``+``, which then take each
+value together: ``--try model.class_weight.initial+model.class_weight.final=10,100`` is a fixed weight.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from pathlib import Path
 
 from gli.audit.best import best_audit
 from gli.audit.table import comparison
-from gli.commands.cells import config_files
-from gli.commands.configs import configs_among, resolve_arguments
+from gli.commands.configs import argument, configs_among, contents_of, resolve_arguments
 from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import GLIError, SettingError
 from gli.jobs import make_executor
@@ -66,12 +64,11 @@ def jobs_of(arguments: Sequence[str], trials: Sequence[Trial], folder: Path) -> 
         folder: Folder of the trials. A trial is found again by its settings, those in configuration files included.
     """
     resolved = resolve_arguments(arguments)
-    files = [file for path in configs_among(resolved) for file in config_files(path)]
-    shared = [path.read_bytes() for path in files]
+    contents = contents_of(*configs_among(resolved))
     jobs = []
     for number, trial in enumerate(trials, start=1):
-        settings = [f"--{key}={value}" for key, value in trial.items()]
-        key = digest(*shared, *resolved, *settings)
+        settings = [argument(name, value) for name, value in trial.items()]
+        key = digest(*contents, *resolved, *settings)
         own = folder / key[:16]
         places = [f"--trainer.default_root_dir={own.absolute()}", f"--originals={(folder / ORIGINALS).absolute()}"]
         quiet = "--trainer.enable_progress_bar=false"
@@ -108,7 +105,7 @@ def write_table(output: Path, ranked: Sequence[Ranked]) -> None:
     rows = [trial | {key: str(value) for key, value in scores.items()} for trial, scores in ranked]
     columns = dict.fromkeys(key for row in rows for key in row)
     with (
-        writable(output.parent, what="the table of the trials", setting="--output"),
+        writable(output.parent, content="the table of the trials", setting="--output"),
         atomic_write(output) as temporary,
         temporary.open("w", newline="") as file,
     ):
@@ -137,7 +134,7 @@ def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     trials = trials_of(options.settings)
     if options.output.is_dir():
         raise SettingError(f"--output {options.output} is a folder; name a file for the table.")
-    with writable(options.output.parent, what="the table of the trials", setting="--output"):
+    with writable(options.output.parent, content="the table of the trials", setting="--output"):
         options.output.parent.mkdir(parents=True, exist_ok=True)
     jobs = jobs_of(arguments, trials, options.output.parent / TRIALS)
 

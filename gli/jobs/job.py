@@ -11,10 +11,12 @@ from pathlib import Path
 
 from gli.errors import DataError
 from gli.runs.read import LOG as METRICS
-from gli.system.files import atomic_write, inside
+from gli.system.files import inside, write_json
 
 #: Files in the folder of a job: its arguments, the record of the finished run, and its output.
 ARGUMENTS, DONE, LOG = "job.json", "done.json", "log.txt"
+#: An interval of audits that no run reaches: such a run is audited at its start and at its end only.
+NEVER = 1_000_000
 #: Module that runs the job of a folder.
 RUNNER = "gli.commands.job"
 
@@ -62,8 +64,7 @@ class Job:
     def prepare(self) -> None:
         """Empty the folder and write the arguments into it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        with atomic_write(self.folder / ARGUMENTS) as temporary:
-            temporary.write_text(json.dumps({"arguments": self.arguments, "key": self.key}))
+        write_json(self.folder / ARGUMENTS, {"arguments": self.arguments, "key": self.key})
 
     def reason_of_failure(self) -> str:
         """Return a message for a failed job: the last line of its log."""
@@ -90,8 +91,7 @@ def finish(folder: Path, key: str, run: Path, seconds: float) -> None:
         seconds: Duration of the run.
     """
     name = run.resolve().relative_to(folder.resolve())
-    with atomic_write(folder / DONE) as temporary:
-        temporary.write_text(json.dumps({"key": key, "run": str(name), "seconds": seconds}))
+    write_json(folder / DONE, {"key": key, "run": str(name), "seconds": seconds})
 
 
 def finished_run(folder: Path, key: str | None = None) -> Path | None:

@@ -71,7 +71,9 @@ def histogram_klom(unlearned: Array, references: Array) -> Array:
     return np.array(values)
 
 
-def excess_klom(unlearned: Array, references: Array, splits: int = 20, seed: int = 0) -> tuple[Array, Array]:
+def excess_klom(
+    unlearned: Array, references: Array, splits: int = 20, seed: int | np.random.Generator = 0
+) -> tuple[Array, Array]:
     """Return the KLoM of each image and its floor, which is the same between references only.
 
     Both sides are compared at equal sizes: m unlearned models (or m references) against the other references, with m
@@ -81,7 +83,7 @@ def excess_klom(unlearned: Array, references: Array, splits: int = 20, seed: int
         unlearned: Margins under unlearned models, shape ``(models, images)``.
         references: Margins under reference models, shape ``(models, images)``, at least three models.
         splits: Number of random splits, over which both are averaged.
-        seed: Seed of the splits.
+        seed: Seed of the splits, or a generator to continue.
 
     Returns:
         KLoM and floor of each image, shape ``(images,)`` each; their difference is 0 on average if unlearning equals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gli.report.page import STYLE, html_table
+from gli.errors import DataError
+from gli.report.page import document, html_table
 from gli.report.tables import Table, markdown
 from gli.system.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from gli.audit.method_audit import MethodAudit
+    from gli.audit.run_audit import RunAudit
     from gli.metrics.intervals import Interval
 
 #: Number of people that are named as the most exposed.
@@ -94,40 +97,59 @@ def write_audit(
         data: Name of the data set.
         audits: The methods.
         costs: Training time of each method as a share of retraining.
-        facts: What the audit was made of: numbers of models and people, margin, who was used for what.
+        facts: Numbers of models and people, margin, and who chose the settings, by name.
     """
     notes = [HOW_TO_READ, COLUMNS, *(f"{name}: {value}." for name, value in facts.items())]
     table = table_of_audits(audits, costs)
-    verdicts = [
-        f"**{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}{_left_out(audit)}" for audit in audits
-    ]
-    exposed = [f"**{audit.name}**: {_named(audit)}" for audit in audits]
-    paragraphs = [
-        f"# Audit: {data}",
-        "\n\n".join(notes),
-        "## Verdicts",
-        "\n".join(f"- {line}" for line in verdicts),
-        "## Table",
-        markdown(table),
-        "## The most exposed people",
-        "\n".join(f"- {line}" for line in exposed),
-    ]
+    exposed = {audit.name: _named(audit) for audit in audits}
+    text = audit_markdown(data, notes, audits, table, exposed)
     page = _page(data, notes, table, audits)  # Before anything is written: drawing may fail.
     write_json(output / "audit.json", as_json(data, audits, costs, facts))
     with atomic_write(output / "audit.md") as temporary:
-        temporary.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     with atomic_write(output / "audit.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _left_out(audit: MethodAudit) -> str:
-    """Return a sentence about models that diverged; empty if none did."""
-    return f" {audit.diverged} of {audit.models} models diverged and were left out." if audit.diverged else ""
+def audit_markdown(
+    data: str,
+    notes: Sequence[str],
+    audits: Sequence[MethodAudit | RunAudit],
+    table: Table,
+    exposed: Mapping[str, str],
+) -> str:
+    """Return an audit in Markdown: notes, verdicts, table, and the most exposed people.
+
+    Args:
+        data: Name of the data set.
+        notes: Paragraphs above the verdicts.
+        audits: The methods or runs.
+        table: Their table.
+        exposed: The most exposed people of each method, as text.
+    """
+    verdicts = [f"- **{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}" for audit in audits]
+    people = [f"- **{name}**: {text}" for name, text in exposed.items()]
+    paragraphs = [
+        f"# Audit: {data}",
+        *notes,
+        "## Verdicts",
+        "\n".join(verdicts),
+        "## Table",
+        markdown(table),
+        "## The most exposed people",
+        "\n".join(people),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def most_exposed(audit: MethodAudit | RunAudit) -> str:
+    """Return the names of the most exposed people with their scores, as text."""
+    return ", ".join(f"{person.name} ({person.score:+.2f})" for person in audit.exposed[:WORST])
 
 
 def _named(audit: MethodAudit) -> str:
-    people = [f"{person.name} ({person.score:+.2f})" for person in audit.exposed[:WORST]]
-    return ", ".join(people) + " (difference of the mean score between models that forgot and that never saw them)"
+    scores = "difference of the mean score between models that forgot and that never saw them"
+    return f"{most_exposed(audit)} ({scores})"
 
 
 def _page(data: str, notes: Sequence[str], table: Table, audits: Sequence[MethodAudit]) -> str:
@@ -145,11 +167,7 @@ def _page(data: str, notes: Sequence[str], table: Table, audits: Sequence[Method
             f"<figure>{people_svg(audit)}</figure>",
             f"<p>Most exposed: {html.escape(_named(audit))}.</p>",
         ]
-    head = f'<meta charset="utf-8"><title>{title}: audit</title><style>{STYLE}</style>'
-    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return "\n".join(
-        ["<!doctype html>", f'<html lang="en"><head>{head}{viewport}</head>', "<body>", *body, "</body></html>", ""]
-    )
+    return document(f"{title}: audit", body)
 
 
 def interval_values(interval: Interval) -> dict[str, float]:
@@ -186,3 +204,28 @@ def as_json(
         for audit in audits
     ]
     return {"data": data, **dict(facts), "methods": methods}
+
+
+def read_audited(path: Path) -> dict[str, str]:
+    """Return the AUC per person of each method of an audit, with its interval and verdict, as text.
+
+    Args:
+        path: ``audit.json`` of an audit, or its folder.
+
+    Raises:
+        DataError: If it is not the result of an audit.
+    """
+    path = path / "audit.json" if path.is_dir() else path
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+        methods = contents["methods"] if "methods" in contents else contents["runs"]
+        result = {}
+        for each in methods:
+            name = "Original" if each["method"] == "No unlearning" else str(each["method"])
+            area = each["auc_person"]
+            result[name] = f"{area['value']:.2f} [{area['low']:.2f}, {area['high']:.2f}] {each['verdict']}"
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. Name the folder of an audit, which gli audit has written.") from error
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as the result of an audit ({error}).") from error
+    return result

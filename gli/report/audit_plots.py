@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from gli.audit.plots import BLUE, GREY
+from gli.report.figures import svg_of, svg_settings
 
 if TYPE_CHECKING:
     from gli.audit.method_audit import MethodAudit
@@ -54,8 +53,5 @@ def people_figure(audit: MethodAudit) -> Figure:
 
 def people_svg(audit: MethodAudit) -> str:
     """Return the picture of a method as an SVG element."""
-    buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "gli", "text.parse_math": False}):
-        people_figure(audit).savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    with svg_settings():
+        return svg_of(people_figure(audit))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -14,6 +15,11 @@ from gli.metrics.registry import LOSS
 from gli.report import plots
 from gli.report.results import FROM_SCRATCH, Result, labels, summarise, warm_up
 from gli.runs.read import Run
+
+
+def svg_settings() -> AbstractContextManager[None]:
+    """Return a context in which figures are drawn and written as the same text for the same numbers."""
+    return rc_context({"svg.fonttype": "none", "svg.hashsalt": "gli", "text.parse_math": False})
 
 
 def draw_figures(runs: Sequence[Run], results: Sequence[Result]) -> dict[str, Figure]:
@@ -59,11 +65,12 @@ def draw_svg(runs: Sequence[Run], results: Sequence[Result]) -> dict[str, str]:
         results: Their results.
     """
     # Texts of a figure read parse_math when they are created: a dollar sign in the label of a run begins no formula.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "gli", "text.parse_math": False}):
-        return {title: _svg(figure) for title, figure in draw_figures(runs, results).items()}
+    with svg_settings():
+        return {title: svg_of(figure) for title, figure in draw_figures(runs, results).items()}
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """Return a figure as an SVG element; call inside :func:`svg_settings`, where the figure was drawn."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

@@ -42,10 +42,20 @@ def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str]) -
     for heading, content in sections.items():
         body += [f"<h2>{html.escape(heading)}</h2>"] if heading else []
         body.append(html_table(content) if isinstance(content, Table) else f"<figure>{content}</figure>")
+    return document(f"{title}: unlearning methods", body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """Return an HTML document that needs no other file.
+
+    Args:
+        title: The title, escaped.
+        body: Elements of the body.
+    """
     return "\n".join(
         [
             "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{title}: unlearning methods</title>',
+            f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>',
             "<body>",
             *body,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gli.report.audit import WORST, interval_values, shown
-from gli.report.tables import Table, markdown
+from gli.report.audit import audit_markdown, interval_values, most_exposed, shown
+from gli.report.tables import Table
 from gli.system.files import atomic_write, write_json
 
 if TYPE_CHECKING:
@@ -62,24 +62,10 @@ def write_run_audits(output: Path, data: str, audits: Sequence[RunAudit]) -> Non
         ]
         for audit in audits
     ]
-    verdicts = [f"- **{audit.name}**: {audit.verdict.answer}. {audit.verdict.sentence}" for audit in audits]
-    worst = [
-        f"- **{audit.name}**: " + ", ".join(f"{person.name} ({person.score:+.2f})" for person in audit.exposed[:WORST])
-        for audit in audits
-    ]
-    table = markdown(Table(headings, rows))
-    paragraphs = [
-        f"# Audit: {data}",
-        HOW_TO_READ,
-        "## Verdicts",
-        "\n".join(verdicts),
-        "## Table",
-        table,
-        "## The most exposed people",
-        "\n".join(worst),
-    ]
+    exposed = {audit.name: most_exposed(audit) for audit in audits}
     with atomic_write(output / "audit.md") as temporary:
-        temporary.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+        text = audit_markdown(data, [HOW_TO_READ], audits, Table(headings, rows), exposed)
+        temporary.write_text(text, encoding="utf-8")
     contents = [
         {
             "method": audit.name,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from gli.errors import DataError
 from gli.metrics.registry import Score, shown_in
 from gli.report.published import PUBLISHED
 from gli.report.results import Result, Summary, ranks, reported_scores, summarise
@@ -43,7 +40,7 @@ def table_of_methods(results: Sequence[Result], data: str, audited: Mapping[str,
     Args:
         results: The results.
         data: Class name of the data module, for the published scores.
-        audited: AUC per person of an audit, as text by method; see :func:`read_audited`.
+        audited: AUC per person of an audit, as text by method; see :func:`gli.report.audit.read_audited`.
     """
     summaries = summarise(results)
     columns = [("method", [summary.label for summary in summaries])]
@@ -84,31 +81,6 @@ def _score_cells(summaries: Sequence[Summary], score: Score, published: Mapping[
 def _mean_cost(costs: Sequence[Mapping[str, Any]], name: str, divisor: float) -> str:
     known = [cost[name] / divisor for cost in costs if name in cost]
     return f"{sum(known) / len(known):,.0f}" if known else ""
-
-
-def read_audited(path: Path) -> dict[str, str]:
-    """Return the AUC per person of each method of an audit, with its interval and verdict, as text.
-
-    Args:
-        path: ``audit.json`` of an audit, or its folder.
-
-    Raises:
-        DataError: If it is not the result of an audit.
-    """
-    path = path / "audit.json" if path.is_dir() else path
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        methods = contents["methods"] if "methods" in contents else contents["runs"]
-        result = {}
-        for each in methods:
-            name = "Original" if each["method"] == "No unlearning" else str(each["method"])
-            area = each["auc_person"]
-            result[name] = f"{area['value']:.2f} [{area['low']:.2f}, {area['high']:.2f}] {each['verdict']}"
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Name the folder of an audit, which gli audit has written.") from error
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as the result of an audit ({error}).") from error
-    return result
 
 
 def table_of_runs(results: Sequence[Result]) -> Table:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
+from gli.report.audit import read_audited
 from gli.report.page import page
 from gli.report.published import PUBLISHED
 from gli.report.results import SELECTIONS, Result, Select, collect_results, summarise, warm_up
-from gli.report.tables import AUDIT_HEADING, Table, markdown, read_audited, table_of_methods, table_of_runs
+from gli.report.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
 from gli.runs.read import Run
 from gli.system.console import progress
 from gli.system.files import atomic_write, write_json

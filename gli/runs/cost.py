@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gli.system.files import atomic_write
+from gli.system.files import write_json
 from gli.system.memory import memory
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def write_cost(folder: Path, training_seconds: float, device: torch.device) -> N
             "peak_memory_bytes": cuda.max_memory_allocated(device),
             "device": cuda.get_device_name(device),
         }
-    with atomic_write(folder / COST) as temporary:
-        temporary.write_text(json.dumps(cost))
+    write_json(folder / COST, cost)
 
 
 def read_cost(folder: Path) -> dict[str, Any]:

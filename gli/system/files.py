@@ -53,18 +53,18 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def file_lock(path: Path, what: str) -> Iterator[None]:
+def file_lock(path: Path, activity: str) -> Iterator[None]:
     """Hold a lock that only one process holds at a time; the lock of a killed process is free.
 
     Args:
         path: The lock file.
-        what: What the holder does, for the message to processes that wait.
+        activity: Activity of the holder, such as ``training the original model``, for processes that wait.
     """
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        console.print(f"Another process is {what}; waiting for it to finish.")
+        console.print(f"Another process is {activity}; waiting for it to finish.")
         lock.acquire()
     try:
         yield
@@ -86,14 +86,14 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
 
 @contextmanager
 def writable(
-    folder: Path, megabytes: float = 0, *, what: str = "the pixel cache", setting: str = "--data.cache_dir"
+    folder: Path, megabytes: float = 0, *, content: str = "the pixel cache", setting: str = "--data.cache_dir"
 ) -> Iterator[None]:
     """Turn a write error inside the block into a message that names the folder and its setting.
 
     Args:
         folder: The folder.
         megabytes: Size of what is written; 0 if it is small.
-        what: What is written, for the message.
+        content: Content that is written, for the message.
         setting: Flag that sets the folder.
 
     Raises:
@@ -104,19 +104,19 @@ def writable(
     except OSError as error:
         room = f" It needs {megabytes:,.0f} MB." if megabytes else ""
         raise DataError(
-            f"{folder}: {what} cannot be written ({error.strerror or error}).{room} Point {setting} to a folder with "
-            "room that you may write to."
+            f"{folder}: {content} cannot be written ({error.strerror or error}).{room} Point {setting} to a folder "
+            "with room that you may write to."
         ) from error
 
 
-def require_folder(folder: Path, what: str, hint: str) -> Path:
+def require_folder(folder: Path, content: str, hint: str) -> Path:
     """Return the folder.
 
     Raises:
-        DataError: If it does not exist. The message names the folder, what was expected in it, and ``hint``.
+        DataError: If it does not exist. The message names the folder, the expected ``content``, and ``hint``.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; {what} was expected here. {hint}")
+        raise DataError(f"{folder}: no such folder; {content} was expected here. {hint}")
     return folder
 
 
@@ -159,12 +159,12 @@ def load_yaml(text: str | bytes) -> Any:
     return value
 
 
-def read_yaml(path: Path, what: str) -> Any:
+def read_yaml(path: Path, kind: str) -> Any:
     """Return the value of a YAML file, see :func:`load_yaml`.
 
     Args:
         path: The file.
-        what: What the file should be, for the message.
+        kind: Kind of file, such as ``a configuration``, for the message.
 
     Raises:
         DataError: If the file does not exist or cannot be read.
@@ -173,7 +173,7 @@ def read_yaml(path: Path, what: str) -> Any:
         return load_yaml(path.read_bytes())
     except (OSError, ValueError, yaml.YAMLError) as error:
         why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read as {what} ({why}). Check the path and the contents.") from error
+        raise DataError(f"{path}: cannot be read as {kind} ({why}). Check the path and the contents.") from error
 
 
 def _size(value: Any, known: dict[int, int]) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gli.commands.cells import Cell, cells_of, config_files, finished_runs
+from gli.commands.cells import Cell, cells_of, finished_runs
+from gli.commands.configs import config_files
 from gli.commands.grid import read_grid
 from gli.errors import DataError
 from gli.jobs.job import finish as finish_job

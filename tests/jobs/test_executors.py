@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from gli.errors import SettingError
 from gli.jobs import Executor, Resources, make_executor
 from gli.jobs.local import Local
+from tests.helpers.processes import alive, eventually
 
 CODE = "import sys; print('hello', sys.argv[1]); print('error', file=sys.stderr); sys.exit(int(sys.argv[1]))"
 
@@ -56,20 +56,6 @@ def test_a_job_without_a_gpu_sees_none(executor: Executor, tmp_path: Path) -> No
     log = tmp_path / "log.txt"
     assert executor.submit(python("import os; print(repr(os.environ['CUDA_VISIBLE_DEVICES']))"), log=log).result() == 0
     assert log.read_text().strip() == "''"
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
-
-
-def alive(process: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
 
 
 @pytest.mark.timeout(60)

@@ -78,7 +78,7 @@ def attach(method: Method, task, total=2, world=1) -> None:
 
 
 def stub_trainer(task, total=2, world=1, rank=0) -> SimpleNamespace:
-    """What a method reads of its trainer."""
+    """Return a stub with the attributes of the trainer that a method reads."""
     data = SimpleNamespace(task=task, recipe=Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,)))
     return SimpleNamespace(world_size=world, global_rank=rank, datamodule=data, estimated_stepping_batches=total)
 

@@ -22,6 +22,7 @@ from gli.runs.folder import snake_case
 from gli.system.classes import concrete_subclasses
 from gli.system.files import atomic_write
 from gli.training.resume import AtomicCheckpointIO, find_run, iteration_of
+from tests.helpers.processes import alive, eventually
 from tests.helpers.tiny import EVERY, TINY
 
 KILL_AT = Path(__file__).parents[1] / "helpers" / "kill_at.py"
@@ -279,21 +280,6 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
         parent.kill()
     for path in children:
         assert eventually(lambda path=path: not alive(int(path.read_text())))
-
-
-def alive(process: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-
-
-def eventually(condition, seconds: float = 60) -> bool:
-    """Wait until a condition is true, and return whether it is true after so many seconds at most."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 def test_every_method_has_a_test_of_resuming():
