@@ -1,4 +1,4 @@
-"""The audit of one unlearned model with a few reference models: RMIA, KLoM, IAM, two snapshots."""
+"""The audit of one unlearned model with a few reference models: RMIA, IAM, KLoM, two snapshots, and its weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.audit.attacks import Attack, Exposure, attack
+from gli.audit.inside import InsideAudit
 from gli.audit.record import check_people, read_people
 from gli.audit.references import Fleet, read_model
 from gli.audit.verdict import MARGIN, Verdict, judge
 from gli.errors import DataError
-from gli.metrics.iam import degree_of_memory
+from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.intervals import Interval, Trials, mean_interval, people_means
 from gli.metrics.klom import excess_klom
 from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
@@ -66,6 +67,9 @@ class RunAudit:
         accuracy: Test accuracy.
         a: Correction of RMIA for OUT references only, calibrated on the original.
         references: Number of reference models.
+        iam: AUC per person of IAM, which interpolates between the original and the references.
+        iam_original: The same on the original.
+        inside: What the weights give away beyond the answers; None if that was not audited.
     """
 
     name: str
@@ -82,6 +86,9 @@ class RunAudit:
     accuracy: float
     a: float
     references: int
+    iam: Interval
+    iam_original: Interval
+    inside: InsideAudit | None = None
 
 
 def read_run_model(run: Path, iteration: int | None = None) -> Model:
@@ -126,13 +133,26 @@ def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
     return np.concatenate([rmia_scores(ratios(name), population) for name in ("forget", "unseen")])
 
 
+def _iam(target: Model, original: Model, references: Sequence[Model], fleet: Fleet) -> Interval:
+    """Return the AUC per person of IAM."""
+    sets = ("forget", "unseen")
+    out = np.array([model.margin(*sets) for model in references])
+    return attack(iam_scores(target.margin(*sets), original.margin(*sets), out)[None], fleet).people
+
+
 def _snapshots(before: Model, after: Sequence[Model], fleet: Fleet) -> Interval:
     """Return the AUC per person of an attacker who sees how far each image's margin moved, on average over models."""
     moved = [np.abs(before.margin("forget", "unseen") - model.margin("forget", "unseen")) for model in after]
     return attack(np.mean(moved, axis=0)[None], fleet).people
 
 
-def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = MARGIN) -> RunAudit:
+def audit_run(
+    name: str,
+    run: Path,
+    references: Sequence[Path],
+    margin: float = MARGIN,
+    inside: InsideAudit | None = None,
+) -> RunAudit:
     """Audit the last model of a run.
 
     Args:
@@ -140,6 +160,7 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
         run: Folder of the run.
         references: Folders of runs of retrained models of the same data, at least three.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
+        inside: What its weights give away, see :mod:`gli.audit.inside`.
 
     Raises:
         DataError: If there are too few references, a record is missing, or the images differ.
@@ -183,6 +204,9 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
         unlearned.accuracy,
         a,
         len(models),
+        _iam(unlearned, original, models, one),
+        _iam(original, original, models, one),
+        inside,
     )
 
 

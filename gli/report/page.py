@@ -29,20 +29,21 @@ code { font-size: .9em; }
 ELEMENTS = {MARKS[1]: "b", MARKS[2]: "u"}
 
 
-def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str]) -> str:
+def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str], after: Sequence[str] = ()) -> str:
     """Return the page of a report.
 
     Args:
         data: Class name of the data module.
         notes: Sentences above the tables.
         sections: Tables, and figures as SVG elements, by their headings; the first table needs none (``""``).
+        after: HTML elements at the end.
     """
     title = html.escape(data)
     body = [f"<h1>{title}: unlearning methods compared</h1>", *(f"<p>{_note(note)}</p>" for note in notes)]
     for heading, content in sections.items():
         body += [f"<h2>{html.escape(heading)}</h2>"] if heading else []
         body.append(html_table(content) if isinstance(content, Table) else f"<figure>{content}</figure>")
-    return document(f"{title}: unlearning methods", body)
+    return document(f"{title}: unlearning methods", [*body, *after])
 
 
 def document(title: str, body: Sequence[str]) -> str:

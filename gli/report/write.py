@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
-from gli.report.audit import read_audited
+from gli.report.audit import auc_of_methods, audit_section, read_audit
 from gli.report.page import page
 from gli.report.published import PUBLISHED
 from gli.report.results import SELECTIONS, Result, Select, collect_results, summarise, warm_up
@@ -36,7 +36,8 @@ def write_report(
         select: Which audit of a run is reported, see :func:`gli.report.results.select_audit`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         missing: Messages for runs that are expected in the report and could not be read.
-        audit: Folder of an audit of the same methods, whose AUC per person stands beside the scores.
+        audit: Folder of an audit of the same methods: its AUC per person stands beside the scores, and the page ends
+            with it.
 
     Returns:
         A message for every run that gave no result.
@@ -51,7 +52,8 @@ def write_report(
             "report of each data set."
         )
     data = data_sets[0]
-    audited = read_audited(audit) if audit is not None else {}
+    contents = read_audit(audit) if audit is not None else None
+    audited = auc_of_methods(contents) if contents is not None else {}
     with progress("Reading runs" + (f", {resamples} resamples each" if resamples else ""), len(runs)) as tick:
         results, failed = collect_results(runs, select, resamples, tick)
     if not results:
@@ -71,7 +73,9 @@ def write_report(
     # Only a page needs matplotlib.
     from gli.report.figures import draw_svg
 
-    _write_text(output / "report.html", page(data, notes, tables | draw_svg(runs, results) | runs_table))
+    after = ["<h2>Audit</h2>", *audit_section(contents, level=3)] if contents is not None else []
+    sections = tables | draw_svg(runs, results) | runs_table
+    _write_text(output / "report.html", page(data, notes, sections, after))
     return failed
 
 
