@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gli.audit.inside import Inside, InsideAudit, Subjects, audit_inside
+from gli.audit.inside import InsideAudit, Subjects, audit_inside
 from gli.commands.data import build_data
 from gli.data import FaceDataModule
 from gli.errors import CheckpointError, DataError
@@ -59,24 +60,29 @@ def audit_weights(references: Mapping[Path, Sequence[Path]]) -> dict[Path, Insid
     audits = {}
     total = sum(len(own) + 2 * len(runs) for own, runs in groups.items())
     with progress("Looking into models", total) as tick:
-
-        def measured(subjects: Subjects, model: Classifier | None) -> Inside | None:
-            inside = None if model is None else subjects.measure(model)
-            tick(1)
-            return inside
-
         for own, runs in groups.items():
-            try:
+            with _left_out(runs):
                 settings = {run: read_yaml(run / SETTINGS, "the settings of a run") for run in runs}
                 data = build_data(settings[runs[0]]["data"])
                 subjects = Subjects(data, device)
-                others = [subjects.measure(load_classifier(run / LAST)) for run in own]
-                tick(len(own))
-                for run in runs:
-                    inside = subjects.measure(load_classifier(run / LAST))
+                others = []
+                for reference in own:
+                    others.append(subjects.measure(load_classifier(reference / LAST)))
                     tick(1)
-                    original = measured(subjects, _original_of(run, settings[run], data))
-                    audits[run] = audit_inside(subjects, inside, original, others)
-            except (CheckpointError, DataError) as error:
-                console.print(f"The weights of {', '.join(map(str, runs))} are not audited: {error}", soft_wrap=True)
+                for run in runs:
+                    with _left_out([run]):
+                        inside = subjects.measure(load_classifier(run / LAST))
+                        original = _original_of(run, settings[run], data)
+                        before = None if original is None else subjects.measure(original)
+                        audits[run] = audit_inside(subjects, inside, before, others)
+                    tick(2)
     return audits
+
+
+@contextmanager
+def _left_out(runs: Sequence[Path]) -> Iterator[None]:
+    """Say that the weights of some runs are not audited if a file cannot be read; their other results are kept."""
+    try:
+        yield
+    except (CheckpointError, DataError) as error:
+        console.print(f"The weights of {', '.join(map(str, runs))} are not audited: {error}", soft_wrap=True)
