@@ -9,7 +9,7 @@ import numpy as np
 
 from gli.audit.attacks import Attack, Exposure
 from gli.audit.inside import Excess, InsideAudit
-from gli.audit.method_audit import MethodAudit
+from gli.audit.method_audit import RETRAINED, MethodAudit
 from gli.audit.picture import Picture, picture_of_method, picture_of_run
 from gli.audit.run_audit import RunAudit
 from gli.metrics.intervals import Interval
@@ -22,10 +22,11 @@ def contents_of_methods(
 
     Args:
         data: Name of the data set.
-        audits: The methods.
+        audits: The methods, with ``RETRAINED`` among them.
         costs: Training time of each method as a share of retraining.
         facts: Numbers of models and people, margin, and who chose the settings, by name.
     """
+    retrained = next(audit for audit in audits if audit.name == RETRAINED).privacy.trials
     methods = [
         {
             **_attacked(audit.name, audit.verdict.answer, audit.verdict.sentence, audit.privacy, audit.exposed),
@@ -43,7 +44,7 @@ def contents_of_methods(
             "cost": costs.get(audit.name),
             "models": audit.models,
             "diverged": audit.diverged,
-            "picture": _picture(picture_of_method(audit.privacy.trials)),
+            "picture": _picture(picture_of_method(audit.privacy.trials, retrained)),
         }
         for audit in audits
     ]
@@ -104,10 +105,11 @@ def _interval(interval: Interval) -> dict[str, float]:
 def _picture(picture: Picture) -> dict[str, Any]:
     return {
         "values": picture.values.tolist(),
-        "low": picture.low.tolist(),
-        "high": picture.high.tolist(),
+        "low": picture.low,
+        "high": picture.high,
         "above": picture.above,
         "below": picture.below,
+        "expected": picture.expected,
     }
 
 

@@ -28,8 +28,8 @@ from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 
 Array = npt.NDArray[np.float64]
 
-#: Name of the audit of the originals themselves.
-NO_UNLEARNING = "No unlearning"
+#: Name of the audit of the originals themselves, and of retrained models.
+NO_UNLEARNING, RETRAINED = "No unlearning", "Retrained"
 #: States of images whose margins are compared with those of retrained models.
 STATES = ("forgotten", "retained", "never seen")
 #: Models of either kind that an image must have in a state to be compared.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,23 +11,23 @@ from gli.metrics.intervals import Trials
 
 Array = npt.NDArray[np.float64]
 
-#: Seed and number of permutations of the band.
-SEED, PERMUTATIONS = 0, 200
+#: Share of the people without any leak that the band holds.
+SHARE = 0.95
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Values of the forgotten people, the largest first, and the 95 % band of such ordered values without any leak.
+    """Values of the forgotten people, the largest first, and the band that holds 95 % of people without any leak.
 
     Attributes:
         values: Shape ``(people,)``; a large value means that the person can be told.
-        low: Lower limit of the band, of the same shape.
+        low: Lower limit of the band.
         high: Upper limit of the band.
     """
 
     values: Array
-    low: Array
-    high: Array
+    low: float
+    high: float
 
     @property
     def above(self) -> int:
@@ -40,36 +39,37 @@ class Picture:
         """Number of people below the band: they stand out in the other direction."""
         return int((self.values < self.low).sum())
 
-
-def _picture(values: Array, permuted: Callable[[np.random.Generator], Array]) -> Picture:
-    generator = np.random.default_rng(SEED)
-    curves = np.array([np.sort(permuted(generator))[::-1] for _ in range(PERMUTATIONS)])
-    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
-    return Picture(np.sort(values)[::-1], low, high)
+    @property
+    def expected(self) -> float:
+        """Number of people on either side of the band by chance."""
+        return (1 - SHARE) / 2 * len(self.values)
 
 
-def picture_of_method(trials: Trials) -> Picture:
-    """Return each person's mean score when forgotten minus that when never seen; the band permutes within a person."""
-    numbers = [np.flatnonzero(trials.people == number) for number in np.unique(trials.people)]
-    numbers = [own for own in numbers if 0 < trials.positive[own].sum() < len(own)]
+def differences(trials: Trials) -> Array:
+    """Return each person's mean score when forgotten minus that when never seen, the largest first."""
+    values = []
+    for number in np.unique(trials.people):
+        own = trials.people == number
+        positive, negative = trials.scores[own & trials.positive], trials.scores[own & ~trials.positive]
+        if len(positive) and len(negative):
+            values.append(float(positive.mean() - negative.mean()))
+    return np.sort(np.array(values))[::-1]
 
-    def difference(scores: Array, positive: npt.NDArray[np.bool_]) -> float:
-        return float(scores[positive].mean() - scores[~positive].mean())
 
-    def permuted(generator: np.random.Generator) -> Array:
-        return np.array(
-            [difference(trials.scores[own], generator.permutation(trials.positive[own])) for own in numbers]
-        )
+def picture_of_method(trials: Trials, retrained: Trials) -> Picture:
+    """Return the picture of a method; its band holds the people of retrained models.
 
-    return _picture(np.array([difference(trials.scores[own], trials.positive[own]) for own in numbers]), permuted)
+    Args:
+        trials: Scores of the people in the models of the method.
+        retrained: Scores of the same attack in retrained models, which never saw anybody.
+    """
+    low, high = np.quantile(differences(retrained), [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    return Picture(differences(trials), float(low), float(high))
 
 
 def picture_of_run(trials: Trials) -> Picture:
-    """Return each forgotten person's rank among people who were never seen, from 0 to 1; the band permutes people."""
-
-    def ranks(positive: npt.NDArray[np.bool_]) -> Array:
-        below = np.sort(trials.scores[~positive])
-        left, right = (np.searchsorted(below, trials.scores[positive], side) for side in ("left", "right"))
-        return np.asarray((left + right) / 2 / len(below))
-
-    return _picture(ranks(trials.positive), lambda generator: ranks(generator.permutation(trials.positive)))
+    """Return each forgotten person's rank among people who were never seen, from 0 to 1, which are the band."""
+    below = np.sort(trials.scores[~trials.positive])
+    left, right = (np.searchsorted(below, trials.scores[trials.positive], side) for side in ("left", "right"))
+    ranks = np.sort((left + right) / 2 / len(below))[::-1]
+    return Picture(ranks, (1 - SHARE) / 2, (1 + SHARE) / 2)

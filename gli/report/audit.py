@@ -173,11 +173,12 @@ def most_exposed(entry: Values) -> str:
 def _told(entry: Values) -> str:
     """Return in a sentence how many people can be told."""
     picture = entry["picture"]
-    count = len(picture["values"])
-    sentence = f"{picture['above']} of {count} people lie above the grey band: they can be told."
-    if picture["below"]:
-        sentence += f" {picture['below']} lie below it: they stand out by being forgotten too well."
-    return sentence
+    count, above, below = len(picture["values"]), picture["above"], picture["below"]
+    return (
+        f"{above} of {count} people lie above the grey band and {below} below it; by chance it would be about "
+        f"{picture['expected']:.0f} on either side. Who lies above can be told; who lies below stands out by being "
+        "forgotten too well."
+    )
 
 
 def audit_markdown(contents: Values) -> str:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from gli.audit.attacks import ulira
 from gli.audit.contents import contents_of_methods
 from gli.audit.method_audit import NO_UNLEARNING, audit_fleets
 from gli.audit.picture import picture_of_method, picture_of_run
@@ -66,15 +67,27 @@ def test_the_table_has_a_row_for_each_method(audits):
 
 
 def test_a_leak_lies_above_the_band_of_the_picture(audits):
+    trials = {audit.name: audit.privacy.trials for audit in audits}
     leaking = next(audit for audit in audits if audit.name == NO_UNLEARNING)
-    picture = picture_of_method(leaking.privacy.trials)
+    picture = picture_of_method(trials[NO_UNLEARNING], trials["Retrained"])
     assert picture.above > 0.8 * len(leaking.exposed)
     assert picture.below == 0
     scores = sorted((person.score for person in leaking.exposed), reverse=True)
     assert picture.values.tolist() == pytest.approx(scores)
-    values, low, high = picture.values.tolist(), picture.low.tolist(), picture.high.tolist()
-    lines = people_figure(values, low, high, "score").axes[0].get_lines()
-    assert list(lines[0].get_ydata()) == values
+    figure = people_figure(picture.values.tolist(), picture.low, picture.high, "score")
+    assert list(figure.axes[0].get_lines()[0].get_ydata()) == picture.values.tolist()
+    honest = picture_of_method(trials["Retrained"], trials["Retrained"])
+    assert abs(honest.above - honest.expected) < 2
+
+
+def test_other_retrained_models_lie_in_the_band():
+    """A common shift of a few models must not count as people who can be told."""
+    outside = []
+    for seed in range(20):
+        own, other = (ulira(fleet(seed=seed, noise=noise)).trials for noise in (3, 4))
+        picture = picture_of_method(other, own)
+        outside.append((picture.above + picture.below) / len(picture.values))
+    assert np.mean(outside) < 0.1
 
 
 @pytest.mark.parametrize("shift", [-3, 0, 3])
