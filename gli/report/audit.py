@@ -159,7 +159,7 @@ def _page(data: str, notes: Sequence[str], table: Table, audits: Sequence[Method
     title = html.escape(data)
     body = [f"<h1>{title}: what unlearned models still give away</h1>"]
     body += [f"<p>{html.escape(note)}</p>" for note in notes]
-    body.append(html_table(table))
+    body.append(html_table(table, "Methods"))
     for audit in audits:
         body += [
             f"<h2>{html.escape(audit.name)}: {html.escape(audit.verdict.answer)}</h2>",
