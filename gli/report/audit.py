@@ -217,7 +217,7 @@ def audit_section(contents: Values, level: int = 2) -> list[str]:
             body += [f"<figure>{svg}</figure>", f"<p>{html.escape(_told(each))}</p>"]
         body.append(f"<p>The most exposed: {html.escape(most_exposed(each))}.</p>")
     for heading, table in tables_of(contents).items():
-        body += [f"<h{level}>{html.escape(heading)}</h{level}>", html_table(table)]
+        body += [f"<h{level}>{html.escape(heading)}</h{level}>", html_table(table, heading)]
     return body
 
 
