@@ -7,15 +7,16 @@ import math
 import numpy as np
 import pytest
 
+from gli.audit.attacks import attack
 from gli.audit.references import Fleet
-from gli.audit.run_audit import Model, _iam, _one_model, _rmia, _snapshots
+from gli.audit.run_audit import Model, _fleet, _iam, _Relative, _rmia, _snapshots
 from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.klom import histogram_klom, normal_klom
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER, ulira_scores
 
 TASKS = pytest.mark.parametrize("labels", [1, 2], ids=["multi-class", "multi-label"])
 #: Images 0 and 1 are forgotten, 2 and 3 were never seen; each shows another person.
-FOUR: Fleet = _one_model((2, 2), np.arange(4), ("a", "b", "c", "d"))
+FOUR: Fleet = _fleet((2, 2), np.arange(4), ("a", "b", "c", "d"))
 
 
 def model(*columns: list[float]) -> Model:
@@ -93,7 +94,17 @@ def test_iam(labels):
     high, middle, low = (math.exp(-math.exp(-value)) for value in (1, 0, -1))
     assert scores.tolist() == pytest.approx([middle, high, low, high])
     # Image 0 is above one of the two never seen, image 1 above one and equal to the other: (1 + 1.5) / 4.
-    assert _iam(unlearned, original, references, FOUR).value == pytest.approx(0.625)
+    plain = _iam(unlearned, references, original)
+    assert plain.tolist() == scores.tolist()
+    assert attack(plain[None], FOUR).people.value == pytest.approx(0.625)
+
+
+def test_a_score_counts_relative_to_what_references_get():
+    """References score 1, 2 and 3 on every image; the target's 7 is 5 above their mean, they are -1.5, 0 and 1.5."""
+    models = [model([float(number)] * 4) for number in (1, 2, 3)]
+    relative = _Relative(lambda target, others: target.margin("forget", "unseen"), models)
+    assert relative.of(model([7.0] * 4)).tolist() == [[5.0] * 4]
+    assert relative.of_references().tolist() == [[-1.5] * 4, [0.0] * 4, [1.5] * 4]
 
 
 @TASKS
@@ -113,3 +124,27 @@ def test_two_snapshots(labels):
     assert _snapshots(before, [after], FOUR).value == pytest.approx(0.75)
     # On average over two models the first moved by 1.5 only.
     assert _snapshots(before, [after, before], FOUR).value == pytest.approx(0.75)
+
+
+def test_people_who_differ_are_not_mistaken_for_people_who_were_trained_on():
+    """The forgotten are easier than the never seen: plain scores tell them apart in a model that saw neither."""
+    plain, relative, found = [], [], []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        difficulty = 2 * generator.normal(size=120) + np.repeat([1.0, 0.0], 60)
+        models = []
+        for shift in [0.0] * 9 + [2.0]:
+            margins = difficulty + 0.7 * generator.normal(size=120) + shift * np.repeat([1, 0], 60)
+            models.append(
+                Model({"forget": margins[:60, None], "unseen": margins[60:, None], "test": margins[60:, None]}, 0.5)
+            )
+        references, retrained, original = models[:8], models[8], models[9]
+        fleet = _fleet((60, 60), np.arange(120), tuple(map(str, range(120))))
+        scores = _Relative(lambda target, others: _rmia(target, others, 0.3), references)
+        plain.append(attack(_rmia(retrained, references, 0.3)[None], fleet).people.value)
+        relative.append(attack(scores.of(retrained), fleet).people)
+        found.append(attack(scores.of(original), fleet).people.value)
+    assert abs(np.mean(plain) - 0.5) > 0.06
+    assert abs(np.mean([area.value for area in relative]) - 0.5) < 0.03
+    assert np.mean([area.covers(0.5) for area in relative]) >= 0.9
+    assert np.mean(found) > 0.75
