@@ -96,7 +96,7 @@ CASES = {
     "SalUn": Case("SalUn", {"momentum": 0.9, "weight_decay": 0.01}, on_three=True, double=True),
     "RandomLabels, labels": Case("RandomLabels", {"lr": 0.05}, "attributes"),
     "L1Sparse": Case("L1Sparse", {"alpha": 0.001, "lr": 0.05}),
-    "SSD": Case("SSD", {"alpha": 0.5, "lr": None}, double=True),
+    "SSD": Case("SSD", {"alpha": 0.5}, double=True),
     "SFRon": Case("SFRon", {"every": 2, "lr": 0.02}, double=True),
     "LoTUS": Case("LoTUS", {"optimizer": "sgd", "retain_share": 0.8, "stop_at_reference": False}, double=True),
     "NoisyFineTune": Case("NoisyFineTune", {"epsilon": 50.0}, double=True),
@@ -120,8 +120,11 @@ def original(task: str, folder: Path, seed: int = 0) -> str:
 def fit(case: Case, originals: Path, world: int) -> methods.Method:
     """Five iterations of a case, nothing logged and nothing audited."""
     settings = {"lr": 0.1, "batch_norm": "eval", "backbone": BACKBONE, **case.settings}
+    if case.method == "SSD":  # It trains nothing, so it has no learning rate; BatchNorm is always in eval mode.
+        settings = {"backbone": BACKBONE, **case.settings}
     method = getattr(methods, case.method)(original=original(case.task, originals), **settings)
-    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **FACES)
+    faces = {**FACES, "reference_share": 0.5 if method.needs_reference else 0.0}
+    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **faces)
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world,
