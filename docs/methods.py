@@ -22,8 +22,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 #: What all methods have in common and no docstring says.
 BATCHES = (
     "All batches of a pass have the same size, and a smaller last batch is dropped; the released code trains on it as "
-    "well. Every epoch is shuffled again, so that over several epochs each image has its turn. A pass over two sets side "
-    "by side goes over one of them once, and repeats the other as often as it takes."
+    "well. Every epoch is shuffled again, so that over several epochs each image has its turn. A pass over two sets "
+    "side by side goes over one of them once, and repeats the other as often as it takes."
 )
 #: Sections of a method's docstring, in the order of its page.
 SECTIONS = ("Equation", "Cost", "Fails", "Defaults", "Source")
