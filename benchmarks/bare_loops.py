@@ -238,7 +238,7 @@ def random_labels(method: Any) -> tuple[ModelCopy, Step]:
     return bare, step
 
 
-def sf_ron(method: Any) -> tuple[ModelCopy, Step]:
+def sfron(method: Any) -> tuple[ModelCopy, Step]:
     """Build the loop of SFRon: a masked ascent on forget in some iterations, then descent on retain."""
     bare = ModelCopy(method)
     weights = dict(bare.model.named_parameters())
@@ -312,7 +312,7 @@ BARE_LOOPS: dict[str, LoopBuilder] = {
     **dict.fromkeys(("RandomLabels", "SalUn"), random_labels),
     "L1Sparse": l1_sparse,
     "MSG": msg,
-    "SFRon": sf_ron,
+    "SFRon": sfron,
     "SSD": ssd,
     "LoTUS": lotus,
     "NoisyFineTune": noisy_fine_tune,

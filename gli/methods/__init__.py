@@ -19,7 +19,7 @@ from gli.methods.retrain_briefly import RetrainBriefly
 from gli.methods.retrained import Retrained
 from gli.methods.sal_un import SalUn
 from gli.methods.scrub import SCRUB
-from gli.methods.sf_ron import SFRon
+from gli.methods.sfron import SFRon
 from gli.methods.ssd import SSD
 from gli.methods.unsir import UNSIR
 
