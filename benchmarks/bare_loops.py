@@ -30,7 +30,7 @@ class ModelCopy:
     def __init__(self, method: Method, memory_format: torch.memory_format = torch.channels_last) -> None:
         self.model: nn.Module = copy.deepcopy(method.model).to(memory_format=memory_format)
         for module, original in zip(self.model.modules(), method.model.modules(), strict=True):
-            module.training = original.training and method.batch_norm != "train_first"
+            module.training = original.training and method.batch_norm not in ("train_first", "released")
         optimizer = method.optimizers().optimizer  # type: ignore[union-attr]
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         group = optimizer.param_groups[0]

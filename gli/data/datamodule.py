@@ -56,7 +56,7 @@ class FaceDataModule(L.LightningDataModule):
         test_share: Share of all images in the test set, if the split is random.
         unseen_share: Share of all images in the unseen set, if the split is random.
         reference_share: Share of the test people who become the set ``reference`` instead: nobody trains on them and no
-            audit reads them, and some methods compare the forgotten people with them. 0 for no such set.
+            audit reads them, and some methods compare the forgotten people with them. None for no such set.
         split_seed: Seed of the random split, independent of the seed of training.
         deduplicate: Keep only the first of identical files inside a set.
         cache_dir: Folder of the pixel cache.
@@ -83,7 +83,7 @@ class FaceDataModule(L.LightningDataModule):
         forget_share: float = 0.15,
         test_share: float = 0.12,
         unseen_share: float = 0.12,
-        reference_share: float = 0.0,
+        reference_share: float | None = None,
         split_seed: int = 0,
         deduplicate: bool = False,
         cache_dir: str = "data/cache",
@@ -107,8 +107,8 @@ class FaceDataModule(L.LightningDataModule):
         self.test_share, self.unseen_share, self.split_seed = test_share, unseen_share, split_seed
         self.deduplicate, self.cache_dir = deduplicate, Path(cache_dir)
         self.augmentation, self.recipe = augmentation, recipe
-        if not 0 <= reference_share < 1:
-            raise SettingError(f"data.reference_share is {reference_share:g}; it must lie in [0, 1).")
+        if reference_share is not None and not 0 < reference_share < 1:
+            raise SettingError(f"data.reference_share is {reference_share:g}; it must lie in (0, 1).")
         self.reference_share = reference_share
         self.splits: dict[str, Rows] = {}
         self._faces: Faces | None = None
@@ -186,7 +186,7 @@ class FaceDataModule(L.LightningDataModule):
                 "data.split to 'identity' to draw a disjoint split."
             )
         splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
-        self.splits = self._with_reference(splits) if self.reference_share else splits
+        self.splits = splits if self.reference_share is None else self._with_reference(splits, self.reference_share)
         forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
         constant_accuracy = unseen / (forget + unseen)
         if constant_accuracy > MAX_CONSTANT_ACCURACY:
@@ -196,16 +196,15 @@ class FaceDataModule(L.LightningDataModule):
                 "and the final score with those of a retrained model, or lower data.unseen_share."
             )
 
-    def _with_reference(self, splits: dict[str, Rows]) -> dict[str, Rows]:
+    def _with_reference(self, splits: dict[str, Rows], share: float) -> dict[str, Rows]:
         """Return the splits with some of the test people in the set ``reference`` instead, whole groups at a time."""
         test = splits["test"]
         groups = splitting.identity_groups(self.faces.households, self.digests)[test]
-        halves = splitting.identity_split(groups, {"reference": self.reference_share}, "test", self.split_seed)
+        halves = splitting.identity_split(groups, {"reference": share}, "test", self.split_seed)
         result = {**splits, **{name: test[rows] for name, rows in halves.items()}}
         if not len(result["test"]):
             raise SettingError(
-                f"data.reference_share {self.reference_share:g} leaves nobody in the test set; lower it, or raise "
-                "data.test_share."
+                f"data.reference_share {share:g} leaves nobody in the test set; lower it, or raise data.test_share."
             )
         return result
 

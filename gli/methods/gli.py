@@ -160,19 +160,19 @@ class GLI(LI):
 
     Args:
         class_weight: Weight of the class loss and its warm-up; the released code's 200 to 1000 by default.
-        gradients: ``raw`` (paper and released code), or ``normalised`` for the scale-free form; then the class weight
-            is convex (``class_weight.form convex``), w in [0, 1].
+        gradients: ``normalised`` for the scale-free form, where the class weight is convex (``class_weight.form
+            convex``), w in [0, 1]; None for gradients as they are (paper and released code).
         **kwargs: See :class:`LI` and :class:`~gli.methods.base.Method`.
     """
 
     def __init__(
         self,
         class_weight: ClassWeight = ClassWeight(),
-        gradients: Literal["raw", "normalised"] = "raw",
+        gradients: Literal["normalised"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if gradients == "normalised" and class_weight.form != "convex":
+        if gradients is not None and class_weight.form != "convex":
             raise SettingError(
                 "model.gradients normalised needs a class weight in [0, 1]: --model.class_weight.form convex, with "
                 "initial and final such as 0.5."
@@ -188,7 +188,7 @@ class GLI(LI):
     ) -> Tensor | list[tuple[float, Tensor]]:
         """Return the weighted class loss less the weighted distance (Eq. 5), or both with their weights."""
         class_loss, distance = self.task.loss(logits, labels), self.distance(logits, forget_features)
-        if self.gradients == "raw":
+        if self.gradients is None:
             return self.class_weight.combine(self.weight(step), class_loss, distance)
         of_class, of_distance = self.class_weight.shares(self.weight(step))
         return [(of_class, class_loss), (-of_distance, distance)]

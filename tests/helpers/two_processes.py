@@ -123,7 +123,7 @@ def fit(case: Case, originals: Path, world: int) -> methods.Method:
     if case.method == "SSD":  # It trains nothing, so it has no learning rate; BatchNorm is always in eval mode.
         settings = {"backbone": BACKBONE, **case.settings}
     method = getattr(methods, case.method)(original=original(case.task, originals), **settings)
-    faces = {**FACES, "reference_share": 0.5 if method.needs_reference else 0.0}
+    faces = {**FACES, "reference_share": 0.5 if method.needs_reference else None}
     data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **faces)
     trainer = L.Trainer(
         accelerator="cpu",
