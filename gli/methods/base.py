@@ -24,9 +24,10 @@ from gli.data.recipe import Recipe
 from gli.data.tasks import Task
 from gli.errors import SettingError
 from gli.metrics.registry import COLUMNS, LOSS
-from gli.models.backbones import Classifier, build_classifier
+from gli.models.backbones import GIVEN, Classifier, build_classifier
 from gli.models.blocks import frozen_modules
 from gli.models.checkpoints import load_weights
+from gli.models.network import Network
 from gli.system.chunks import in_chunks
 from gli.system.lightning import clear_step_values
 
@@ -140,6 +141,8 @@ class Method(L.LightningModule, ABC):
         self.backbone, self.pretrained, self.normalize = backbone, pretrained, normalize
         self.batch_norm = batch_norm
         self.model: nn.Module = nn.Identity()
+        #: The network to start from, where it is given as an object rather than by the name of a backbone.
+        self.network: Network | None = None
         #: Whether the weights come from a checkpoint of this run, so that no original is needed.
         self.restored = False
         #: The clock of a run: iterations done, those before a resume included. In :meth:`unlearn` it is the index of
@@ -227,6 +230,8 @@ class Method(L.LightningModule, ABC):
         """Return a newly initialised network: the same one for the same seed, on every process and after resuming."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed((torch.initial_seed() + 1) % 2**63)
+            if self.network is not None:
+                return self.network.fresh()
             return build_classifier(
                 self.backbone, self.task.num_outputs, pretrained=pretrained, normalize=self.normalize
             )
@@ -292,6 +297,9 @@ class Method(L.LightningModule, ABC):
             cast(Any, self.trainer).reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
 
     def _build(self) -> None:
+        if self.network is not None:
+            self.model = self.network.classifier()
+            return
         pretrained = self.pretrained and not self.needs_original
         model = build_classifier(self.backbone, self.task.num_outputs, pretrained=pretrained, normalize=self.normalize)
         if self.needs_original and not self.restored:
@@ -388,7 +396,7 @@ class Method(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe the classifier in the checkpoint, so that it can be loaded without the method."""
         checkpoint["classifier"] = {
-            "backbone": self.backbone,
+            "backbone": self.backbone if self.network is None else f"{GIVEN}{self.network.name}",
             "normalize": self.normalize,
             "task": type(self.task).__name__,
             "outputs": list(self.task.names),

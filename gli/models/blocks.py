@@ -26,8 +26,11 @@ def _children(network: nn.Module) -> Iterator[nn.Module]:
 def blocks(model: nn.Module) -> list[Block]:
     """Return the blocks of a network in order: for a ResNet the stem, layer1 to layer4, and the head.
 
-    A normalisation belongs to the block before it. Children without parameters, such as pooling, are not blocks.
+    A normalisation belongs to the block before it. Children without parameters, such as pooling, are not blocks. A
+    classifier that was given the names of its blocks has those.
     """
+    if isinstance(model, Classifier) and model.block_names is not None:
+        return [[model.backbone.get_submodule(name)] for name in model.block_names]
     result: list[Block] = []
     for child in _children(model.backbone if isinstance(model, Classifier) else model):
         weights = list(child.parameters())
