@@ -46,12 +46,12 @@ def audit(
 
     Example:
         >>> import gli, torch
-        >>> people = [[(torch.rand(3, 8, 8), n % 2, f"person {n}") for n in range(9)] for _ in range(3)]
+        >>> faces = [(torch.rand(3, 8, 8), n % 2, f"person {n // 3}") for n in range(54)]
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
-        >>> audit = gli.audit(model, forget=people[0], unseen=people[1], test=people[2], accelerator="cpu")
-        >>> audit.verdict.answer
-        'cannot tell'
-        >>> 0 <= audit.scores["accuracy"] <= 1
+        >>> result = gli.audit(model, forget=faces[:18], unseen=faces[18:36], test=faces[36:], accelerator="cpu")
+        >>> result.verdict.answer in ("pass", "fail", "cannot tell")
+        True
+        >>> 0 <= result.scores["accuracy"] <= 1
         True
     """
     sets = {"forget": forget, "test": test, "unseen": unseen}

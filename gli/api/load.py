@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from torch import nn
@@ -25,14 +27,19 @@ def load(path: str | Path, model: nn.Module | None = None, *, backbone: str | No
         CheckpointError: If there is no such checkpoint, or it is unsafe, damaged, or of another network.
 
     Example:
-        >>> model = gli.load("lightning_logs/gli_synthetic/version_0")  # doctest: +SKIP
-        >>> logits = model(images)  # images in [0, 1], shape (batch, 3, height, width)  # doctest: +SKIP
+        >>> import gli, torch, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> gli.models.HubClassifier("resnet18_slim", ["child", "adult"]).save_pretrained(folder)
+        >>> model = gli.load(folder)
+        >>> model(torch.rand(4, 3, 32, 32)).shape
+        torch.Size([4, 2])
     """
     path = Path(path)
     if path.is_dir() and not (path / SETTINGS).is_file():
         if not (path / "config.json").is_file():
             raise CheckpointError(f"{path}: is neither the folder of a run nor one that save_pretrained wrote.")
-        return HubClassifier.from_pretrained(str(path), local_files_only=True)
+        with redirect_stdout(StringIO()):  # It prints that it loads.
+            return HubClassifier.from_pretrained(str(path), local_files_only=True)
     checkpoint = path / "checkpoints/best.ckpt" if path.is_dir() else path
     if model is None:
         return load_classifier(checkpoint, backbone)

@@ -134,9 +134,10 @@ def collapsed(run: Ended) -> str | None:
 def forgot_nothing(run: Ended) -> str | None:
     """The MIA accuracy hardly moved."""
     assert run.best is not None
-    if not run.progress(run.best) < NEXT_TO_NOTHING:
-        return None
     mia, before = run.best["mia_accuracy"], run.before["mia_accuracy"]
+    moved = run.progress(run.best) >= NEXT_TO_NOTHING and abs(mia - before) >= NEAR
+    if moved or abs(mia - run.target) <= NEAR:
+        return None
     return (
         f"forgot next to nothing, MIA accuracy {mia:.2f} of {before:.2f} ({run.named_target}): raise --model.lr, or "
         "the number of iterations"

@@ -17,6 +17,7 @@ from gli.audit.attacks import Attack, attack
 from gli.audit.record import Audit, People, margins_of
 from gli.audit.references import Fleet
 from gli.audit.verdict import CHANCE, MARGIN, Verdict, judge
+from gli.errors import DataError
 from gli.metrics.intervals import Interval
 from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN
@@ -99,7 +100,16 @@ def audit_model(
         original: Per-image values of the original on the same images, for the positive control.
         references: The same of models that were retrained without the forgotten people.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
+
+    Raises:
+        DataError: If the same people are in forget and in unseen, so that there is nobody to compare with.
     """
+    forgotten, strangers = set(people["forget"].tolist()), set(people["unseen"].tolist())
+    if not forgotten - strangers or not strangers - forgotten:
+        raise DataError(
+            f"forget and unseen hold the same people ({', '.join(sorted(forgotten & strangers)[:3])}). Give images of "
+            "people whom the model never saw as unseen."
+        )
     states = np.repeat([FORGOTTEN, NEVER_SEEN], [len(people["forget"]), len(people["unseen"])])[None]
     names, numbers = np.unique(np.concatenate([people["forget"], people["unseen"]]), return_inverse=True)
     fleet = Fleet(
