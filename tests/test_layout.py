@@ -27,7 +27,7 @@ LAYERS = [
     {"training"},
     {"report", "jobs"},
     {"commands"},
-    {"__main__"},
+    {"__main__", "api"},
 ]
 RANKS = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 #: The one module that may touch private names of frameworks, and how many it may touch at most.

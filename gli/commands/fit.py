@@ -16,7 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 
 import gli
-from gli.audit.table import comparison
+from gli.audit.conclusion import Ended, conclude
+from gli.audit.table import SCORES_PAGE, comparison
 from gli.callbacks import (
     BestCheckpoint,
     EarlyStop,
@@ -25,14 +26,12 @@ from gli.callbacks import (
     Stopwatch,
     find_callback,
     is_finite,
-    standard_callbacks,
-    with_bar,
 )
 from gli.commands.configs import configs_among, resolve_arguments
 from gli.commands.explain import explain, settings_of
 from gli.data import FaceDataModule
 from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
-from gli.methods import Method
+from gli.methods import Method, Retrained
 from gli.models.checkpoints import read_checkpoint
 from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
@@ -43,6 +42,7 @@ from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
 from gli.training import originals, resume
+from gli.training.run import added_loggers, audit_original, trainer_settings
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {
@@ -51,8 +51,6 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "early_stopping": EarlyStop,
     "checkpoint": BestCheckpoint,
 }
-#: Weights stay in float32: sign gradients and metrics are computed in it.
-PRECISIONS = ("None", "32-true", "32", "bf16-mixed", "16-mixed", "bf16", "16")
 #: Settings of the trainer that the original's training shares with the run it is trained for.
 SHARED = ("accelerator", "precision", "deterministic", "benchmark", "enable_progress_bar")
 
@@ -233,31 +231,12 @@ class CLI(LightningCLI):
     # -- the trainer -----------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Return a trainer that logs to TensorBoard and CSV; the method gives the epochs where the user does not."""
+        """Return a trainer that logs to TensorBoard and CSV, and to the loggers that the user adds."""
         settings = self.config_init[self.config.subcommand].trainer
-        if str(settings.precision) not in PRECISIONS:
-            raise SettingError(
-                f"trainer.precision is {settings.precision}; weights stay in float32 in gli. Use one of "
-                f"{', '.join(PRECISIONS[1:])}."
-            )
-        by_iteration = isinstance(settings.val_check_interval, int)
-        defaults = {
-            "num_sanity_val_steps": 0,  # The audit of iteration 0 checks more.
-            "log_every_n_steps": 1 if by_iteration else 10,
-            "enable_model_summary": False,
-        }
-        kwargs |= {name: value for name, value in defaults.items() if settings[name] is None}
-        callbacks = [*(settings.callbacks or []), *standard_callbacks()]
-        kwargs["callbacks"] = with_bar(callbacks, settings.enable_progress_bar)
-        kwargs["plugins"] = [*(settings.plugins or []), resume.AtomicCheckpointIO()]
-        kwargs["use_distributed_sampler"] = False  # Our loaders divide the data themselves.
-        if settings.logger in (None, True) and not settings.fast_dev_run:
-            kwargs["logger"] = self._loggers()
-        if by_iteration and settings.check_val_every_n_epoch == 1:
-            # Count iterations of the run: epochs are short and of different lengths.
-            kwargs["check_val_every_n_epoch"] = None
-        if settings.max_epochs is None and settings.max_steps == -1:
-            kwargs["max_epochs"] = self.model.default_epochs(self.datamodule.recipe)
+        kwargs |= trainer_settings(settings.as_dict(), self.model, self.datamodule.recipe)
+        if settings.logger is not False and not settings.fast_dev_run:
+            # Ours come first: the folder of the run is the first logger's.
+            kwargs["logger"] = [*self._loggers(), *added_loggers(settings.logger)]
         trainer = super().instantiate_trainer(**kwargs)
         ranks.check_number(trainer)
         return trainer
@@ -299,8 +278,7 @@ class CLI(LightningCLI):
         """Find or train the original, and audit it: the row of iteration 0."""
         self._find_original()
         if not self.settings.get("ckpt_path") and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
-            L.seed_everything(self.seed, workers=True, verbose=False)
+            audit_original(self.trainer, self.model, self.datamodule, self.seed)
 
     def fit(self, **kwargs: Any) -> None:
         """Fit; when interrupted, still report the results so far."""
@@ -344,7 +322,11 @@ class CLI(LightningCLI):
 
     def _print_results(self, audit: ForgettingAudit, seconds: float, folder: Path | None) -> None:
         """Print the closing table, and where checkpoint, log and figures are."""
-        table = comparison(self._columns(audit))
+        retrained = originals.retrained_scores(self.model, self.datamodule, self.seed, self.originals, self._precision)
+        columns = self._columns(audit)
+        if retrained is not None and not isinstance(self.model, Retrained):
+            columns.append(("retrained", retrained))
+        table = comparison(columns)
         table.title = f"{self.model.name} on {self.datamodule.label}, {seconds:.1f} s of training steps"
         console.print(table)
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
@@ -353,7 +335,21 @@ class CLI(LightningCLI):
             lines += [f"log         {folder / 'metrics.csv'}"]
             lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
             lines += [f"curves      tensorboard --logdir {os.path.relpath(self.logs)}"]
-        console.print("\n".join(lines), soft_wrap=True)
+        console.print("\n".join([*lines, SCORES_PAGE]), soft_wrap=True)
+        ended = Ended(
+            type(self.model).__name__,
+            audit.rows,
+            audit.best,
+            retrained,
+            is_finite(self.trainer),
+            bool(self.trainer.interrupted),
+            not self.model.needs_original,
+        )
+        console.print(f"[bold]In short[/bold]    {conclude(ended)}.", soft_wrap=True, highlight=False)
+
+    @property
+    def _precision(self) -> str:
+        return str(self.trainer.precision)
 
     def _columns(self, audit: ForgettingAudit) -> list[tuple[str, dict[str, float]]]:
         """Return the columns of the closing table: the original, the end of each stage, and the best audit."""

@@ -97,7 +97,11 @@ def silence_lightning() -> None:
         "lightning.fabric.utilities.rank_zero",
         "lightning.fabric.utilities.seed",
     ):
-        logging.getLogger(name).addFilter(lambda record: not _UNWANTED_LOGS.search(record.getMessage()))
+        logging.getLogger(name).addFilter(_is_wanted)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not _UNWANTED_LOGS.search(record.getMessage())
 
 
 def machine_error(error: BaseException) -> str | None:

@@ -18,7 +18,7 @@ from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
 from gli.data.faces import Faces, Rows
-from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass
+from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
 from gli.data.recipe import Recipe
 from gli.data.tasks import Task
 from gli.errors import DataError, SettingError, did_you_mean
@@ -69,6 +69,8 @@ class FaceDataModule(L.LightningDataModule):
 
     #: Short name of the data set in run folders and tables.
     label: ClassVar[str] = "faces"
+    #: Name of the sets in messages, where they are no published split.
+    named: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -179,7 +181,8 @@ class FaceDataModule(L.LightningDataModule):
         splitting.check_not_empty(splits, hints)
         overlaps = splitting.check_disjoint(splits, self.identities, self.digests)
         if overlaps and self.split == "published":
-            rank_zero_warn(f"the published split of {self.label} is not disjoint: {'; '.join(overlaps)}")
+            name = self.named or f"the published split of {self.label}"
+            rank_zero_warn(f"{name} {'are' if self.named else 'is'} not disjoint: {'; '.join(overlaps)}")
         elif overlaps:
             raise SettingError(
                 f"The same people or files are in two sets: {'; '.join(overlaps)}. Put each person in one set, or set "
@@ -328,6 +331,14 @@ class FaceDataModule(L.LightningDataModule):
                 "There are no reference people. Set some of the test people aside: data.reference_share."
             )
         return self.splits[name]
+
+    def dataset(self, name: str) -> TableDataset:
+        """Return the images of a set as an ordinary PyTorch data set of (image, label, identity).
+
+        Args:
+            name: ``retain``, ``forget``, ``test``, ``unseen``, or ``train`` for retain and forget.
+        """
+        return TableDataset(self.pixels, self.faces.labels, self.identities, self.rows(name))
 
     def fingerprint(self, name: str) -> str:
         """Return a hash of everything that training on set ``name`` depends on: content and settings, not paths."""

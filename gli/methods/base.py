@@ -27,9 +27,10 @@ from gli.data.tasks import Task
 from gli.errors import SettingError
 from gli.methods.schedule import SCHEDULES, ScheduleName
 from gli.metrics.registry import COLUMNS, LOSS
-from gli.models.backbones import Classifier, build_classifier
+from gli.models.backbones import GIVEN, Classifier, build_classifier
 from gli.models.blocks import frozen_modules
 from gli.models.checkpoints import load_features, load_weights
+from gli.models.network import Network
 from gli.system.chunks import in_chunks
 from gli.system.lightning import clear_step_values
 
@@ -166,6 +167,8 @@ class Method(L.LightningModule, ABC):
         self.start_weights = weights
         self.batch_norm = batch_norm
         self.model: nn.Module = nn.Identity()
+        #: The network to start from, where it is given as an object rather than by the name of a backbone.
+        self.network: Network | None = None
         #: Whether the weights come from a checkpoint of this run, so that no original is needed.
         self.restored = False
         #: The clock of a run: iterations done, those before a resume included. In :meth:`unlearn` it is the index of
@@ -273,7 +276,7 @@ class Method(L.LightningModule, ABC):
         """
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed((torch.initial_seed() + 1) % 2**63)
-            return self._new_classifier(pretrained)
+            return self.network.fresh() if self.network is not None else self._new_classifier(pretrained)
 
     def seeded_generator(self, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
         """Return a generator that depends on the seed of the run and a key only: the same one on every process."""
@@ -457,6 +460,9 @@ class Method(L.LightningModule, ABC):
             cast(Any, self.trainer).reload_dataloaders_every_n_epochs = 1  # Epochs may differ in their passes.
 
     def _build(self) -> None:
+        if self.network is not None:
+            self.model = self.network.classifier()
+            return
         model = self._new_classifier(self.starts_pretrained and not self.needs_original)
         if self.needs_original and not self.restored:
             if self.original is None:
@@ -559,7 +565,7 @@ class Method(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Describe the classifier in the checkpoint, so that it can be loaded without the method."""
         checkpoint["classifier"] = {
-            "backbone": self.backbone,
+            "backbone": self.backbone if self.network is None else f"{GIVEN}{self.network.name}",
             "normalize": self.normalize,
             "task": type(self.task).__name__,
             "outputs": list(self.task.names),

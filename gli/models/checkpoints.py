@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gli.errors import CheckpointError, SettingError
-from gli.models.backbones import Classifier, build_classifier
+from gli.models.backbones import GIVEN, Classifier, build_classifier, is_import_path
 from gli.models.blocks import last_blocks
 
 #: End of the names of BatchNorm's counters.
@@ -191,12 +191,44 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
         ) from error
 
 
-def load_classifier(path: str | Path) -> Classifier:
+def load_classifier(path: str | Path, backbone: str | None = None) -> Classifier:
     """Return the classifier of a checkpoint of gli, in eval mode, on the CPU.
+
+    Args:
+        path: The checkpoint.
+        backbone: Name or import path of its backbone; None for the name in the checkpoint. An import path in a
+            checkpoint is not followed, because importing a module runs it: give the path here to allow that.
 
     Example:
         >>> model = load_classifier("lightning_logs/gli_synthetic/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
         >>> logits = model(images)  # images in [0, 1], shape (batch, 3, height, width)  # doctest: +SKIP
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint of gli, or its network must be given.
+    """
+    description = describe_classifier(path)
+    named = description["backbone"]
+    if named.startswith(GIVEN):
+        raise CheckpointError(
+            f"{path}: holds the weights of a network of yours, {named.removeprefix(GIVEN)}. Give a network of that "
+            "class: gli.load(path, model)."
+        )
+    if is_import_path(named) and backbone is None:
+        raise CheckpointError(
+            f"{path}: its backbone is {named}, and importing it runs its code. If you trust it, say so: "
+            f"load_classifier(path, backbone={named!r})."
+        )
+    name = backbone or named
+    try:
+        classifier = build_classifier(name, len(description["outputs"]), normalize=description["normalize"])
+    except SettingError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    load_weights(classifier, path, name)
+    return classifier.eval()
+
+
+def describe_classifier(path: str | Path) -> Mapping[str, Any]:
+    """Return a checkpoint's description of its classifier: ``backbone``, ``outputs`` (names) and ``normalize``.
 
     Raises:
         CheckpointError: If the file is not a checkpoint of gli.
@@ -207,14 +239,7 @@ def load_classifier(path: str | Path) -> Classifier:
             f"{path}: has no description of its classifier, so gli did not write it. Build the network yourself and "
             "load its weights with gli.models.load_weights."
         )
-    try:
-        classifier = build_classifier(
-            description["backbone"], len(description["outputs"]), normalize=description["normalize"]
-        )
-    except SettingError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    load_weights(classifier, path, description["backbone"])
-    return classifier.eval()
+    return description
 
 
 def _describes(description: Any) -> TypeGuard[Mapping[str, Any]]:

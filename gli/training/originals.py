@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from gli.data.recipe import Recipe
 from gli.errors import INTERRUPTED, CheckpointError, SettingError
 from gli.methods.base import Method
 from gli.methods.original import Original
+from gli.metrics.registry import EVALUATION_SETS
+from gli.models.backbones import backbone_key
+from gli.models.checkpoints import read_checkpoint
 from gli.runs.folder import LOGS, ORIGINALS
 from gli.runs.log import loggers
 from gli.system.console import console
@@ -53,7 +57,7 @@ def original_path(
     """
     data.setup()
     rows = "train" if role == "original" else "retain"
-    backbone = f"{method.backbone} {method.pretrained} {method.normalize}"
+    backbone = f"{backbone_key(method.backbone)} {method.pretrained} {method.normalize}"
     if method.start_weights is not None:
         backbone += f" {_digest_of(method.start_weights)}"
     if precision not in (None, "32", "32-true"):
@@ -88,11 +92,41 @@ def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
         "audit": audit.rows[-1] if audit and audit.rows else None,
         "seconds": stopwatch.seconds if stopwatch else None,
+        "audited": audited_images(method.data),
     }
     method.on_save_checkpoint(contents)
     with atomic_write(path) as temporary:
         torch.save(contents, temporary)
     return path
+
+
+def audited_images(data: FaceDataModule) -> str:
+    """Return a hash of the images that an audit evaluates."""
+    return digest(*(data.fingerprint(name) for name in EVALUATION_SETS))
+
+
+def retrained_scores(
+    method: Method, data: FaceDataModule, seed: int, folder: Path, precision: str | None = None
+) -> dict[str, float] | None:
+    """Return the scores of the retrained model of the same data, backbone, recipe and seed.
+
+    Args:
+        method: The method that it is compared with.
+        data: The data module.
+        seed: Seed of the run.
+        folder: Folder of the originals, where runs of Retrained are stored too.
+        precision: Precision of the run.
+
+    Returns:
+        None where there is no such model, or it was audited on other images.
+    """
+    recipe = replace(data.recipe, epochs=data.recipe.retrained_epochs or data.recipe.epochs, retrained_epochs=None)
+    path = original_path(folder, data, method, recipe, seed, "retrained", precision)
+    with suppress(CheckpointError):
+        contents = read_checkpoint(path)
+        if contents.get("audited") == audited_images(data) and isinstance(contents.get("audit"), dict):
+            return {name: value for name, value in contents["audit"].items() if name != "iteration"}
+    return None
 
 
 def find_or_train(
