@@ -83,7 +83,7 @@ def parse_lines(data: bytes, where: str) -> Lines:
             raise DataError(f"{where}, line {number + 1}: was changed; its hash is not that of its contents.")
         if entry["previous"] != previous or entry["number"] != number or not isinstance(entry["kind"], str):
             raise DataError(
-                f"{where}, line {number + 1}: does not follow the line before it: a line was removed, moved or repeated."
+                f"{where}, line {number + 1}: does not follow the line before it: one was removed, moved or repeated."
             )
         previous = entry["hash"]
         entries.append(entry)
