@@ -211,6 +211,7 @@ def _audit_runs(options: argparse.Namespace) -> int:
     from gli.audit.verdict import MARGIN
     from gli.commands.reference_runs import reference_jobs
     from gli.report.run_audit import write_run_audits
+    from gli.runs.membership import require_meaningful
     from gli.runs.read import read_run
 
     if options.references < LEAST_REFERENCES:
@@ -218,6 +219,7 @@ def _audit_runs(options: argparse.Namespace) -> int:
     runs = [read_run(folder) for folder in options.runs]
     output = _folder(options, runs[0].data)
     for run in runs:
+        require_meaningful(run.folder)
         check_finished(run.folder)
     of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
     jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -27,8 +28,10 @@ from gli.metrics.registry import COLUMNS, LOSS
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.blocks import frozen_modules
 from gli.models.checkpoints import load_weights
+from gli.models.training_images import TRAINING_IMAGES, pack, read_training_images, unpack
+from gli.runs.membership import Membership
 from gli.system.chunks import in_chunks
-from gli.system.lightning import clear_step_values
+from gli.system.lightning import clear_step_values, current_epoch
 
 #: Pixels that a CPU evaluates at a time: with more, activations outgrow its cache; with fewer, its cores idle.
 CHUNK_PIXELS = 2**19
@@ -147,6 +150,10 @@ class Method(L.LightningModule, ABC):
         self.iteration = 0
         #: The loss of the last step, a scalar.
         self.last_loss: Tensor | None = None
+        #: Content hashes of the images that the original was trained on, sorted; None where they are not known.
+        self.trained_on: npt.NDArray[np.bytes_] | None = None
+        #: How this run knows who the original was trained on; None where nobody has judged it.
+        self.membership: Membership | None = None
         #: A few images before and after their perturbation, for the figures.
         self.examples: tuple[Tensor, Tensor] | None = None
         self._built = self._prepared = False
@@ -301,6 +308,8 @@ class Method(L.LightningModule, ABC):
                     "gli.training.find_or_train(method, data) before trainer.fit."
                 )
             load_weights(model, self.original, self.backbone)
+            if self.trained_on is None:
+                self.trained_on = read_training_images(self.original)
         self.model = model
 
     def configure_optimizers(self) -> Any:
@@ -385,8 +394,25 @@ class Method(L.LightningModule, ABC):
 
     test_step = validation_step
 
+    def training_images(self) -> npt.NDArray[np.bytes_] | None:
+        """Return the content hashes of all images that the model has been trained on so far, sorted.
+
+        Those of the original are included. None where it is not known who the original was trained on.
+        """
+        data = self.data
+        if not self.needs_original:
+            epochs = range(current_epoch(self.trainer) + 1)
+            names = {name for epoch in epochs for pass_ in self.passes_in(epoch) for name in pass_.names}
+            return np.unique(np.concatenate([data.digests[data.rows(name)] for name in sorted(names)]))
+        if self.trained_on is None:
+            return None
+        return np.union1d(self.trained_on, data.digests[data.rows("train")])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the classifier in the checkpoint, so that it can be loaded without the method."""
+        """Describe the classifier and its training images, so that it can be loaded and judged without the method."""
+        images = self.training_images()
+        if images is not None:
+            checkpoint[TRAINING_IMAGES] = pack(images)
         checkpoint["classifier"] = {
             "backbone": self.backbone,
             "normalize": self.normalize,
@@ -397,5 +423,7 @@ class Method(L.LightningModule, ABC):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Set the clock to the iteration of the checkpoint."""
+        """Set the clock to the iteration of the checkpoint, and take over its record of training images."""
         self.iteration = int(checkpoint["classifier"]["iteration"])
+        if self.trained_on is None:
+            self.trained_on = unpack(checkpoint, "the checkpoint")
