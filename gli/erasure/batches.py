@@ -105,7 +105,7 @@ def requests_of(store: Store, batch: str) -> list[Request]:
 
 
 def choose(store: Store, name: str | None, states: Sequence[str]) -> str:
-    """Return the name of a batch: the given one, or the first one in one of some states.
+    """Return the name of a batch: the given one, or the first one in the first of some states that has any.
 
     Raises:
         SettingError: If there is none, or the given name is none.
@@ -117,9 +117,10 @@ def choose(store: Store, name: str | None, states: Sequence[str]) -> str:
         if name not in planned:
             raise SettingError(f"There is no batch {name!r}. Batches: {', '.join(dict.fromkeys(planned)) or 'none'}.")
         return name
-    for each in dict.fromkeys(planned):
-        if step_of(lines, each) in states:
-            return each
+    for state in states:
+        for each in dict.fromkeys(planned):
+            if step_of(lines, each) == state:
+                return each
     raise SettingError(f"No batch is {' or '.join(states)}. gli erase status shows where every request is.")
 
 
@@ -193,6 +194,7 @@ def prepare(store: Store, name: str, sets: Sets) -> dict[str, Any]:
         "task": "multi_class" if settings.classes else "multi_label",
         **({"classes": list(settings.classes)} if settings.classes else {}),
         "assignment": str((work / ASSIGNMENT).absolute()),
+        "held_out": str((work / HELD_OUT).absolute()),
         "image_size": settings.image_size,
         "cache_dir": str((work / "cache").absolute()),
         **({"recipe": dict(settings.policy.recipe)} if settings.policy.recipe else {}),

@@ -39,8 +39,8 @@ def runs_below(folder: Path) -> list[Path]:
 
 def holds_gli_files(folder: Path) -> bool:
     """Return whether a folder is one that gli writes: a folder of runs or originals, or a pixel cache."""
-    if is_run(folder):
-        return True
+    if is_run(folder) or not any(path.suffix != ".lock" for path in folder.iterdir()):
+        return True  # An empty folder is what a purge leaves of a cache.
     patterns = ("*/version_*/", f"{ORIGINALS}/*.ckpt", "pixels-*-*.npy", "digests-*.npy", "original_*/*/", "version_*/")
     if any(next(folder.glob(pattern), None) is not None for pattern in patterns):
         return True

@@ -8,11 +8,14 @@ and what cannot be reached is listed.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gli.audit.record import FOLDER as AUDITS
 from gli.erasure.canonical import canonical, parse_canonical, read_bytes, sha256, sha256_file, sync_folder
@@ -20,18 +23,24 @@ from gli.erasure.clean import INSTEAD, cleaned, named_rows, without_rows
 from gli.erasure.descent import WEIGHTS, Run, holds_gli_files, related_runs
 from gli.erasure.search import Traces, digests_of, is_searchable
 from gli.erasure.shred import DOOMED, has_other_names, is_regular, replace_contents, shred
-from gli.errors import DataError, SettingError
+from gli.errors import CheckpointError, DataError, SettingError
+from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG
+from gli.system.digest import DIGEST_BYTES
 from gli.system.files import remove_leftovers
 
 RECEIPT, JOURNAL = "purge.json", "purge.journal"
 SCHEMA = "gli-purge-receipt/1"
+#: Reason for rewriting the audits of a run that only evaluated the people.
+NEVER_TRAINED = "losses and names of people whom this run never trained on, in an audit"
 REMOVED, REWRITTEN, RENAMED = "removed", "rewritten", "renamed"
 #: Larger files are searched in pieces that overlap.
 PIECE = 64 << 20
 #: Longest trace across the border of two pieces.
 OVERLAP = 1 << 16
 LOCKS = (".lock",)
+#: Endings of checkpoints that may have a record of their training images.
+CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -145,9 +154,17 @@ def trace_in(path: Path, traces: Traces) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}), so it cannot be searched.") from error
 
 
-def plan_actions(scope: Scope) -> list[Action]:
-    """List what has to happen to the files, changing none."""
+def plan_actions(scope: Scope, notes: Sequence[Mapping[str, Any]] = ()) -> list[Action]:
+    """List what has to happen to the files, changing none.
+
+    Args:
+        scope: Where, and what to look for.
+        notes: Notes of an earlier pass: once the people have left the records of a run, only they say that the run
+            never trained on them.
+    """
     related, _ = related_runs(list(scope.folders.values()), scope.traces)
+    spared = {str(note["path"]).rpartition(f"/{AUDITS}/")[0] for note in notes if note["reason"] == NEVER_TRAINED}
+    spared_runs = {run.folder for run in related if scope.shown(run.folder) in spared}
     for run in related:
         for tracker in run.trackers:
             _add(scope, f"{scope.shown(run.folder)}: also logged to {tracker}. Look there.")
@@ -156,12 +173,31 @@ def plan_actions(scope: Scope) -> list[Action]:
     of_run = {run.folder: run for run in related}
     actions = []
     for path in files_of(scope):
-        if path in scope.keep or path in scope.later or path.name in LOCKS:
+        if path in scope.later or path.name in LOCKS:
             continue
-        action = audits.get(path) or _action(path, scope, of_run, labels)
+        if path in scope.keep:
+            actions += _without_record(path, scope)
+            continue
+        action = audits.get(path) or _action(path, scope, of_run, labels, spared_runs)
         if action is not None:
             actions.append(action)
     return actions
+
+
+def _without_record(path: Path, scope: Scope) -> list[Action]:
+    """Return the rewriting of a checkpoint that is kept and whose record of its training images has the people."""
+    if path.suffix not in CHECKPOINTS or not scope.traces.digests or trace_in(path, scope.traces) != "a digest":
+        return []
+    from gli.models.training_images import drop_training_images
+
+    copy = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(path, copy)
+        own = [each.encode() for each in scope.traces.digests if len(each) == 2 * DIGEST_BYTES]
+        drop_training_images(copy, np.array(sorted(own)))
+        return [Action(path, REWRITTEN, "digests of the photographs in a checkpoint that is kept", copy.read_bytes())]
+    finally:
+        shred(copy)
 
 
 def _audits(run: Run, scope: Scope) -> list[Action]:
@@ -177,12 +213,16 @@ def _audits(run: Run, scope: Scope) -> list[Action]:
         if not is_regular(path):
             continue
         data = None if emptied else without_rows(path.read_bytes(), named)
-        reason = "losses and names of the people in an audit"
+        reason = (
+            NEVER_TRAINED if run.trained_on(scope.traces) is False else "losses and names of the people in an audit"
+        )
         actions.append(Action(path, REMOVED if data is None else REWRITTEN, reason, data))
     return actions
 
 
-def _action(path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[str]) -> Action | None:
+def _action(
+    path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[str], spared: set[Path]
+) -> Action | None:
     traces = scope.traces
     if path.name.startswith(DOOMED):
         return Action(path, REMOVED, "left by an interrupted purge")
@@ -190,13 +230,14 @@ def _action(path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[s
         return Action(path, REMOVED, "a file of the runs of these people")
     run = next((related[parent] for parent in path.parents if parent in related), None)
     if run is not None:
-        reason = _descends(path, run, traces)
+        reason = _descends(path, run, traces, run.folder in spared)
         if reason:
             return Action(path, REMOVED, reason)
     if path.suffix in WEIGHTS:
         if traces.weights and sha256_file(path) in traces.weights:
             return Action(path, REMOVED, "weights that remember the people")
-        if path.parent.name == "originals" and path.stem.partition("-")[0].rpartition("_")[2] in labels:
+        original = path.parent.name == ORIGINALS and path.stem.partition("-")[0].rpartition("_")[2] in labels
+        if original and _recorded(path, traces) is not False:
             return Action(path, REMOVED, "an original trained on the same data")
     try:
         found = trace_in(path, traces)
@@ -247,13 +288,26 @@ def _short_field(path: Path, traces: Traces) -> bool:
     return bool(json.loads(new) != json.loads(data))
 
 
-def _descends(path: Path, run: Run, traces: Traces) -> str:
+def _recorded(path: Path, traces: Traces) -> bool | None:
+    """Return whether a checkpoint's record of its training images has the people; None if that is not known."""
+    if path.suffix not in CHECKPOINTS or not traces.digests:
+        return None
+    from gli.models.training_images import read_training_images
+
+    with suppress(CheckpointError):
+        recorded = read_training_images(path)
+        return None if recorded is None else bool({each.decode() for each in recorded.tolist()} & traces.digests)
+    return None
+
+
+def _descends(path: Path, run: Run, traces: Traces, spared: bool) -> str:
     """Return why a file of a related run has to go; an empty string if only its contents decide."""
     if path.name.startswith("events.out.tfevents"):
         return "events with figures and losses"
     if path.suffix == ".png":
         return "a figure"
-    if path.suffix in WEIGHTS and run.trained_on(traces) is not False:
+    unseen = spared or run.trained_on(traces) is False
+    if path.suffix in WEIGHTS and not unseen and _recorded(path, traces) is not False:
         return "a checkpoint, with its optimiser, of a run on the same data"
     if path.name == LOG and run.people is not None:
         rows = named_rows(run.people, traces)
@@ -408,13 +462,13 @@ def purge(
     if not dry_run:
         for folder in scope.folders.values():
             remove_leftovers(folder)
-    actions = plan_actions(scope)
+    actions = plan_actions(scope, journal.entries())
     if dry_run:
         return [note_of(action, scope) for action in actions], []
     if before is not None:
         before()
     carry_out(actions, scope, journal)
-    again = plan_actions(scope)  # Removing a file may leave others that only its name protected.
+    again = plan_actions(scope, journal.entries())  # Removing a file may leave others that only its name protected.
     if again:
         carry_out(again, scope, journal)
     return journal.entries(), scan(scope)

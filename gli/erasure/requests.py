@@ -289,7 +289,7 @@ def photos_of(store: Store, requests: Sequence[Request]) -> dict[str, list[Photo
     undecided = sum(copy.decision == "undecided" for copy in copies)
     if undecided:
         raise SettingError(
-            f"{undecided} possible copies are not decided. Look at the pages in {store.folder / 'copies'}, then accept or "
+            f"{undecided} possible copies are not decided. Look at {store.folder / 'copies'}, then accept or "
             "keep each: gli erase add --accept FILE, gli erase add --keep FILE."
         )
     rows: dict[str, list[Photo]] = {}

@@ -24,6 +24,8 @@ PIXEL_ROWS = 4
 LEAST_VARIETY = 12
 #: Archives are unpacked up to this size.
 MAX_UNPACKED = 1 << 30
+#: What binary formats write between the lowest byte of a length and the text.
+_TAILS = (b"", bytes(3), bytes(7))
 _LETTER = rb"[A-Za-z0-9\x80-\xff]"
 
 
@@ -52,15 +54,15 @@ class Traces:
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes] | None:
-        names = sorted((name for name in self.names if is_searchable(name)), key=len, reverse=True)
-        files = sorted((file for file in self.files if len(file) > LEAST_NAME), key=len, reverse=True)
+        names = [name.encode() for name in sorted(self.names, key=len, reverse=True) if is_searchable(name)]
+        files = [file.encode() for file in sorted(self.files, key=len, reverse=True) if len(file) > LEAST_NAME]
         parts = []
         if names:
-            parts.append(
-                rb"(?<!%b)(?:%b)(?!%b)" % (_LETTER, b"|".join(re.escape(each.encode()) for each in names), _LETTER)
-            )
+            parts.append(rb"(?<!%b)(?:%b)(?!%b)" % (_LETTER, b"|".join(map(re.escape, names)), _LETTER))
+        # Pickles and other binary formats write the length in front of a text, and no blank behind it.
+        parts += [re.escape(bytes([len(each)]) + tail + each) for each in names if len(each) < 256 for tail in _TAILS]
         if files:  # A file of that name in another folder is another file.
-            choice = b"|".join(re.escape(each.encode()) for each in files)
+            choice = b"|".join(map(re.escape, files))
             parts.append(rb"(?<![A-Za-z0-9\x80-\xff/._-])(?:%b)(?!%b)" % (choice, _LETTER))
         return re.compile(b"|".join(parts)) if parts else None
 
