@@ -10,7 +10,7 @@ from typing import Any
 from gli.erasure.batches import choose, group, hashes_of, prepare, read_batch, requests_of, sets_of, write_batch
 from gli.erasure.requests import Request, read_copies
 from gli.erasure.settings import LEAST_REFERENCES, Policy, Route
-from gli.erasure.store import Store
+from gli.erasure.store import Store, note_departures
 from gli.errors import SettingError
 
 
@@ -86,7 +86,7 @@ def plan(store: Store, name: str | None = None, measure: bool = True, now: datet
         SettingError: If there is no such batch, or no open request.
         DataError: If an erased person has returned.
     """
-    store.erased_rows(store.ledger.read())  # Refuse returned people first.
+    note_departures(store, now)
     group(store, now)
     name = choose(store, name, ("planned",))
     requests = requests_of(store, name)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gli.erasure.canonical import durable_write
 from gli.erasure.dates import due_date, parse_received, today
 from gli.erasure.keys import person_hash, pseudonym
-from gli.erasure.store import Store, erased_in
+from gli.erasure.store import Store, erased_in, note_departures
 from gli.erasure.table import Photo
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import read_csv
@@ -156,7 +156,7 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
         DataError: If somebody is not in the table, or was erased before.
         SettingError: If a date is none, or lies in the future.
     """
-    lines = store.ledger.read()
+    lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
     requests = {each.request: each for each in read_requests(store)}
     added: list[Request] = []

@@ -24,7 +24,7 @@ from gli.erasure.models import FIRST_SEED, checkpoint_of, model_job
 from gli.erasure.plan import measured_minutes, route_of
 from gli.erasure.settings import Route, settings_text
 from gli.erasure.status import step_of
-from gli.erasure.store import Store, erased_in
+from gli.erasure.store import Store, erased_in, note_departures
 from gli.errors import DataError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
@@ -86,9 +86,8 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         SettingError: If there is no such batch, another one is on its way, or a copy is undecided.
         DataError: If an erased person has returned, or a model could not be trained.
     """
-    store.erased_rows(store.ledger.read())
+    lines = note_departures(store, now)
     name = choose(store, name, ("planned", "run"))
-    lines = store.ledger.read()
     if step_of(lines, name) in ("purged", "released"):
         return Result(name, read_evidence(store, name)["answer"], read_evidence(store, name), True)
     check_alone(lines, name)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,22 @@ class Store:
         return rows
 
 
+def note_departures(store: Store, now: datetime | None = None) -> Lines:
+    """Note in the ledger whose photographs have left the table, refuse whoever returns, and return the ledger.
+
+    Until their rows are removed, erased people are left out of training and audited again; from then on, a row of
+    theirs is a return. Call with the store locked.
+
+    Raises:
+        DataError: If somebody has returned, or was erased in another store.
+    """
+    lines = store.ledger.read()
+    present, erased = store.erased_rows(lines), erased_in(lines)
+    for request in sorted({*erased.people.values()} - erased.gone - present.keys()):
+        store.ledger.append("gone", {"request": request}, now)
+    return store.ledger.read()
+
+
 def refuse_return(returned: bool, request: str, table: str, photo: Photo) -> None:
     """Refuse a row of an erased person.
 
@@ -211,8 +228,6 @@ def create(folder: Path, settings: Settings, weights: Path) -> Store:
         SettingError: If the folder holds something else, or a store of other settings.
         DataError: If a table cannot be read, or held-out people are in the table.
     """
-    from dataclasses import replace
-
     settings = replace(settings, weights_sha256=sha256_file(weights))
     path = folder / SETTINGS
     if (

@@ -1,4 +1,4 @@
-"""The verdict of a batch, on made-up outputs of models: leaks are found, their absence too, and too few people say so."""
+"""The verdict of a batch, on made-up outputs of models: leaks are found, and too few people are too few."""
 
 from __future__ import annotations
 
