@@ -20,10 +20,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 import torchvision
 import yaml
 from PIL import Image, ImageOps
+from torch import nn
 from torch.nn import functional
 
 from gli.commands.main import main as gli
@@ -48,6 +50,7 @@ class Size:
         references: Reference models of the audit of an unlearned model.
         checks: Reference models of the audit of a retrained model, which is exact without them.
         utility_margin: Loss of accuracy that does not matter.
+        network: Name of the network, of torchvision or timm.
     """
 
     trained: int = 60
@@ -58,9 +61,12 @@ class Size:
     references: int = 3
     checks: int = 3
     utility_margin: float = 0.15
+    network: str = "resnet18"
 
 
-SMALL = Size(trained=24, held_out=12, pictures=2, side=32, epochs=1, checks=0, utility_margin=0.9)
+SMALL = Size(
+    trained=24, held_out=12, pictures=2, side=32, epochs=1, checks=0, utility_margin=0.9, network="test_resnet"
+)
 
 
 def draw(folder: Path, size: Size) -> None:
@@ -98,7 +104,7 @@ def read_table(path: Path) -> list[list[str]]:
 
 
 def train(folder: Path, size: Size) -> None:
-    """Train a ResNet-18 on ``faces.csv`` in plain PyTorch, and write ``classifier.pth``."""
+    """Train a network on ``faces.csv`` in plain PyTorch, and write ``classifier.pth``."""
     torch.manual_seed(0)
     rows = read_table(folder / "faces.csv")
     pictures = [
@@ -107,7 +113,10 @@ def train(folder: Path, size: Size) -> None:
     images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2) / 255
     classes = sorted(AGES)
     labels = torch.tensor([classes.index(age) for _, _, age in rows])
-    model = torchvision.models.resnet18(num_classes=len(classes))
+    if size.network == "resnet18":
+        model: nn.Module = torchvision.models.resnet18(num_classes=len(classes))
+    else:
+        model = timm.create_model(size.network, num_classes=len(classes))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     for _ in range(size.epochs):
         for chosen in torch.randperm(len(rows)).split(32):
@@ -164,7 +173,7 @@ def run(folder: Path, size: Size) -> None:
     train(folder, size)
     (folder / "policy.yaml").write_text(yaml.safe_dump(policy_of(size, size.checks), sort_keys=False))
     with chdir(folder):
-        init = ["erase", "init", "--weights", "classifier.pth", "--backbone", "resnet18", "--table", "faces.csv"]
+        init = ["erase", "init", "--weights", "classifier.pth", "--backbone", size.network, "--table", "faces.csv"]
         init += ["--held-out", "held_out.csv", "--root", "photos", "--image-size", str(size.side)]
         step(*init, "--policy", "policy.yaml")
 

@@ -22,12 +22,11 @@ from gli.erasure.canonical import canonical, parse_canonical, read_bytes, sha256
 from gli.erasure.clean import INSTEAD, cleaned, named_rows, without_rows
 from gli.erasure.descent import WEIGHTS, Run, holds_gli_files, related_runs
 from gli.erasure.search import Traces, digests_of, is_searchable
-from gli.erasure.shred import DOOMED, has_other_names, is_regular, replace_contents, shred
+from gli.erasure.shred import DOOMED, has_other_names, is_regular, remove_remains, replace_contents, shred
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG
 from gli.system.digest import DIGEST_BYTES
-from gli.system.files import remove_leftovers
 
 RECEIPT, JOURNAL = "purge.json", "purge.journal"
 SCHEMA = "gli-purge-receipt/1"
@@ -461,7 +460,7 @@ def purge(
     """
     if not dry_run:
         for folder in scope.folders.values():
-            remove_leftovers(folder)
+            remove_remains(folder)
     actions = plan_actions(scope, journal.entries())
     if dry_run:
         return [note_of(action, scope) for action in actions], []

@@ -51,6 +51,13 @@ def shred(path: Path) -> None:
         sync_folder(path.parent)
 
 
+def remove_remains(folder: Path) -> None:
+    """Shred what killed processes have left half-written or half-removed; call only if no other process writes there."""
+    for pattern in (".*.part", f"{DOOMED}*"):
+        for path in folder.rglob(pattern):
+            shred(path)
+
+
 def replace_contents(path: Path, data: bytes) -> None:
     """Replace the contents of a file, and shred the old ones; after a kill the file has either, never half."""
     mode = stat.S_IMODE(path.lstat().st_mode)

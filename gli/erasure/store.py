@@ -26,6 +26,7 @@ from gli.erasure.dates import time_zone
 from gli.erasure.keys import KEY_FILE, create_key, file_hash, person_hash, read_key
 from gli.erasure.ledger import Ledger, Lines
 from gli.erasure.settings import SETTINGS, Settings, read_settings, settings_text
+from gli.erasure.shred import remove_remains
 from gli.erasure.table import Photo, manifest, read_photos, with_digests
 from gli.errors import DataError, SettingError
 from gli.system.files import file_lock
@@ -85,6 +86,7 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Hold the store; another process waits, and says so. The lock of a killed process is free."""
         with file_lock(self.folder / LOCK, "working on this store"):
+            remove_remains(self.folder)
             yield
 
     @property

@@ -24,6 +24,7 @@ def example(monkeypatch):
     return module
 
 
+@pytest.mark.timeout(900)
 def test_the_example_ends_with_a_certificate_that_verifies(example, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(running, "make_executor", lambda jobs: InProcess())
     folder = tmp_path / "work"

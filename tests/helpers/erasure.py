@@ -24,7 +24,7 @@ from gli.models.backbones import build_classifier
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CLASSES = ["adult", "child"]
-BACKBONE = "resnet18_slim"
+BACKBONE = "test_resnet"
 TRAINED = ("anna", "ben", "carla", "dora", "emil", "frida", "gustav", "hanna")
 HELD_OUT = tuple(f"stranger{number}" for number in range(12))
 PICTURES = 2

@@ -14,7 +14,7 @@ from gli.models.backbones import build_classifier
 from gli.models.checkpoints import load_classifier
 from gli.models.export import export
 
-BACKBONE = "resnet18_slim"
+BACKBONE = "test_resnet"
 DESCRIPTION = {"backbone": BACKBONE, "outputs": ["no", "maybe", "yes"], "normalize": True}
 
 
