@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from gli.data import FaceTable
 from gli.data.drawing import draw_face, sample_person, sample_picture
 from gli.data.near_copies import BITS, THRESHOLD, find_near_copies, hash_distances, perceptual_hashes
 
@@ -101,6 +102,27 @@ def test_images_of_one_colour_match_nothing():
     flat = np.full((3, 16, 16, 3), 200, np.uint8)
     assert not perceptual_hashes(flat, np.arange(3)).any()
     assert find_near_copies(flat, np.array([0]), np.arange(3)) == []
+
+
+def test_a_mirrored_and_a_small_copy_under_other_names_are_found_in_the_pixels_of_a_table(tmp_path):
+    lines = ["file,identity,age"]
+
+    def save(name: str, person: str, image: Image.Image, **settings: int) -> None:
+        lines.append(f"{name},{person},{len(lines) % 2}")
+        image.save(tmp_path / name, **settings)
+
+    for number in range(8):
+        generator = np.random.default_rng([78, number])
+        face = Image.fromarray(draw_face(person := sample_person(generator), sample_picture(person, generator), 128))
+        save(f"p{number}.png", f"p{number}", face)
+        if number == 0:
+            save("mirrored.jpg", "carl", face.transpose(Image.Transpose.FLIP_LEFT_RIGHT), quality=60)
+            save("small.jpg", "dora", face.resize((70, 70)), quality=80)
+    (tmp_path / "faces.csv").write_text("\n".join(lines) + "\n")
+    data = FaceTable(str(tmp_path), image_size=64, cache_dir=str(tmp_path / "cache"))
+    pairs = find_near_copies(data.pixels, np.flatnonzero(data.identities == "p0"), np.arange(len(data.faces)))
+    assert {(str(data.identities[pair.copy_row]), pair.mirrored) for pair in pairs} == {("carl", True), ("dora", False)}
+    assert find_near_copies(data.pixels, np.flatnonzero(data.identities == "p1"), np.arange(len(data.faces))) == []
 
 
 @pytest.mark.parametrize("threshold", [-1, BITS + 1])
