@@ -26,6 +26,7 @@ LAYERS = [
     {"callbacks"},
     {"training"},
     {"report", "jobs"},
+    {"erasure"},
     {"commands"},
     {"__main__", "api"},
 ]

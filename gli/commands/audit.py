@@ -221,6 +221,7 @@ def _audit_runs(options: argparse.Namespace) -> int:
     from gli.commands.report import read_runs
     from gli.report.audit import write_audit
     from gli.report.results import FROM_SCRATCH, labels
+    from gli.runs.membership import require_meaningful
 
     if options.references < LEAST_REFERENCES:
         raise SettingError(f"--references is {options.references}; an audit needs at least {LEAST_REFERENCES}.")
@@ -233,6 +234,7 @@ def _audit_runs(options: argparse.Namespace) -> int:
     name_of = labels(runs)
     output = _folder(options, runs[0].data)
     for run in runs:
+        require_meaningful(run.folder)
         check_finished(run.folder)
     of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
     jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())

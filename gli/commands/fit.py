@@ -36,12 +36,14 @@ from gli.models.checkpoints import read_checkpoint
 from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
 from gli.runs.log import loggers
+from gli.runs.membership import read_membership, write_membership
 from gli.speed.freed_memory import keep_freed_memory
 from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
 from gli.training import originals, resume
+from gli.training.membership import judge_membership
 from gli.training.run import added_loggers, audit_original, trainer_settings
 
 #: Callbacks with settings that every run has, by the section of their settings.
@@ -87,7 +89,10 @@ class SaveSettings(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write the settings; called on the first process only."""
+        """Write the settings, and what is known of who was trained on; called on the first process only."""
+        membership = getattr(pl_module, "membership", None)
+        if membership is not None:
+            write_membership(self._path.parent, membership)
         checkpoint = Path(self.config.get("ckpt_path") or "")
         if not self._path.exists() or checkpoint.parent.parent != self._path.parent:
             with atomic_write(self._path) as temporary:
@@ -274,8 +279,19 @@ class CLI(LightningCLI):
         # The run is the same whether the original was there or had to be trained.
         L.seed_everything(self.seed, workers=True, verbose=False)
 
+    def _judge_membership(self) -> None:
+        """Find out who the original was trained on, and warn where the privacy scores of this run mean nothing."""
+        self.model.membership = judge_membership(self.model, self.datamodule)
+        self._warn_of_membership()
+
+    def _warn_of_membership(self) -> None:
+        membership = self.model.membership
+        if membership is not None and membership.reasons and ranks.is_first():
+            console.print(membership.warning, style="bold red", markup=False, highlight=False, soft_wrap=True)
+
     def before_fit(self) -> None:
-        """Find or train the original, and audit it: the row of iteration 0."""
+        """Judge who was trained on, find or train the original, and audit it: the row of iteration 0."""
+        self._judge_membership()
         self._find_original()
         if not self.settings.get("ckpt_path") and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             audit_original(self.trainer, self.model, self.datamodule, self.seed)
@@ -311,6 +327,7 @@ class CLI(LightningCLI):
                 path = originals.store(self.trainer, self.model, self.originals, self.seed)
                 console.print(f"kept        {path}", soft_wrap=True)
             self._print_results(audit, seconds, Path(os.path.relpath(folder)) if folder else None)
+        self._warn_of_membership()
 
     def _follows_recipe(self) -> bool:
         """Return whether this training of an original or retrained model is what later runs would do themselves."""
@@ -368,12 +385,16 @@ class CLI(LightningCLI):
         """Audit a checkpoint, or the original where none is given, and print the scores."""
         if kwargs.get("ckpt_path"):
             self.model.restored = True
+            self.model.membership = read_membership(Path(kwargs["ckpt_path"]).parent.parent)
+            self._warn_of_membership()
         else:
+            self._judge_membership()
             self._find_original()
         evaluate(**{**kwargs, "verbose": False})
         if self.trainer.is_global_zero:
             scores = {name.partition("/")[2]: float(value) for name, value in self.trainer.callback_metrics.items()}
             console.print(comparison([(str(kwargs.get("ckpt_path") or "Original"), scores)]))
+        self._warn_of_membership()
 
     def validate(self, **kwargs: Any) -> None:
         """Audit under ``val/``."""

@@ -11,6 +11,7 @@ import torch
 
 from gli.audit.inside import InsideAudit, Subjects, audit_inside
 from gli.commands.data import build_data
+from gli.commands.reference_runs import SHARED
 from gli.data import FaceDataModule
 from gli.errors import CheckpointError, DataError
 from gli.methods.original import Original
@@ -28,7 +29,7 @@ LAST = Path("checkpoints/last.ckpt")
 def _original_of(run: Path, settings: Mapping[str, Any], data: FaceDataModule) -> Classifier | None:
     """Return the original of a run, or None where its file is no longer there."""
     model = settings["model"]["init_args"]
-    network = {name: model[name] for name in ("backbone", "pretrained", "normalize") if name in model}
+    network = {name: model[name] for name in SHARED if name in model}
     method = Original(**network)
     if given := model.get("original"):
         path = Path(given)

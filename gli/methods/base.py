@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -31,8 +32,10 @@ from gli.models.backbones import GIVEN, Classifier, build_classifier
 from gli.models.blocks import frozen_modules
 from gli.models.checkpoints import load_features, load_weights
 from gli.models.network import Network
+from gli.models.training_images import TRAINING_IMAGES, pack, read_training_images, unpack
+from gli.runs.membership import Membership
 from gli.system.chunks import in_chunks
-from gli.system.lightning import clear_step_values
+from gli.system.lightning import clear_step_values, current_epoch
 
 #: Pixels that a CPU evaluates at a time: with more, activations outgrow its cache; with fewer, its cores idle.
 CHUNK_PIXELS = 2**19
@@ -176,6 +179,10 @@ class Method(L.LightningModule, ABC):
         self.iteration = 0
         #: The loss of the last step, a scalar.
         self.last_loss: Tensor | None = None
+        #: Content hashes of the images that the original was trained on, sorted; None where they are not known.
+        self.trained_on: npt.NDArray[np.bytes_] | None = None
+        #: How this run knows who the original was trained on; None where nobody has judged it.
+        self.membership: Membership | None = None
         #: A few images before and after their perturbation, for the figures.
         self.examples: tuple[Tensor, Tensor] | None = None
         #: Time that :meth:`prepare` took, which is part of the cost of a run.
@@ -471,6 +478,8 @@ class Method(L.LightningModule, ABC):
                     "gli.training.find_or_train(method, data) before trainer.fit."
                 )
             load_weights(model, self.original, self.backbone)
+            if self.trained_on is None:
+                self.trained_on = read_training_images(self.original)
         self.model = model
 
     def configure_optimizers(self) -> Any:
@@ -562,8 +571,25 @@ class Method(L.LightningModule, ABC):
 
     test_step = validation_step
 
+    def training_images(self) -> npt.NDArray[np.bytes_] | None:
+        """Return the content hashes of all images that the model has been trained on so far, sorted.
+
+        Those of the original are included. None where it is not known who the original was trained on.
+        """
+        data = self.data
+        if not self.needs_original:
+            epochs = range(current_epoch(self.trainer) + 1)
+            names = {name for epoch in epochs for pass_ in self.passes_in(epoch) for name in pass_.names}
+            return np.unique(np.concatenate([data.digests[data.rows(name)] for name in sorted(names)]))
+        if self.trained_on is None:
+            return None
+        return np.union1d(self.trained_on, data.digests[data.rows("train")])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the classifier in the checkpoint, so that it can be loaded without the method."""
+        """Describe the classifier and its training images, so that it can be loaded and judged without the method."""
+        images = self.training_images()
+        if images is not None:
+            checkpoint[TRAINING_IMAGES] = pack(images)
         checkpoint["classifier"] = {
             "backbone": self.backbone if self.network is None else f"{GIVEN}{self.network.name}",
             "normalize": self.normalize,
@@ -576,8 +602,10 @@ class Method(L.LightningModule, ABC):
             checkpoint["method_state"] = {name: getattr(self, name) for name in self.saved}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Set the clock to the iteration of the checkpoint, and restore what the method saved."""
+        """Set the clock to the iteration of the checkpoint; restore what the method saved and who was trained on."""
         self.iteration = int(checkpoint["classifier"]["iteration"])
+        if self.trained_on is None:
+            self.trained_on = unpack(checkpoint, "the checkpoint")
         for name, value in checkpoint.get("method_state", {}).items():
             if name in self.saved:
                 setattr(self, name, value)

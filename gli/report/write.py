@@ -13,6 +13,7 @@ from gli.report.page import RUNS, page
 from gli.report.published import PUBLISHED
 from gli.report.results import SELECTIONS, Result, Select, collect_results, reported_scores, summarise, warm_up
 from gli.report.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
+from gli.runs.membership import read_membership
 from gli.runs.read import Run
 from gli.system.console import progress
 from gli.system.files import atomic_write, json_text, write_json
@@ -59,7 +60,7 @@ def write_report(
     if not results:
         raise DataError("None of the runs gave a result: " + " ".join(failed))
     left_out = [*missing, *failed]
-    notes = _notes(data, select, resamples, left_out)
+    notes = _notes(data, select, resamples, left_out) + _without_meaning(results)
     if audited:
         notes.append(f"{AUDIT_HEADING}: 0.5 if forgotten people cannot be told from those never seen ({audit}).")
     tables = {"": table_of_methods(results, data, audited)}
@@ -95,6 +96,20 @@ def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -
         )
     if left_out:
         notes.append("Without a result: " + " ".join(left_out))
+    return notes
+
+
+def _without_meaning(results: Sequence[Result]) -> list[str]:
+    """Return a note for every run whose privacy scores mean nothing, because its unseen people may be members."""
+    notes = []
+    for folder in (result.run.folder for result in results):
+        try:
+            membership = read_membership(folder)
+        except DataError as error:
+            notes.append(str(error))
+            continue
+        if membership is not None and membership.reasons:
+            notes.append(f"{folder}: {membership.warning}")
     return notes
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from gli.callbacks import (
@@ -181,6 +182,8 @@ def find_or_train(
                     with alone():
                         _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
         method.original = str(path)
+        # Known whether the file holds a record or was written by an earlier version: its name follows from these rows.
+        method.trained_on = np.unique(data.digests[data.rows("train")])
     return method.original
 
 
