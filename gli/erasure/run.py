@@ -110,7 +110,8 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     if done and done[-1].get("key") == job.key and (store.batch(name) / EVIDENCE).exists():
         evidence = read_evidence(store, name)
         return Result(name, evidence["answer"], evidence, True)
-    references = [model_job(store, name, data, None, FIRST_SEED + number) for number in range(policy.references)]
+    count = policy.references if chosen == "unlearn" else policy.retrain_references
+    references = [model_job(store, name, data, None, FIRST_SEED + number) for number in range(count)]
     jobs = [each for each in (job, *references) if each.run is None]
     failed = run_jobs(jobs, make_executor(policy.jobs), slots=policy.jobs) if jobs else []
     if failed:
@@ -135,7 +136,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
             "backbone": store.settings.backbone,
             "image_size": store.settings.image_size,
             "seed": policy.seed,
-            "references": policy.references,
+            "references": count,
         },
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
