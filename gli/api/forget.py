@@ -163,7 +163,7 @@ def forget(
         ours = loggers(run.parent.parent, run.parent.name, run.name)
         trainer = L.Trainer(logger=[*ours, *added_loggers(logger)], devices=1, **finished(given))
         if folder is not None:
-            _write_settings(run, method, data, seed, batch_size)
+            _write_settings(run, method, data, seed)
         if method.needs_original:
             audit_original(trainer, method, data, seed)
         trainer.fit(method, datamodule=data)
@@ -186,7 +186,7 @@ def _run_folder(method: Method, folder: str | Path | None, closing: ExitStack) -
     return run
 
 
-def _write_settings(run: Path, method: Method, data: GivenFaces, seed: int, batch_size: int | None) -> None:
+def _write_settings(run: Path, method: Method, data: GivenFaces, seed: int) -> None:
     """Write the settings of the run, for ``gli report``."""
     own = {name: value for name, value in method.hparams.items() if name not in ("backbone", "original")}
     assert method.network is not None
