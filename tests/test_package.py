@@ -86,7 +86,7 @@ def test_the_wheel_has_all_modules_and_configurations(wheel):
         names = {name for name in archive.namelist() if not name.startswith("guided_loss_increasing-")}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gli").rglob("*.py")}
     configs = {f"gli/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
-    assert names == modules | configs | {"gli/py.typed"}
+    assert names == modules | configs | {"gli/py.typed", "gli/report/page.css", "gli/report/page.js"}
 
 
 def test_the_description_of_the_wheel_can_be_shown(wheel):

@@ -394,11 +394,12 @@ def _check_configs(args: Sequence[str]) -> None:
         read_yaml(path, "a configuration")
 
 
-def run(args: Sequence[str]) -> CLI:
+def run(args: Sequence[str], command: type[CLI] = CLI) -> CLI:
     """Parse a command line and run it.
 
     Args:
         args: The command line, from the command (``fit``, ``validate`` or ``test``) on.
+        command: What runs it.
 
     Raises:
         GLIError: If the user can correct the error.
@@ -406,7 +407,7 @@ def run(args: Sequence[str]) -> CLI:
     keep_freed_memory()
     args = resolve_arguments(args)
     with ExitStack() as locks:
-        return CLI(
+        return command(
             Method,
             FaceDataModule,
             locks=locks,

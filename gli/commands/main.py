@@ -25,6 +25,7 @@ LIGHTNING = {
 }
 #: Commands with a module of their own name.
 MODULES = {
+    "check": "look at the data before a run: sets, people, copies, power of an audit, minutes",
     "report": "tables, figures and one page about existing runs",
     "benchmark": "run several methods and seeds on one data set, and report them",
     "audit": "attack unlearned models, compared with models that never saw the people",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import numpy as np
@@ -55,6 +55,8 @@ class FaceDataModule(L.LightningDataModule):
         forget_share: Share of the training images to forget, if the split is random.
         test_share: Share of all images in the test set, if the split is random.
         unseen_share: Share of all images in the unseen set, if the split is random.
+        reference_share: Share of the test people who become the set ``reference`` instead: nobody trains on them and no
+            audit reads them, and some methods compare the forgotten people with them. None for no such set.
         split_seed: Seed of the random split, independent of the seed of training.
         deduplicate: Keep only the first of identical files inside a set.
         cache_dir: Folder of the pixel cache.
@@ -83,6 +85,7 @@ class FaceDataModule(L.LightningDataModule):
         forget_share: float = 0.15,
         test_share: float = 0.12,
         unseen_share: float = 0.12,
+        reference_share: float | None = None,
         split_seed: int = 0,
         deduplicate: bool = False,
         cache_dir: str = "data/cache",
@@ -106,6 +109,9 @@ class FaceDataModule(L.LightningDataModule):
         self.test_share, self.unseen_share, self.split_seed = test_share, unseen_share, split_seed
         self.deduplicate, self.cache_dir = deduplicate, Path(cache_dir)
         self.augmentation, self.recipe = augmentation, recipe
+        if reference_share is not None and not 0 < reference_share < 1:
+            raise SettingError(f"data.reference_share is {reference_share:g}; it must lie in (0, 1).")
+        self.reference_share = reference_share
         self.splits: dict[str, Rows] = {}
         self._faces: Faces | None = None
         self._digests: npt.NDArray[np.bytes_] | None = None
@@ -182,7 +188,8 @@ class FaceDataModule(L.LightningDataModule):
                 f"The same people or files are in two sets: {'; '.join(overlaps)}. Put each person in one set, or set "
                 "data.split to 'identity' to draw a disjoint split."
             )
-        self.splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
+        splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
+        self.splits = splits if self.reference_share is None else self._with_reference(splits, self.reference_share)
         forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
         constant_accuracy = unseen / (forget + unseen)
         if constant_accuracy > MAX_CONSTANT_ACCURACY:
@@ -191,6 +198,18 @@ class FaceDataModule(L.LightningDataModule):
                 f"right for {100 * constant_accuracy:.0f} % of them. Compare the MIA accuracy, the forgetting score "
                 "and the final score with those of a retrained model, or lower data.unseen_share."
             )
+
+    def _with_reference(self, splits: dict[str, Rows], share: float) -> dict[str, Rows]:
+        """Return the splits with some of the test people in the set ``reference`` instead, whole groups at a time."""
+        test = splits["test"]
+        groups = splitting.identity_groups(self.faces.households, self.digests)[test]
+        halves = splitting.identity_split(groups, {"reference": share}, "test", self.split_seed)
+        result = {**splits, **{name: test[rows] for name, rows in halves.items()}}
+        if not len(result["test"]):
+            raise SettingError(
+                f"data.reference_share {share:g} leaves nobody in the test set; lower it, or raise data.test_share."
+            )
+        return result
 
     def _split(self) -> dict[str, Rows]:
         """Return the row numbers of the four sets, before all checks."""
@@ -307,6 +326,10 @@ class FaceDataModule(L.LightningDataModule):
         self.setup()
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
+        if name == "reference" and name not in self.splits:
+            raise SettingError(
+                "There are no reference people. Set some of the test people aside: data.reference_share."
+            )
         return self.splits[name]
 
     def dataset(self, name: str) -> TableDataset:
@@ -332,6 +355,13 @@ class FaceDataModule(L.LightningDataModule):
         if self.trainer is None:
             return {}
         return {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+
+    def batches_of(self, name: str, rows: Rows | None = None) -> Iterator[Batch]:
+        """Yield this process's evaluation batches of a set, or of some rows of it; uint8, in the order of the table."""
+        wanted = self.rows(name) if rows is None else rows
+        plan = EvaluationPlan(wanted, self.eval_batch_size, **self._rank_and_world())
+        loader = BatchLoader(FaceDataset(self.pixels, self.faces.labels), plan)
+        return (cast(Batch, batch) for batch in loader)
 
     def train_dataloader(self) -> BatchLoader:
         """Return a loader of the passes that the method trains on in this epoch; by default retain with forget."""

@@ -79,8 +79,8 @@ def build_classifier(name: str, num_outputs: int, *, pretrained: bool = False, n
         if not pretrained:
             raise SettingError(f"The backbone {name!r} cannot be built ({error}). Check its name.") from error
         raise SettingError(
-            f"The ImageNet weights of {name!r} cannot be downloaded ({error}). Check the network, or train from "
-            "scratch with --model.pretrained false."
+            f"The ImageNet weights of {name!r} cannot be downloaded ({error}). Check the network, name a file "
+            "of them with --model.weights, or train from scratch with --model.pretrained false."
         ) from error
     # Channels-last is the layout of the pixel cache, and convolutions are faster in it on CPU and GPU.
     return Classifier(backbone, normalize).to(memory_format=torch.channels_last)

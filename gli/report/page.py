@@ -4,49 +4,57 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gli.report.tables import MARKS, Table
 
-STYLE = """
-:root { color-scheme: light dark; --text: #1b1f24; --back: #ffffff; --line: #d0d7de; --soft: #f3f5f7; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e6edf3; --back: #0f1419; --line: #30363d; --soft: #182028; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back);
-  margin: 0 auto; padding: 1rem; max-width: 80rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .35rem .5rem; text-align: right; white-space: nowrap; }
-th { vertical-align: bottom; white-space: normal; min-width: 4rem; }
-th:first-child, td:first-child { text-align: left; }
-tbody tr:nth-child(even) { background: var(--soft); }
-figure { margin: 1rem 0; background: #fff; border-radius: 6px; padding: .5rem; overflow-x: auto; }
-figure svg { max-width: 100%; min-width: 34rem; height: auto; display: block; margin: auto; }
-code { font-size: .9em; }
-"""
+#: Style and script of every page; without scripts a page shows the same tables and figures.
+STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+#: What a browser may load for a page: nothing but what is in the page.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+#: Heading of the table with a row for each run.
+RUNS = "Runs"
 #: HTML elements of the marks of the best and the second best.
 ELEMENTS = {MARKS[1]: "b", MARKS[2]: "u"}
 
 
-def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str]) -> str:
+def page(
+    data: str,
+    notes: Sequence[str],
+    sections: Mapping[str, Table | str],
+    contents: str = "",
+    after: Sequence[str] = (),
+) -> str:
     """Return the page of a report.
 
     Args:
         data: Class name of the data module.
         notes: Sentences above the tables.
-        sections: Tables, and figures as SVG elements, by their headings; the first table needs none (``""``).
+        sections: Tables, and figures as SVG elements, by their headings; the first table needs none (``""``). The
+            script finds the rows of the table :data:`RUNS` by their order, which is that of the results.
+        contents: ``results.json``, which the script's chart shows; empty for a page without the chart.
+        after: HTML elements at the end.
     """
     title = html.escape(data)
     body = [f"<h1>{title}: unlearning methods compared</h1>", *(f"<p>{_note(note)}</p>" for note in notes)]
     for heading, content in sections.items():
         body += [f"<h2>{html.escape(heading)}</h2>"] if heading else []
-        body.append(html_table(content) if isinstance(content, Table) else f"<figure>{content}</figure>")
-    return document(f"{title}: unlearning methods", body)
+        if isinstance(content, Table):
+            body.append(html_table(content, heading or "Methods", "runs" if heading == RUNS else ""))
+        else:
+            body.append(f"<figure>{content}</figure>")
+        if contents and not heading:
+            # A script element ends at "</script"; \u003c is the same character in JSON.
+            escaped = contents.replace("<", "\\u003c")
+            body += [
+                '<section id="explorer" hidden></section>',
+                f'<script type="application/json" id="results">{escaped}</script>',
+            ]
+    return document(f"{title}: unlearning methods", [*body, *after])
 
 
 def document(title: str, body: Sequence[str]) -> str:
-    """Return an HTML document that needs no other file.
+    """Return an HTML document that needs no other file; its script makes tables in ``.wide`` sortable.
 
     Args:
         title: The title, escaped.
@@ -56,9 +64,11 @@ def document(title: str, body: Sequence[str]) -> str:
         [
             "<!doctype html>",
             f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>',
             "<body>",
             *body,
+            f"<script>{SCRIPT}</script>",
             "</body></html>",
             "",
         ]
@@ -71,11 +81,23 @@ def _note(text: str) -> str:
     return escaped.replace("**best**", "<b>best</b>").replace("*second best*", "<u>second best</u>")
 
 
-def html_table(table: Table) -> str:
-    """Return a table in HTML; ``**best**`` and ``*second best*`` at the start of a cell become bold and underlined."""
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in table.headings)
-    body = "\n".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def html_table(table: Table, name: str = "Table", identifier: str = "") -> str:
+    """Return a table in HTML; ``**best**`` and ``*second best*`` at the start of a cell become bold and underlined.
+
+    Args:
+        table: The table. Its first column holds the headings of the rows.
+        name: Name of the table for screen readers.
+        identifier: The element's ``id``; empty for none.
+    """
+    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in table.headings)
+    body = "\n".join(
+        f'<tr><th scope="row">{_cell(row[0])}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in table.rows
+    )
+    opening = f'<table id="{identifier}">' if identifier else "<table>"
+    # A region that scrolls must be reachable with the keyboard.
+    region = f'<div class="wide" role="region" aria-label="{html.escape(name)}" tabindex="0">'
+    return f"{region}{opening}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _cell(text: str) -> str:

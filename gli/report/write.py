@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
-from gli.report.audit import read_audited
-from gli.report.page import page
+from gli.report.audit import auc_of_methods, audit_section, read_audit
+from gli.report.page import RUNS, page
 from gli.report.published import PUBLISHED
-from gli.report.results import SELECTIONS, Result, Select, collect_results, summarise, warm_up
+from gli.report.results import SELECTIONS, Result, Select, collect_results, reported_scores, summarise, warm_up
 from gli.report.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
 from gli.runs.read import Run
 from gli.system.console import progress
-from gli.system.files import atomic_write, write_json
+from gli.system.files import atomic_write, json_text, write_json
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
 
@@ -36,7 +36,8 @@ def write_report(
         select: Which audit of a run is reported, see :func:`gli.report.results.select_audit`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         missing: Messages for runs that are expected in the report and could not be read.
-        audit: Folder of an audit of the same methods, whose AUC per person stands beside the scores.
+        audit: Folder of an audit of the same methods: its AUC per person stands beside the scores, and the page ends
+            with it.
 
     Returns:
         A message for every run that gave no result.
@@ -51,7 +52,8 @@ def write_report(
             "report of each data set."
         )
     data = data_sets[0]
-    audited = read_audited(audit) if audit is not None else {}
+    audited_models = read_audit(audit) if audit is not None else None
+    audited = auc_of_methods(audited_models) if audited_models is not None else {}
     with progress("Reading runs" + (f", {resamples} resamples each" if resamples else ""), len(runs)) as tick:
         results, failed = collect_results(runs, select, resamples, tick)
     if not results:
@@ -63,15 +65,18 @@ def write_report(
     tables = {"": table_of_methods(results, data, audited)}
     if compared := warm_up(results):
         tables[WARM_UP] = table_of_methods(compared, data)
-    runs_table = {"Runs": table_of_runs(results)}
+    runs_table = {RUNS: table_of_runs(results)}
     rows = [_flat_row(result, select) for result in results]
     _write_csv(output / "results.csv", rows)
-    _write_json(output / "results.json", data, select, results, rows, left_out)
+    contents = _contents(data, select, results, rows, left_out)
+    write_json(output / "results.json", contents)
     _write_text(output / "results.md", _markdown(data, notes, tables | runs_table))
     # Only a page needs matplotlib.
     from gli.report.figures import draw_svg
 
-    _write_text(output / "report.html", page(data, notes, tables | draw_svg(runs, results) | runs_table))
+    after = ["<h2>Audit</h2>", *audit_section(audited_models, level=3)] if audited_models is not None else []
+    sections = tables | draw_svg(runs, results) | runs_table
+    _write_text(output / "report.html", page(data, notes, sections, json_text(contents), after))
     return failed
 
 
@@ -132,14 +137,14 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _write_json(
-    path: Path,
+def _contents(
     data: str,
     select: Select,
     results: Sequence[Result],
     rows: Sequence[Mapping[str, Any]],
     left_out: Sequence[str],
-) -> None:
+) -> dict[str, Any]:
+    """Return the contents of ``results.json``; ``results`` are in the order of the table of runs."""
     lines = [
         {
             "method": summary.label,
@@ -150,5 +155,7 @@ def _write_json(
         }
         for summary in summarise(results)
     ]
-    contents = {"data": data, "select": select, "lines": lines, "results": rows, "failed": left_out}
-    write_json(path, contents)
+    scores = [
+        {"name": score.name, "heading": score.with_arrow, "better": score.better} for score in reported_scores(results)
+    ]
+    return {"data": data, "select": select, "scores": scores, "lines": lines, "results": rows, "failed": left_out}

@@ -24,15 +24,22 @@ def write_cost(folder: Path, training_seconds: float, device: torch.device) -> N
         training_seconds: Time spent in training steps, without audits.
         device: Device that the model was trained on, whose peak memory is written.
     """
-    cost: dict[str, Any] = {"training_seconds": training_seconds, "peak_memory_bytes": memory()[1], "device": "cpu"}
+    cost: dict[str, Any] = {"training_seconds": training_seconds, "peak_memory_bytes": memory()[1]}
     if device.type == "cuda":
         from torch import cuda  # Loaded already by the caller.
 
-        cost |= {
-            "peak_memory_bytes": cuda.max_memory_allocated(device),
-            "device": cuda.get_device_name(device),
-        }
+        cost["peak_memory_bytes"] = cuda.max_memory_allocated(device)
+    cost["device"] = device_name(device)
     write_json(folder / COST, cost)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a device, as in the record of a run's cost: ``cpu``, or the model of the GPU."""
+    if device.type != "cuda":
+        return "cpu"
+    from torch import cuda  # Loaded already by the caller.
+
+    return cuda.get_device_name(device)
 
 
 def read_cost(folder: Path) -> dict[str, Any]:

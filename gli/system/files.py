@@ -40,7 +40,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Write nested values as JSON, whole or not at all; numbers that JSON cannot express, such as NaN, become null."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(_finite(value), indent=1), encoding="utf-8")
+        temporary.write_text(json_text(value), encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """Return nested values as JSON; numbers that JSON cannot express, such as NaN, become null."""
+    return json.dumps(_finite(value), indent=1)
 
 
 def _finite(value: Any) -> Any:

@@ -58,10 +58,24 @@ def original_path(
     data.setup()
     rows = "train" if role == "original" else "retain"
     backbone = f"{backbone_key(method.backbone)} {method.pretrained} {method.normalize}"
+    if method.start_weights is not None:
+        backbone += f" {_digest_of(method.start_weights)}"
     if precision not in (None, "32", "32-true"):
         backbone += f" {precision}"
     key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
     return folder / f"{role}_{data.label}-{key}.ckpt"
+
+
+def _digest_of(path: str) -> str:
+    """Return a content hash of the weights that an original starts from.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
+    try:
+        return digest(Path(path).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: no such file of weights ({error.strerror}). Check --model.weights.") from error
 
 
 def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
@@ -144,6 +158,7 @@ def find_or_train(
             reach the last epoch.
     """
     method.check()
+    method.check_data(data)
     if not method.needs_original:
         return ""
     if method.original is None:
@@ -177,7 +192,12 @@ def _train(
         f"({data.recipe.epochs} epochs). Later runs will find it in {path.parent}."
     )
     L.seed_everything(seed, workers=True, verbose=False)
-    original = Original(backbone=method.backbone, pretrained=method.pretrained, normalize=method.normalize)
+    original = Original(
+        backbone=method.backbone,
+        pretrained=method.pretrained,
+        weights=method.start_weights,
+        normalize=method.normalize,
+    )
     version = path.stem.rpartition("-")[2]
     run = logs / f"original_{data.label}" / version
     last = run / "checkpoints" / "last.ckpt"

@@ -6,10 +6,10 @@ from gli.report.tables import Table
 
 def test_cells_are_escaped_and_marked():
     text = html_table(Table(["<method>"], [["**0.5** (0.4)"], ["*0.4*"], ["a & b*"]]))
-    assert "<th>&lt;method&gt;</th>" in text
-    assert "<td><b>0.5</b> (0.4)</td>" in text
-    assert "<td><u>0.4</u></td>" in text
-    assert "<td>a &amp; b*</td>" in text
+    assert '<th scope="col">&lt;method&gt;</th>' in text
+    for cell in ("<b>0.5</b> (0.4)", "<u>0.4</u>", "a &amp; b*"):
+        assert f'<th scope="row">{cell}</th>' in text
+    assert "<td><b>0.5</b></td>" in html_table(Table(["", ""], [["GLI", "**0.5**"]]))
 
 
 def test_a_page_holds_notes_tables_and_figures_in_their_order():
@@ -20,11 +20,11 @@ def test_a_page_holds_notes_tables_and_figures_in_their_order():
         "<h1>MUFAC: unlearning methods compared</h1>",
         "<p><b>best</b> and <u>second best</u></p>",
         "<p>&lt;b&gt;</p>",
-        "<td>1</td>",
+        '<th scope="row">1</th>',
         "<h2>A &amp; B</h2>",
         "<figure><svg>drawn</svg></figure>",
         "<h2>Runs</h2>",
-        "<td>2</td>",
+        '<th scope="row">2</th>',
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
