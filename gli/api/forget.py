@@ -69,6 +69,7 @@ def forget(
     eval_batch_size: int = 256,
     augmentation: Augmentation = NO_AUGMENTATION,
     recipe: Recipe = Recipe(),
+    reference_share: float | None = None,
     margin: float = MARGIN,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -109,6 +110,8 @@ def forget(
         eval_batch_size: Images per evaluation batch.
         augmentation: Augmentation of training batches.
         recipe: Epochs, learning rate and schedule of methods that follow a recipe (EU-k, retraining).
+        reference_share: Share of the test people who are set aside for methods that compare with people who are neither
+            trained on nor audited, in (0, 1); None for none.
         margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
         seed: Seed of the run. The random numbers of the caller are left as they were.
         folder: Folder of runs; this one is kept in ``<folder>/<method>_given/version_<n>``, which ``gli report`` reads.
@@ -137,7 +140,7 @@ def forget(
     sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
     machine = {"accelerator": accelerator, "precision": precision}
     with quietly(), ExitStack() as closing:
-        data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe)
+        data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe, reference_share)
         method = copy.deepcopy(method)
         # Checkpoints hold plain values only, so that loading one runs no code.
         method.hparams.update({name: _plain(value) for name, value in method.hparams.items()})
@@ -147,6 +150,7 @@ def forget(
         if not method.needs_original:
             method.network = replace(network, module=_fresh(network, seed))
         method.check()
+        method.check_data(data)
         run = _run_folder(method, folder, closing)
         callbacks = [ForgettingAudit(), EarlyStop(patience, monitor), BestCheckpoint(monitor)]
         if folder is not None:
