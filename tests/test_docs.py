@@ -33,7 +33,7 @@ from tests.helpers.tiny import TINY
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "lightning_logs/README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "lightning_logs/README.md", *sorted(DOCS.rglob("*.md"))]
 MAX_LINES = 200
 #: Options in the text that belong to other programs.
 FOREIGN = {"master_addr"}
