@@ -7,6 +7,7 @@ returns a copy of the model, and a function that performs the method's iteration
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,19 +30,26 @@ class ModelCopy:
     def __init__(self, method: Method, memory_format: torch.memory_format = torch.channels_last) -> None:
         self.model: nn.Module = copy.deepcopy(method.model).to(memory_format=memory_format)
         for module, original in zip(self.model.modules(), method.model.modules(), strict=True):
-            module.training = original.training and method.batch_norm != "train_first"
+            module.training = original.training and method.batch_norm not in ("train_first", "released")
         optimizer = method.optimizers().optimizer  # type: ignore[union-attr]
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         group = optimizer.param_groups[0]
         settings = {name: group[name] for name in ("lr", "weight_decay", "momentum") if name in group}
         self.optimizer: torch.optim.Optimizer = type(optimizer)(trained, **settings)
         self.optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        self._followed = optimizer
 
     def minimise(self, loss: Tensor) -> None:
-        """Take one optimiser step on a scalar loss."""
+        """Take one optimiser step on a scalar loss, at the learning rate of the method's step."""
+        self.backward(loss)
+        self.optimizer.step()
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a scalar loss, and take over the learning rate of the method's step."""
+        for group, followed in zip(self.optimizer.param_groups, self._followed.param_groups, strict=True):
+            group["lr"] = followed["lr"]
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the cross-entropy of a batch."""
@@ -55,7 +63,7 @@ LoopBuilder = Callable[[Any], tuple[ModelCopy, Step]]
 
 
 def fine_tune(method: Any) -> tuple[ModelCopy, Step]:
-    """Build the loop of FineTune, CFk, EUk, Original and Retrained."""
+    """Build the loop of FineTune, CFk, EUk, CT, Original, Retrained and RetrainBriefly."""
     bare = ModelCopy(method)
     return bare, lambda retain, forget: bare.minimise(bare.loss(retain))
 
@@ -184,9 +192,130 @@ def gli_released(method: Any) -> tuple[ModelCopy, Step]:
     return bare, step
 
 
+def l1_sparse(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of L1Sparse: fine-tuning with a penalty on the absolute weights."""
+    bare = ModelCopy(method)
+
+    def step(retain: Batch, forget: None) -> None:
+        weight = method.alpha * (1 - method.iteration / method.total_iterations)
+        norm = torch.stack([parameter.abs().sum() for parameter in bare.model.parameters()]).sum()
+        bare.minimise(bare.loss(retain) + weight * norm)
+
+    return bare, step
+
+
+def msg(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of MSG: fine-tuning in which some gradients are slowed."""
+    bare = ModelCopy(method)
+    weights = dict(bare.model.named_parameters())
+
+    def step(retain: Batch, forget: None) -> None:
+        bare.backward(bare.loss(retain))
+        for name, factor in method.factors.items():
+            weights[name].grad.mul_(factor)  # type: ignore[union-attr]
+        bare.optimizer.step()
+
+    return bare, step
+
+
+def random_labels(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of RandomLabels, and of SalUn with its mask."""
+    bare, masks = ModelCopy(method), getattr(method, "masks", {})
+    weights = dict(bare.model.named_parameters())
+
+    def step(retain: Batch, forget: Batch) -> None:
+        images = torch.cat([retain.images, forget.images])
+        labels = torch.cat([retain.labels, method.wrong_labels(forget)])
+        bare.backward(functional.cross_entropy(bare.model(images), labels))
+        before = {name: weights[name].detach().clone() for name in masks}
+        for name, mask in masks.items():
+            weights[name].grad.mul_(mask)  # type: ignore[union-attr]
+        bare.optimizer.step()
+        with torch.no_grad():
+            for name, mask in masks.items():
+                weights[name].copy_(torch.where(mask, weights[name], before[name]))
+
+    return bare, step
+
+
+def sfron(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of SFRon: a masked ascent on forget in some iterations, then descent on retain."""
+    bare = ModelCopy(method)
+    weights = dict(bare.model.named_parameters())
+
+    def step(retain: Batch, forget: Batch) -> None:
+        if method.iteration % method.every == 0:
+            losses = functional.cross_entropy(bare.model(forget.images), forget.labels, reduction="none")
+            shares = losses.detach().clamp(min=1e-8) ** -method.power
+            shares = shares / shares.mean()
+            decay = 0.5 * (1 + math.cos(math.pi * method.iteration / method.total_iterations))
+            bare.backward(-method.scale * decay * (shares * losses).mean())
+            for name, mask in method.masks.items():
+                weights[name].grad.mul_(mask)  # type: ignore[union-attr]
+            torch.nn.utils.clip_grad_norm_(weights.values(), method.ascent_clip)
+            bare.optimizer.step()
+        bare.minimise(bare.loss(retain))
+
+    return bare, step
+
+
+def lotus(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of LoTUS: cross-entropy with sampled targets."""
+    bare = ModelCopy(method)
+
+    def step(retain: Batch, forget: Batch) -> None:
+        logits = bare.model(torch.cat([retain.images, forget.images]))
+        bare.minimise(functional.cross_entropy(logits, method.targets(retain, forget)))
+
+    return bare, step
+
+
+def noisy_fine_tune(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of NoisyFineTune: clipped gradients of the head, and noise on its weights."""
+    bare = ModelCopy(method)
+    head = [parameter for parameter in bare.model.parameters() if parameter.requires_grad]
+
+    def step(retain: Batch, forget: None) -> None:
+        bare.backward(bare.loss(retain))
+        torch.nn.utils.clip_grad_norm_(head, method.gradient_norm)
+        bare.optimizer.step()
+        draws = method.seeded_generator(method.iteration, 3)
+        with torch.no_grad():
+            for parameter in head:
+                parameter.add_(torch.randn(parameter.shape, generator=draws), alpha=method.noise)
+
+    return bare, step
+
+
+def ssd(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of SSD: collect squared gradients, and dampen in the last iteration."""
+    bare, squares, counts = ModelCopy(method), copy.deepcopy(method.squares), dict(method.batches)
+
+    def step(retain: Batch | None, forget: Batch | None) -> None:
+        part = "forget" if retain is None else "retain"
+        bare.minimise(bare.loss(forget if retain is None else retain))  # type: ignore[arg-type]
+        counts[part] += 1
+        with torch.no_grad():
+            for name, weight in bare.model.named_parameters():
+                squares[part][name] = squares[part].get(name, 0) + weight.grad**2  # type: ignore[operator]
+                if method.iteration + 1 == method.total_iterations:
+                    of_forget, of_retain = (squares[each][name] / counts[each] for each in ("forget", "retain"))
+                    factor = (method.dampening * of_retain / of_forget).clamp(max=1)
+                    weight.copy_(torch.where(of_forget > method.alpha * of_retain, factor * weight, weight))
+
+    return bare, step
+
+
 #: Builders of the bare loop of each method, by its name.
 BARE_LOOPS: dict[str, LoopBuilder] = {
-    **dict.fromkeys(("Original", "Retrained", "FineTune", "CFk", "EUk"), fine_tune),
+    **dict.fromkeys(("Original", "Retrained", "FineTune", "CFk", "EUk", "CT", "RetrainBriefly"), fine_tune),
+    **dict.fromkeys(("RandomLabels", "SalUn"), random_labels),
+    "L1Sparse": l1_sparse,
+    "MSG": msg,
+    "SFRon": sfron,
+    "SSD": ssd,
+    "LoTUS": lotus,
+    "NoisyFineTune": noisy_fine_tune,
     "NegGrad": neg_grad,
     "AdvancedNegGrad": advanced_neg_grad,
     "SCRUB": scrub,

@@ -7,7 +7,11 @@ from benchmarks.fit_timing import time_fit
 from benchmarks.timing import Measurement, image_size, relative_cost, speedup
 
 #: Settings with which a few iterations include every kind of pass.
-METHOD_SETTINGS = {"SCRUB": ["--model.first=max"], "BadTeaching": ["--model.batch_size=64"]}
+METHOD_SETTINGS = {
+    "SCRUB": ["--model.first=max"],
+    "BadTeaching": ["--model.batch_size=64"],
+    "LoTUS": ["--data.reference_share=0.5", "--model.stop_at_reference=false"],
+}
 #: Target of the speed-up over the released loop, by the number of inner steps T.
 SPEEDUP_TARGETS = {2: 1.5, 5: 1.75}
 

@@ -3,16 +3,23 @@
 # It runs nothing and reads no file but those that it completes. The lists between the marks are written by 'make docs'.
 
 # -- lists: begin
-_gli_commands="fit validate test check report benchmark audit search"
+_gli_commands="fit validate test check report benchmark audit search erase export purge"
 _gli_configs="advanced_neg_grad_mucac advanced_neg_grad_mufac advanced_neg_grad_plus_mucac advanced_neg_grad_plus_mufac
-advanced_neg_grad_synthetic audit/mufac audit/synthetic bad_teaching_mucac bad_teaching_mufac
-bad_teaching_synthetic benchmark/mucac benchmark/mufac benchmark/mufac_64 benchmark/synthetic cfk_mucac
-cfk_mufac cfk_synthetic euk_mucac euk_mufac euk_synthetic fine_tune_mucac fine_tune_mufac fine_tune_synthetic
-gli_mucac gli_mufac gli_paper_mufac gli_synthetic li_mucac li_mufac li_synthetic neg_grad_mucac neg_grad_mufac
-neg_grad_synthetic original_mucac original_mufac original_synthetic retrained_mucac retrained_mufac
-retrained_synthetic scrub_mucac scrub_mufac scrub_paper_mucac scrub_paper_mufac scrub_synthetic unsir_mucac
-unsir_mufac unsir_synthetic"
-_gli_methods="AdvancedNegGrad BadTeaching CFk EUk FineTune GLI LI NegGrad Original Retrained SCRUB UNSIR"
+advanced_neg_grad_plus_synthetic advanced_neg_grad_synthetic audit/mufac audit/synthetic
+audit/synthetic_reference audit/synthetic_strong bad_teaching_mucac bad_teaching_mufac bad_teaching_synthetic
+benchmark/mucac benchmark/mufac benchmark/mufac_64 benchmark/mufac_audit benchmark/synthetic
+benchmark/synthetic_strong cfk_mucac cfk_mufac cfk_synthetic ct_mucac ct_mufac ct_synthetic euk_mucac
+euk_mufac euk_synthetic fine_tune_mucac fine_tune_mufac fine_tune_synthetic gli_mucac gli_mufac
+gli_paper_mufac gli_synthetic l1_sparse_mucac l1_sparse_mufac l1_sparse_synthetic li_mucac li_mufac
+li_synthetic lo_tus_mucac lo_tus_mufac lo_tus_synthetic msg_mucac msg_mufac msg_synthetic neg_grad_mucac
+neg_grad_mufac neg_grad_synthetic noisy_fine_tune_mucac noisy_fine_tune_mufac noisy_fine_tune_synthetic
+original_mucac original_mufac original_synthetic random_labels_mucac random_labels_mufac
+random_labels_synthetic retrain_briefly_mucac retrain_briefly_mufac retrain_briefly_synthetic retrained_mucac
+retrained_mufac retrained_synthetic sal_un_mucac sal_un_mufac sal_un_synthetic scrub_mucac scrub_mufac
+scrub_paper_mucac scrub_paper_mufac scrub_synthetic sfron_mucac sfron_mufac sfron_synthetic ssd_mucac
+ssd_mufac ssd_synthetic unsir_mucac unsir_mufac unsir_synthetic"
+_gli_methods="AdvancedNegGrad BadTeaching CFk CT EUk FineTune GLI L1Sparse LI LoTUS MSG NegGrad NoisyFineTune Original
+RandomLabels RetrainBriefly Retrained SCRUB SFRon SSD SalUn UNSIR"
 _gli_data="FaceTable MUCAC MUFAC SyntheticFaces"
 
 # Options of a command that has a parser of its own.
@@ -20,9 +27,12 @@ _gli_own_options() {
     case "$1" in
         check) echo "--json --contact-sheet --methods --steps --seconds --help" ;;
         report) echo "--output --select --resamples --audit --help" ;;
-        benchmark) echo "--config --methods --seeds --backbones --jobs --cluster --output --originals --select --audit --help" ;;
-        audit) echo "--config --methods --budget --references --jobs --cluster --output --margin --help" ;;
+        benchmark) echo "--config --methods --seeds --backbones --jobs --cluster --set --output --originals --select --audit --help" ;;
+        audit) echo "--config --methods --budget --references --answers-only --jobs --cluster --output --margin --help" ;;
         search) echo "--try --max-utility-drop --output --jobs --cluster --help" ;;
+        erase) echo "--help" ;;
+        export) echo "--formats --output --name --image-size --backbone --outputs --normalize --help" ;;
+        purge) echo "--names --table --root --file --identity --keep --receipt --dry-run --help" ;;
     esac
 }
 # -- lists: end

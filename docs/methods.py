@@ -19,6 +19,12 @@ from gli.system.files import atomic_write
 
 FOLDER = Path(__file__).parent / "methods"
 CONFIGS = Path(__file__).parent.parent / "configs"
+#: What all methods have in common and no docstring says.
+BATCHES = (
+    "All batches of a pass have the same size, and a smaller last batch is dropped; the released code trains on it as "
+    "well. Every epoch is shuffled again, so that over several epochs each image has its turn. A pass over two sets "
+    "side by side goes over one of them once, and repeats the other as often as it takes."
+)
 #: Sections of a method's docstring, in the order of its page.
 SECTIONS = ("Equation", "Cost", "Fails", "Defaults", "Source")
 HEADINGS = {"Cost": "What it costs", "Fails": "How it fails", "Defaults": "Where the defaults come from"}
@@ -114,6 +120,7 @@ def overview() -> str:
         summary = markdown(" ".join(sections(method)[""].partition("\n\n")[0].split()))
         lines[-1] += f"\n| [{method.__name__}]({snake_case(method.__name__)}.md) | {summary} |"
     recipe = [row for row in settings(gli.methods.Original) if row[0] in meanings(FromScratch)]
+    lines += ["## Epochs, batches and steps", BATCHES]
     lines += ["## Settings of all methods", table(settings(Method))]
     lines += [
         "In `Original`, `Retrained` and `EUk` these settings default to the data set's recipe (`data.recipe`):",

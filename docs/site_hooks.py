@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ PACKAGES = (
     "gli.report",
 )
 #: Pages that the navigation may name before they exist.
-OPTIONAL = {"own_model.md", "erasure.md"}
+OPTIONAL = {"erasure.md"}
 #: Mark on the API page that is replaced by the names.
 API = "<!-- public names -->"
 DOCS = Path(__file__).parent
@@ -97,6 +98,10 @@ def public_names(package: str) -> list[str]:
     names = []
     for name in getattr(module, "__all__", ()):
         value = getattr(module, name)
+        if name.startswith("__") or inspect.ismodule(value):
+            # A package that is also called, such as gli.audit, has the function of its name in gli.api.
+            names += [f"gli.api.{name}.{name}"] if find_spec(f"gli.api.{name}") else []
+            continue
         home = getattr(value, "__module__", None) if inspect.isclass(value) or inspect.isroutine(value) else None
         names.append(f"{home or _home_of_data(package, name)}.{name}")
     return names

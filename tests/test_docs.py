@@ -27,6 +27,7 @@ from gli.commands.grid import read_grid
 from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
 from gli.data import FaceDataModule
 from gli.methods import Method
+from gli.metrics.registry import SCORES
 from gli.system.classes import concrete_subclasses
 from tests.helpers.tiny import TINY
 
@@ -102,10 +103,22 @@ def test_pages_are_what_the_docstrings_say():
         assert (DOCS / "methods" / name).read_text() == text, f"docs/methods/{name} is out of date: run make docs"
 
 
+def test_every_score_is_explained():
+    """The page has a section for each score of the registry, with the way that is good and what it cannot show."""
+    parts = re.split(r"^## (.+)\n", (DOCS / "scores.md").read_text(), flags=re.MULTILINE)[1:]
+    explained = dict(zip(parts[::2], parts[1::2], strict=True))
+    for score in SCORES.values():
+        if score.compute.__module__.startswith("gli."):
+            heading = {"accuracy": "accuracy", "top2_accuracy": "accuracy"}.get(score.name, score.heading)
+            assert f"val/{score.name}`" in explained[heading] or score.name == "accuracy", score.name
+            if "table" in score.shown:
+                assert all(f"**{part}**" in explained[heading] for part in ("Good", "Typical", "Cannot show"))
+
+
 def test_every_method_of_the_package_has_a_page():
     shipped = {name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli.")}
     assert {method.__name__ for method in pages.methods()} == shipped
-    assert len(shipped) == 12
+    assert len(shipped) == 22
 
 
 @pytest.mark.parametrize("method", pages.methods(), ids=lambda method: method.__name__)

@@ -26,8 +26,9 @@ LAYERS = [
     {"callbacks"},
     {"training"},
     {"report", "jobs"},
+    {"erasure"},
     {"commands"},
-    {"__main__"},
+    {"__main__", "api"},
 ]
 RANKS = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 #: The one module that may touch private names of frameworks, and how many it may touch at most.

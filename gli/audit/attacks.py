@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,23 @@ def ulira_against(fleet: Fleet, retrained: Fleet) -> Attack:
         np.concatenate([fleet.accuracy, retrained.accuracy]),
     )
     return ulira(both)
+
+
+def retained_images(fleet: Fleet) -> npt.NDArray[np.bool_]:
+    """Return which images each model retained, shape ``(models, images)``, where the runs evaluated them."""
+    # Test images are recorded and in state OTHER in all models; they were never retained.
+    test = (fleet.states == OTHER).all(axis=0)
+    return np.asarray((fleet.states == OTHER) & np.isfinite(fleet.margins[..., 0]) & ~test)
+
+
+def ulira_on_retained(fleet: Fleet) -> Attack:
+    """Attack the retained people: in which models were they trained on, in which never seen?
+
+    Compare with the same attack on retrained models: a difference is what unlearning did to people who stay.
+    """
+    seen = retained_images(fleet)
+    states = np.where(seen, FORGOTTEN, np.where(fleet.states == NEVER_SEEN, NEVER_SEEN, OTHER))
+    return ulira(replace(fleet, states=states))
 
 
 def memorisation(originals: Fleet, without_pair: int | None = None) -> Array:

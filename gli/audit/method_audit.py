@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from gli.audit.attacks import Attack, Exposure, exposures, strata, ulira, ulira_against
+from gli.audit.attacks import (
+    Attack,
+    Exposure,
+    exposures,
+    retained_images,
+    strata,
+    ulira,
+    ulira_against,
+    ulira_on_retained,
+)
 from gli.audit.references import Fleet
 from gli.audit.verdict import MARGIN, Verdict, judge
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import Interval, mean_interval, people_means
-from gli.metrics.klom import excess_klom
+from gli.metrics.klom import excess_klom, histogram_klom, normal_klom
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 
 Array = npt.NDArray[np.float64]
 
-#: Name of the audit of the originals themselves.
-NO_UNLEARNING = "No unlearning"
+#: Name of the audit of the originals themselves, and of retrained models.
+NO_UNLEARNING, RETRAINED = "No unlearning", "Retrained"
 #: States of images whose margins are compared with those of retrained models.
 STATES = ("forgotten", "retained", "never seen")
+#: Models of either kind that an image must have in a state to be compared.
+LEAST_MODELS = 4
 NOTHING = Interval(math.nan, math.nan, math.nan, math.nan)
 
 
@@ -37,6 +49,10 @@ class MethodAudit:
         memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained, below 0 over-unlearned.
         klom: Excess of the distance to retrained models over the distance between retrained models, in nats, for the
             forgotten, retained and never seen images, mean over people.
+        klom_histogram: KLoM in its published form: 95th percentile over the same images, and the same between retrained
+            models; biased for few models.
+        retained: AUC per person of the same attack on retained people: retained against never seen.
+        retained_reference: The same in retrained models: what a model gives away of its own training images anyway.
         strata: AUC per person of the least, middle and most memorised third.
         accuracy: Test accuracy of each model.
         exposed: The people, the most exposed first.
@@ -50,6 +66,9 @@ class MethodAudit:
     verdict: Verdict
     memory: Interval
     klom: dict[str, Interval]
+    klom_histogram: dict[str, tuple[float, float]]
+    retained: Interval
+    retained_reference: Interval
     strata: list[float]
     accuracy: Array
     exposed: list[Exposure]
@@ -58,7 +77,13 @@ class MethodAudit:
 
 
 def audit_method(
-    name: str, privacy: Attack, unlearned: Fleet, originals: Fleet, retrained: Fleet, verdict: Verdict
+    name: str,
+    privacy: Attack,
+    unlearned: Fleet,
+    originals: Fleet,
+    retrained: Fleet,
+    verdict: Verdict,
+    retained_reference: Interval = NOTHING,
 ) -> MethodAudit:
     """Audit the models of a method.
 
@@ -69,6 +94,7 @@ def audit_method(
         originals: The originals of the same draws.
         retrained: Retrained models of the same draws.
         verdict: The verdict on the attack.
+        retained_reference: The attack on the retained people of retrained models.
     """
     count = len(unlearned.originals)
     diverged = _diverged(unlearned)
@@ -82,12 +108,20 @@ def audit_method(
         verdict,
         memory_of(unlearned, originals, retrained),
         {state: excess_distance(unlearned, retrained, state) for state in STATES},
+        {state: histogram_percentiles(unlearned, retrained, state) for state in STATES},
+        _retained(unlearned),
+        retained_reference,
         strata(privacy.trials, originals),
         unlearned.accuracy,
         exposures(privacy.trials, unlearned.names),
         count,
         diverged,
     )
+
+
+def _retained(fleet: Fleet) -> Interval:
+    """Return the AUC per person of the attack on retained people; nothing if the runs did not evaluate them."""
+    return ulira_on_retained(fleet).people if retained_images(fleet).any() else NOTHING
 
 
 def _diverged(unlearned: Fleet) -> int:
@@ -109,8 +143,11 @@ def audit_fleets(
     """
     attacks = {name: ulira(fleet) for name, fleet in {NO_UNLEARNING: originals, **fleets}.items()}
     positive, negative = attacks[NO_UNLEARNING].people, ulira(retrained).people
+    reference = _retained(retrained)
     return [
-        audit_method(name, privacy, fleet, originals, retrained, judge(privacy.people, positive, negative, margin))
+        audit_method(
+            name, privacy, fleet, originals, retrained, judge(privacy.people, positive, negative, margin), reference
+        )
         for (name, privacy), fleet in zip(attacks.items(), [originals, *fleets.values()], strict=True)
     ]
 
@@ -118,9 +155,7 @@ def audit_fleets(
 def _chosen(fleet: Fleet, state: str) -> npt.NDArray[np.bool_]:
     """Return which images of which models are in a state: forgotten, never seen or retained."""
     if state == "retained":
-        # Test images are recorded and in state OTHER in all models; they were never retained.
-        test = (fleet.states == OTHER).all(axis=0)
-        return np.asarray((fleet.states == OTHER) & np.isfinite(fleet.margins[..., 0]) & ~test)
+        return retained_images(fleet)
     return np.asarray(fleet.states == (FORGOTTEN if state == "forgotten" else NEVER_SEEN))
 
 
@@ -148,7 +183,7 @@ def memory_of(unlearned: Fleet, originals: Fleet, retrained: Fleet) -> Interval:
     return mean_interval(means) if len(means) > 1 else NOTHING
 
 
-def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int = 10, seed: int = 0) -> Interval:
+def excess_distance(unlearned: Fleet, retrained: Fleet, state: str) -> Interval:
     """Return the excess of KLoM over its floor in a state, mean over people with its interval.
 
     For each image, m unlearned models in this state are compared with retrained models in the same state, and m
@@ -158,19 +193,45 @@ def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int 
         unlearned: The models.
         retrained: Retrained models of the same draws.
         state: ``forgotten``, ``retained`` or ``never seen``.
-        splits: Number of random halves of the retrained models.
-        seed: Seed of the halves.
     """
-    if unlearned is retrained:  # Nothing to compare with.
+    distances, floor, people = _distances(unlearned, retrained, state)
+    if len(np.unique(people)) < 2:
         return NOTHING
+    means, _ = people_means(distances - floor, people)
+    return mean_interval(means)
+
+
+def histogram_percentiles(unlearned: Fleet, retrained: Fleet, state: str) -> tuple[float, float]:
+    """Return the 95th percentile over images of KLoM in its published form, and of its floor; NaN where there is none.
+
+    Args:
+        unlearned: The models.
+        retrained: Retrained models of the same draws.
+        state: ``forgotten``, ``retained`` or ``never seen``.
+    """
+    distances, floor, _ = _distances(unlearned, retrained, state, splits=1, distance=histogram_klom)
+    if not len(distances):
+        return math.nan, math.nan
+    return float(np.quantile(distances, 0.95)), float(np.quantile(floor, 0.95))
+
+
+def _distances(
+    unlearned: Fleet,
+    retrained: Fleet,
+    state: str,
+    splits: int = 10,
+    seed: int = 0,
+    distance: Callable[[Array, Array], Array] = normal_klom,
+) -> tuple[Array, Array, npt.NDArray[np.int64]]:
+    """Return KLoM, its floor, and the person of each image that enough models of either kind have in a state."""
+    if unlearned is retrained:  # Nothing to compare with.
+        return np.empty(0), np.empty(0), np.empty(0, np.int64)
     ours, reference = unlearned.margins.mean(axis=2), retrained.margins.mean(axis=2)
     chosen, chosen_reference = _chosen(unlearned, state), _chosen(retrained, state)
     generator = np.random.default_rng(seed)
     count = np.minimum(chosen.sum(axis=0), chosen_reference.sum(axis=0))
-    images = np.flatnonzero(count >= 4)
-    if len(np.unique(unlearned.people[images])) < 2:
-        return NOTHING
-    excess = np.zeros(len(images))
+    images = np.flatnonzero(count >= LEAST_MODELS)
+    distances, floor = np.zeros(len(images)), np.zeros(len(images))
     # Images with the same models in this state are compared together; all images of a person are.
     groups: dict[bytes, list[int]] = {}
     for position, image in enumerate(images):
@@ -179,7 +240,5 @@ def excess_distance(unlearned: Fleet, retrained: Fleet, state: str, splits: int 
         columns = images[positions]
         own = ours[np.ix_(chosen[:, columns[0]], columns)]
         others = reference[np.ix_(chosen_reference[:, columns[0]], columns)]
-        distances, floor = excess_klom(own, others, splits, generator)
-        excess[positions] = distances - floor
-    means, _ = people_means(excess, unlearned.people[images])
-    return mean_interval(means)
+        distances[positions], floor[positions] = excess_klom(own, others, splits, generator, distance)
+    return distances, floor, unlearned.people[images]

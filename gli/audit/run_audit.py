@@ -1,8 +1,12 @@
-"""The audit of one unlearned model with a few reference models: RMIA, KLoM, IAM, two snapshots."""
+"""The audit of one unlearned model with a few reference models: RMIA, IAM, KLoM, two snapshots, and its weights.
+
+A score counts relative to what reference models get for the same image: the forgotten and the never seen people of a
+published split differ, and an attack on the plain score tells them apart in a model that saw neither.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.audit.attacks import Attack, Exposure, attack
+from gli.audit.inside import InsideAudit
 from gli.audit.record import check_people, read_people
 from gli.audit.references import Fleet, read_model
 from gli.audit.verdict import MARGIN, Verdict, judge
 from gli.errors import DataError
-from gli.metrics.iam import degree_of_memory
+from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.intervals import Interval, Trials, mean_interval, people_means
 from gli.metrics.klom import excess_klom
 from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
@@ -56,7 +61,7 @@ class RunAudit:
         run: Folder of the run.
         privacy: RMIA on the unlearned model.
         positive: RMIA on the original, per person.
-        negative: RMIA on the reference models, each with the others as references, per person.
+        negative: RMIA on the reference models, each compared with the others, per person.
         verdict: The verdict on ``privacy``.
         memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained.
         klom: Excess KLoM of forgotten and of never seen images, mean over people.
@@ -66,6 +71,9 @@ class RunAudit:
         accuracy: Test accuracy.
         a: Correction of RMIA for OUT references only, calibrated on the original.
         references: Number of reference models.
+        iam: AUC per person of IAM, which interpolates between the original and the references.
+        iam_original: The same on the original.
+        inside: What the weights give away beyond the answers; None if that was not audited.
     """
 
     name: str
@@ -82,6 +90,9 @@ class RunAudit:
     accuracy: float
     a: float
     references: int
+    iam: Interval
+    iam_original: Interval
+    inside: InsideAudit | None = None
 
 
 def read_run_model(run: Path, iteration: int | None = None) -> Model:
@@ -110,10 +121,11 @@ def check_finished(run: Path) -> None:
     read_run_model(run, 0)
 
 
-def _one_model(sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...]) -> Fleet:
-    """Return a fleet of one model whose images are those of forget and of unseen; the attacks here need no margins."""
-    states = np.repeat([FORGOTTEN, NEVER_SEEN], sizes)[None]
-    return Fleet(np.full((*states.shape, 1), np.nan), states, people, names, np.zeros(1, np.int64), np.full(1, np.nan))
+def _fleet(sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...], models: int = 1) -> Fleet:
+    """Return a fleet whose images are those of forget and of unseen; the attacks here need no margins."""
+    states = np.repeat([FORGOTTEN, NEVER_SEEN], sizes)[None].repeat(models, axis=0)
+    nothing = np.full((*states.shape, 1), np.nan)
+    return Fleet(nothing, states, people, names, np.arange(models), np.full(models, np.nan))
 
 
 def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
@@ -126,13 +138,49 @@ def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
     return np.concatenate([rmia_scores(ratios(name), population) for name in ("forget", "unseen")])
 
 
+def _iam(target: Model, references: Sequence[Model], original: Model) -> Array:
+    """Return IAM's score of each forget and unseen image."""
+    sets = ("forget", "unseen")
+    out = np.array([model.margin(*sets) for model in references])
+    return iam_scores(target.margin(*sets), original.margin(*sets), out)
+
+
+class _Relative:
+    """Scores of an attack less those that reference models get, each with the others as its references.
+
+    Forgotten and never seen people may differ (in age, say), and an attack would tell the ones from the others even in
+    a model that saw neither. What a retrained model scores is what a score has to be compared with.
+    """
+
+    def __init__(self, score: Callable[[Model, Sequence[Model]], Array], models: Sequence[Model]) -> None:
+        self._score, self._models = score, models
+        self._own = np.array(
+            [score(model, [*models[:number], *models[number + 1 :]]) for number, model in enumerate(models)]
+        )
+
+    def of(self, target: Model) -> Array:
+        """Return the scores of a model, shape ``(1, images)``."""
+        return np.asarray(self._score(target, self._models) - self._own.mean(axis=0))[None]
+
+    def of_references(self) -> Array:
+        """Return the scores of each reference, compared with the others, shape ``(references, images)``."""
+        count = len(self._own)
+        return np.asarray((self._own - self._own.mean(axis=0)) * count / (count - 1))
+
+
 def _snapshots(before: Model, after: Sequence[Model], fleet: Fleet) -> Interval:
     """Return the AUC per person of an attacker who sees how far each image's margin moved, on average over models."""
     moved = [np.abs(before.margin("forget", "unseen") - model.margin("forget", "unseen")) for model in after]
     return attack(np.mean(moved, axis=0)[None], fleet).people
 
 
-def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = MARGIN) -> RunAudit:
+def audit_run(
+    name: str,
+    run: Path,
+    references: Sequence[Path],
+    margin: float = MARGIN,
+    inside: InsideAudit | None = None,
+) -> RunAudit:
     """Audit the last model of a run.
 
     Args:
@@ -140,6 +188,7 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
         run: Folder of the run.
         references: Folders of runs of retrained models of the same data, at least three.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
+        inside: What its weights give away, see :mod:`gli.audit.inside`.
 
     Raises:
         DataError: If there are too few references, a record is missing, or the images differ.
@@ -154,14 +203,14 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
             raise DataError(f"{folder}: this reference was audited on other images than {run}. Remove it.")
     names, people = np.unique(np.concatenate([identities["forget"], identities["unseen"]]), return_inverse=True)
     sizes = len(identities["forget"]), len(identities["unseen"])
-    one = _one_model(sizes, people, tuple(names.tolist()))
+    one, several = (_fleet(sizes, people, tuple(names.tolist()), count) for count in (1, len(models)))
     out = {each: np.array([model.log_p(each) for model in models]) for each in SETS}
     a = calibrate(original.log_p("forget"), original.log_p("unseen"), out["forget"], out["unseen"])
-    privacy = attack(_rmia(unlearned, models, a)[None], one)
-    positive = attack(_rmia(original, models, a)[None], one).people
-    others = [_rmia(model, [*models[:number], *models[number + 1 :]], a) for number, model in enumerate(models)]
-    # The same people are forgotten in all references, so the mean score of a person is one trial.
-    negative = attack(np.mean(others, axis=0)[None], one).people
+    rmia = _Relative(lambda target, others: _rmia(target, others, a), models)
+    iam = _Relative(lambda target, others: _iam(target, others, original), models)
+    privacy = attack(rmia.of(unlearned), one)
+    positive = attack(rmia.of(original), one).people
+    negative = attack(rmia.of_references(), several).people
     mean = np.mean([model.margin("forget") for model in models], axis=0)
     klom = {}
     for key, each in (("forgotten", "forget"), ("never seen", "unseen")):
@@ -183,6 +232,9 @@ def audit_run(name: str, run: Path, references: Sequence[Path], margin: float = 
         unlearned.accuracy,
         a,
         len(models),
+        attack(iam.of(unlearned), one).people,
+        attack(iam.of(original), one).people,
+        inside,
     )
 
 

@@ -8,6 +8,9 @@ from rich.table import Table
 
 from gli.metrics.registry import scores_among
 
+#: Where each score is explained; printed below the closing table, and in the report.
+SCORES_PAGE = "scores      docs/scores.md: what each means, typical values, and what it cannot show"
+
 
 def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
     """Return a table of the scores that are registered for it: a row for each score, a column for each model.

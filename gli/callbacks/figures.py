@@ -1,4 +1,4 @@
-"""Figures of a run, in TensorBoard and as PNG in its folder."""
+"""Figures of a run, as PNG in its folder and in its loggers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from matplotlib.figure import Figure
 
 from gli.audit import plots
 from gli.audit.record import read_record
 from gli.callbacks.audit import ForgettingAudit
+from gli.callbacks.figure_loggers import send_figure
 from gli.methods.base import Method
 
 
@@ -25,10 +26,12 @@ class Figures(L.Callback):
 
     Args:
         every: Number of audits after which to draw as well; 0 for only at the start and the end (a figure takes 0.2 s).
+        send_faces: Send pictures of people to the loggers that ``--trainer.logger`` adds, which may be on another
+            machine. Otherwise they stay in the run's folder; curves and densities show nobody and reach every logger.
     """
 
-    def __init__(self, every: int = 0) -> None:
-        self.every = every
+    def __init__(self, every: int = 0, send_faces: bool = False) -> None:
+        self.every, self.send_faces = every, send_faces
         self.best_losses: dict[str, npt.NDArray[np.float64]] = {}
         self._first_examples = True
         self._folder: str | None = None
@@ -87,11 +90,20 @@ class Figures(L.Callback):
         if isinstance(method, Method) and method.examples is not None:
             before, after = (images.float().permute(0, 2, 3, 1).cpu().numpy() for images in method.examples)
             title = f"{method.name}, iteration {method.iteration}"
-            self._show(trainer, "perturbations", plots.perturbations(before, after, title), method.iteration)
+            figure = plots.perturbations(before, after, title)
+            self._show(trainer, "perturbations", figure, method.iteration, shows_people=True)
 
-    def _show(self, trainer: L.Trainer, name: str, figure: Figure, iteration: int) -> None:
+    def _show(
+        self, trainer: L.Trainer, name: str, figure: Figure, iteration: int, *, shows_people: bool = False
+    ) -> None:
+        """Save a figure into the run's folder, and send it to the loggers that may have it."""
         if self._folder is not None:
             plots.save(figure, Path(self._folder) / f"{name}.png")
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure(f"figures/{name}", figure, iteration)
+            if not shows_people or self.send_faces or self._writes_here(logger):
+                send_figure(logger, name, figure, iteration)
+
+    def _writes_here(self, logger: Logger) -> bool:
+        """Return whether a logger is gli's own, which writes into the run's folder."""
+        own = isinstance(logger, TensorBoardLogger) and self._folder is not None
+        return own and Path(logger.log_dir or "") == Path(str(self._folder))

@@ -10,7 +10,7 @@ import torch
 
 
 class Stopwatch(L.Callback):
-    """Measure the time spent in training steps, without audits.
+    """Measure the time spent in a method's preparation and training steps, without audits.
 
     Attributes:
         seconds: Time in seconds so far, including the time before a resume.
@@ -19,6 +19,11 @@ class Stopwatch(L.Callback):
     def __init__(self) -> None:
         self.seconds = 0.0
         self._started = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count the method's preparation, unless a resumed run has counted it before."""
+        if not self.seconds:
+            self.seconds = float(getattr(pl_module, "prepare_seconds", 0.0))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

@@ -58,11 +58,16 @@ def main(args: Sequence[str]) -> int:
         0; 1 where a run has no result; 2 after an error that the user can correct.
     """
     parser = make_parser("audit", __doc__)
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run to audit")
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN", help="folder of a run, or of a benchmark, to audit"
+    )
     parser.add_argument("--config", help="configuration of an audit of methods, such as audit/synthetic")
     parser.add_argument("--methods", nargs="+", help="only these methods of the configuration")
     parser.add_argument("--budget", help="time that the audit may take, such as 20m: chooses the number of models")
     parser.add_argument("--references", type=int, default=8, help="number of retrained models for RUN (default: 8)")
+    parser.add_argument(
+        "--answers-only", action="store_true", help="do not look into the models of RUN: features, relearning"
+    )
     add_executor_options(parser)
     parser.add_argument("--output", type=Path, help="folder of the audit (default: audit_<data set>)")
     parser.add_argument("--margin", type=float, help="difference of the AUC from 0.5 that does not matter")
@@ -109,6 +114,7 @@ def _conclude(audits: Sequence[MethodAudit | RunAudit], page: Path, failed: Sequ
 def _audit_methods(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    from gli.audit.contents import contents_of_methods
     from gli.audit.method_audit import NO_UNLEARNING, audit_fleets
     from gli.commands.fleet import (
         RETRAINED,
@@ -154,7 +160,7 @@ def _audit_methods(options: argparse.Namespace) -> int:
     }
     costs = {NO_UNLEARNING: 0.0, **_costs(jobs)}
     with writable(output, content="the audit", setting="--output"):
-        write_audit(output, plan.data, audits, costs, facts)
+        write_audit(output, contents_of_methods(plan.data, audits, costs, facts))
     return _conclude(audits, output / "audit.html", failed)
 
 
@@ -207,27 +213,43 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
 
 
 def _audit_runs(options: argparse.Namespace) -> int:
+    from gli.audit.contents import contents_of_runs
     from gli.audit.run_audit import LEAST_REFERENCES, audit_run, check_finished
     from gli.audit.verdict import MARGIN
+    from gli.commands.inside_runs import audit_weights
     from gli.commands.reference_runs import reference_jobs
-    from gli.report.run_audit import write_run_audits
-    from gli.runs.read import read_run
+    from gli.commands.report import read_runs
+    from gli.report.audit import write_audit
+    from gli.report.results import FROM_SCRATCH, labels
+    from gli.runs.membership import require_meaningful
 
     if options.references < LEAST_REFERENCES:
         raise SettingError(f"--references is {options.references}; an audit needs at least {LEAST_REFERENCES}.")
-    runs = [read_run(folder) for folder in options.runs]
+    runs, missing = read_runs(options.runs)
+    for message in missing:
+        print(f"gli audit: left out: {message}", file=sys.stderr)
+    runs = [run for run in runs if run.method not in FROM_SCRATCH]
+    if not runs:
+        raise DataError("None of these runs unlearned anybody: there is nothing to audit.")
+    name_of = labels(runs)
     output = _folder(options, runs[0].data)
     for run in runs:
+        require_meaningful(run.folder)
         check_finished(run.folder)
     of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
     jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())
     failed = _run(jobs, options, output)
-    audits = []
-    for run in runs:
-        references = [found for found in (job.run for job in of_run[run.folder]) if found is not None]
-        if len(references) < LEAST_REFERENCES:
-            raise DataError(f"Too few reference models of {run.folder} were finished. " + " ".join(failed))
-        audits.append(audit_run(run.kind, run.folder, references, options.margin or MARGIN))
+    references = {run: [job.run for job in jobs if job.run is not None] for run, jobs in of_run.items()}
+    for folder, found in references.items():
+        if len(found) < LEAST_REFERENCES:
+            raise DataError(f"Too few reference models of {folder} were finished. " + " ".join(failed))
+    inside = {} if options.answers_only else audit_weights(references)
+    margin = options.margin or MARGIN
+    audits = [
+        audit_run(name_of[run.folder], run.folder, references[run.folder], margin, inside.get(run.folder))
+        for run in runs
+    ]
+    facts = {"reference models": max(len(found) for found in references.values()), "margin of the AUC": margin}
     with writable(output, content="the audit", setting="--output"):
-        write_run_audits(output, runs[0].data, audits)
-    return _conclude(audits, output / "audit.md", failed)
+        write_audit(output, contents_of_runs(runs[0].data, audits, facts))
+    return _conclude(audits, output / "audit.html", failed)

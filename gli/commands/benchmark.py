@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from gli.commands.cells import cells_of
 from gli.commands.configs import resolve
-from gli.commands.grid import read_grid
+from gli.commands.grid import read_grid, read_pairs
 from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import DataError
 from gli.jobs import make_executor
@@ -40,6 +41,7 @@ def benchmark(
     originals: Path = Path(LOGS, ORIGINALS),
     select: Select | None = None,
     audit: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Path, list[str]]:
     """Run a benchmark and write its report.
 
@@ -54,6 +56,7 @@ def benchmark(
         originals: Folder of the original models.
         select: Which audit of a run is reported; None for what the configuration says.
         audit: Folder of an audit of the same methods, to show beside the scores.
+        settings: Settings of all cells, by dotted name, besides those of the configuration.
 
     Returns:
         The folder of the report, and a message for every cell without a result.
@@ -61,7 +64,7 @@ def benchmark(
     Raises:
         GLIError: If a setting is wrong, or no cell gave a result.
     """
-    grid = read_grid(config).restricted(methods, seeds, backbones)
+    grid = read_grid(config).restricted(methods, seeds, backbones).changed(settings or {})
     folder = (output or Path(f"benchmark_{grid.data}")).absolute()
     with writable(folder, content="the benchmark", setting="--output"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +97,9 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, help="these seeds instead of the configuration's")
     parser.add_argument("--backbones", nargs="+", help="these backbones instead of the configuration's")
     add_executor_options(parser)
+    parser.add_argument(
+        "--set", nargs="+", metavar="NAME=VALUE", default=[], help="settings of all runs, such as data.split=identity"
+    )
     parser.add_argument("--output", type=Path, help="folder of cells and report (default: benchmark_<data set>)")
     parser.add_argument("--originals", type=Path, default=Path(LOGS, ORIGINALS), help="folder of the original models")
     parser.add_argument("--select", choices=list(SELECTIONS), help="which audit of a run is reported")
@@ -105,6 +111,7 @@ def main(args: Sequence[str]) -> int:
 
 def _benchmark(options: argparse.Namespace) -> int:
     settings = vars(options)
+    settings["settings"] = read_pairs("--set", settings.pop("set"))
     folder, failed = benchmark(Path(resolve(settings.pop("config"))), **settings)
     for message in failed:
         print(f"gli benchmark: without a result: {message}", file=sys.stderr)

@@ -16,7 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 
 import gli
-from gli.audit.table import comparison
+from gli.audit.conclusion import Ended, conclude
+from gli.audit.table import SCORES_PAGE, comparison
 from gli.callbacks import (
     BestCheckpoint,
     EarlyStop,
@@ -25,24 +26,25 @@ from gli.callbacks import (
     Stopwatch,
     find_callback,
     is_finite,
-    standard_callbacks,
-    with_bar,
 )
 from gli.commands.configs import configs_among, resolve_arguments
 from gli.commands.explain import explain, settings_of
 from gli.data import FaceDataModule
 from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
-from gli.methods import Method
+from gli.methods import Method, Retrained
 from gli.models.checkpoints import read_checkpoint
 from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
 from gli.runs.log import loggers
+from gli.runs.membership import read_membership, write_membership
 from gli.speed.freed_memory import keep_freed_memory
 from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
 from gli.training import originals, resume
+from gli.training.membership import judge_membership
+from gli.training.run import added_loggers, audit_original, trainer_settings
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {
@@ -51,8 +53,6 @@ CALLBACKS: dict[str, type[L.Callback]] = {
     "early_stopping": EarlyStop,
     "checkpoint": BestCheckpoint,
 }
-#: Weights stay in float32: sign gradients and metrics are computed in it.
-PRECISIONS = ("None", "32-true", "32", "bf16-mixed", "16-mixed", "bf16", "16")
 #: Settings of the trainer that the original's training shares with the run it is trained for.
 SHARED = ("accelerator", "precision", "deterministic", "benchmark", "enable_progress_bar")
 
@@ -89,7 +89,10 @@ class SaveSettings(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write the settings; called on the first process only."""
+        """Write the settings, and what is known of who was trained on; called on the first process only."""
+        membership = getattr(pl_module, "membership", None)
+        if membership is not None:
+            write_membership(self._path.parent, membership)
         checkpoint = Path(self.config.get("ckpt_path") or "")
         if not self._path.exists() or checkpoint.parent.parent != self._path.parent:
             with atomic_write(self._path) as temporary:
@@ -233,31 +236,12 @@ class CLI(LightningCLI):
     # -- the trainer -----------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Return a trainer that logs to TensorBoard and CSV; the method gives the epochs where the user does not."""
+        """Return a trainer that logs to TensorBoard and CSV, and to the loggers that the user adds."""
         settings = self.config_init[self.config.subcommand].trainer
-        if str(settings.precision) not in PRECISIONS:
-            raise SettingError(
-                f"trainer.precision is {settings.precision}; weights stay in float32 in gli. Use one of "
-                f"{', '.join(PRECISIONS[1:])}."
-            )
-        by_iteration = isinstance(settings.val_check_interval, int)
-        defaults = {
-            "num_sanity_val_steps": 0,  # The audit of iteration 0 checks more.
-            "log_every_n_steps": 1 if by_iteration else 10,
-            "enable_model_summary": False,
-        }
-        kwargs |= {name: value for name, value in defaults.items() if settings[name] is None}
-        callbacks = [*(settings.callbacks or []), *standard_callbacks()]
-        kwargs["callbacks"] = with_bar(callbacks, settings.enable_progress_bar)
-        kwargs["plugins"] = [*(settings.plugins or []), resume.AtomicCheckpointIO()]
-        kwargs["use_distributed_sampler"] = False  # Our loaders divide the data themselves.
-        if settings.logger in (None, True) and not settings.fast_dev_run:
-            kwargs["logger"] = self._loggers()
-        if by_iteration and settings.check_val_every_n_epoch == 1:
-            # Count iterations of the run: epochs are short and of different lengths.
-            kwargs["check_val_every_n_epoch"] = None
-        if settings.max_epochs is None and settings.max_steps == -1:
-            kwargs["max_epochs"] = self.model.default_epochs(self.datamodule.recipe)
+        kwargs |= trainer_settings(settings.as_dict(), self.model, self.datamodule.recipe)
+        if settings.logger is not False and not settings.fast_dev_run:
+            # Ours come first: the folder of the run is the first logger's.
+            kwargs["logger"] = [*self._loggers(), *added_loggers(settings.logger)]
         trainer = super().instantiate_trainer(**kwargs)
         ranks.check_number(trainer)
         return trainer
@@ -295,12 +279,22 @@ class CLI(LightningCLI):
         # The run is the same whether the original was there or had to be trained.
         L.seed_everything(self.seed, workers=True, verbose=False)
 
+    def _judge_membership(self) -> None:
+        """Find out who the original was trained on, and warn where the privacy scores of this run mean nothing."""
+        self.model.membership = judge_membership(self.model, self.datamodule)
+        self._warn_of_membership()
+
+    def _warn_of_membership(self) -> None:
+        membership = self.model.membership
+        if membership is not None and membership.reasons and ranks.is_first():
+            console.print(membership.warning, style="bold red", markup=False, highlight=False, soft_wrap=True)
+
     def before_fit(self) -> None:
-        """Find or train the original, and audit it: the row of iteration 0."""
+        """Judge who was trained on, find or train the original, and audit it: the row of iteration 0."""
+        self._judge_membership()
         self._find_original()
         if not self.settings.get("ckpt_path") and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
-            L.seed_everything(self.seed, workers=True, verbose=False)
+            audit_original(self.trainer, self.model, self.datamodule, self.seed)
 
     def fit(self, **kwargs: Any) -> None:
         """Fit; when interrupted, still report the results so far."""
@@ -333,6 +327,7 @@ class CLI(LightningCLI):
                 path = originals.store(self.trainer, self.model, self.originals, self.seed)
                 console.print(f"kept        {path}", soft_wrap=True)
             self._print_results(audit, seconds, Path(os.path.relpath(folder)) if folder else None)
+        self._warn_of_membership()
 
     def _follows_recipe(self) -> bool:
         """Return whether this training of an original or retrained model is what later runs would do themselves."""
@@ -344,7 +339,11 @@ class CLI(LightningCLI):
 
     def _print_results(self, audit: ForgettingAudit, seconds: float, folder: Path | None) -> None:
         """Print the closing table, and where checkpoint, log and figures are."""
-        table = comparison(self._columns(audit))
+        retrained = originals.retrained_scores(self.model, self.datamodule, self.seed, self.originals, self._precision)
+        columns = self._columns(audit)
+        if retrained is not None and not isinstance(self.model, Retrained):
+            columns.append(("retrained", retrained))
+        table = comparison(columns)
         table.title = f"{self.model.name} on {self.datamodule.label}, {seconds:.1f} s of training steps"
         console.print(table)
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
@@ -353,7 +352,21 @@ class CLI(LightningCLI):
             lines += [f"log         {folder / 'metrics.csv'}"]
             lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
             lines += [f"curves      tensorboard --logdir {os.path.relpath(self.logs)}"]
-        console.print("\n".join(lines), soft_wrap=True)
+        console.print("\n".join([*lines, SCORES_PAGE]), soft_wrap=True)
+        ended = Ended(
+            type(self.model).__name__,
+            audit.rows,
+            audit.best,
+            retrained,
+            is_finite(self.trainer),
+            bool(self.trainer.interrupted),
+            not self.model.needs_original,
+        )
+        console.print(f"[bold]In short[/bold]    {conclude(ended)}.", soft_wrap=True, highlight=False)
+
+    @property
+    def _precision(self) -> str:
+        return str(self.trainer.precision)
 
     def _columns(self, audit: ForgettingAudit) -> list[tuple[str, dict[str, float]]]:
         """Return the columns of the closing table: the original, the end of each stage, and the best audit."""
@@ -372,12 +385,16 @@ class CLI(LightningCLI):
         """Audit a checkpoint, or the original where none is given, and print the scores."""
         if kwargs.get("ckpt_path"):
             self.model.restored = True
+            self.model.membership = read_membership(Path(kwargs["ckpt_path"]).parent.parent)
+            self._warn_of_membership()
         else:
+            self._judge_membership()
             self._find_original()
         evaluate(**{**kwargs, "verbose": False})
         if self.trainer.is_global_zero:
             scores = {name.partition("/")[2]: float(value) for name, value in self.trainer.callback_metrics.items()}
             console.print(comparison([(str(kwargs.get("ckpt_path") or "Original"), scores)]))
+        self._warn_of_membership()
 
     def validate(self, **kwargs: Any) -> None:
         """Audit under ``val/``."""

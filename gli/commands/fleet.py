@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.cli import LightningArgumentParser
 
 from gli.audit.references import Draw, plan_draws
 from gli.audit.verdict import MARGIN
 from gli.commands.configs import argument, contents_of, find_config
+from gli.commands.data import build_data
 from gli.commands.grid import Entry, check_names, check_settings, read_settings
 from gli.data import FaceDataModule
 from gli.data.splits import identity_groups
@@ -165,12 +164,8 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
     """
     run = find_config(f"retrained_{plan.data}", near=config)
     section = read_yaml(run, "a configuration")["data"]
-    section = str(run.parent / section) if isinstance(section, str) else json.dumps(section)
-    parser = LightningArgumentParser()
-    parser.add_subclass_arguments(FaceDataModule, "data")
     settings = [argument(name, value) for name, value in plan.settings.items() if name.startswith("data.")]
-    data: FaceDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *settings])).data
-    return data
+    return build_data(run.parent / section if isinstance(section, str) else section, settings)
 
 
 def check_who_chose(plan: FleetPlan, data: FaceDataModule) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.report.results import SELECTIONS, Select
 from gli.runs.folder import snake_case
@@ -95,6 +97,37 @@ class Grid:
             seeds=seeds or self.seeds,
             backbones=backbones or self.backbones,
         )
+
+    def changed(self, settings: Mapping[str, Any]) -> Grid:
+        """Return the grid with these settings in all cells, also where a method has its own."""
+        kept = {
+            name: replace(entry, settings={key: value for key, value in entry.settings.items() if key not in settings})
+            for name, entry in self.entries.items()
+        }
+        return replace(self, entries=kept, settings={**self.settings, **settings})
+
+
+def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return settings from arguments such as ``data.split=identity``; values are read as YAML.
+
+    Args:
+        option: Name of the command-line option, for messages.
+        pairs: The arguments.
+
+    Raises:
+        SettingError: If one has another form.
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingError(f"{option} {pair}: expected NAME=VALUE, such as data.split=identity.")
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingError(f"{option} {pair}: the value cannot be read. Put it in quotes.") from error
+    check_settings(option, settings)
+    return settings
 
 
 def read_grid(path: Path) -> Grid:

@@ -30,6 +30,9 @@ MODULES = {
     "benchmark": "run several methods and seeds on one data set, and report them",
     "audit": "attack unlearned models, compared with models that never saw the people",
     "search": "run one configuration over a grid of settings, and rank the results",
+    "erase": "honour erasure requests: plan, unlearn or retrain, audit, purge, certify",
+    "export": "write a classifier as safetensors, ONNX or a state dict",
+    "purge": "remove from folders of runs what descends from some people",
 }
 COMMANDS = LIGHTNING | MODULES
 
@@ -97,7 +100,11 @@ def silence_lightning() -> None:
         "lightning.fabric.utilities.rank_zero",
         "lightning.fabric.utilities.seed",
     ):
-        logging.getLogger(name).addFilter(lambda record: not _UNWANTED_LOGS.search(record.getMessage()))
+        logging.getLogger(name).addFilter(_is_wanted)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not _UNWANTED_LOGS.search(record.getMessage())
 
 
 def machine_error(error: BaseException) -> str | None:

@@ -15,7 +15,7 @@ from gli.system.digest import digest
 from gli.system.files import atomic_write, read_yaml
 
 #: Settings of the model that a retrained model shares with the audited one.
-SHARED = ("backbone", "pretrained", "normalize")
+SHARED = ("backbone", "pretrained", "weights", "normalize")
 #: Settings of the trainer that it shares.
 SHARED_TRAINER = ("accelerator", "precision")
 #: Settings of the data that change no result.
@@ -40,8 +40,9 @@ def reference_jobs(run: Path, count: int, output: Path) -> list[Job]:
     settings = read_yaml(run / SETTINGS, "the settings of a run")
     try:
         model, data = settings["model"].get("init_args") or {}, settings["data"]
+        shared = {name: model[name] for name in SHARED if model.get(name) is not None}
         content = {
-            "model": {"class_path": "Retrained", "init_args": {name: model[name] for name in SHARED if name in model}},
+            "model": {"class_path": "Retrained", "init_args": shared},
             "data": {**data, "init_args": dict(data.get("init_args") or {})},
             "trainer": _trainer(settings.get("trainer") or {}),
             "checkpoint": {"monitor": None},

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import numpy as np
@@ -18,16 +17,19 @@ from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
 from gli.data.faces import Faces, Rows
-from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass
+from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
+from gli.data.people_lists import read_people_list
 from gli.data.recipe import Recipe
+from gli.data.shuffled_split import shuffled_split
+from gli.data.stable_split import stable_split
 from gli.data.tasks import Task
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.metrics.registry import EVALUATION_SETS
 from gli.system.digest import digest
-from gli.system.files import read_csv, read_text
+from gli.system.files import read_csv
 from gli.system.lightning import current_epoch
 
-Split = Literal["published", "identity", "given"]
+Split = Literal["published", "identity", "stable", "given"]
 DEFAULT_PASSES = (Pass("retain", "forget"),)
 #: Warn the user if an attack that always answers 'unseen' has a higher accuracy than this.
 MAX_CONSTANT_ACCURACY = 0.55
@@ -41,8 +43,9 @@ class FaceDataModule(L.LightningDataModule):
 
     Args:
         split: ``published`` (the benchmark's own split), ``identity`` (a random split with no person, household or
-            identical file in two sets), or ``given`` (the ``split`` column of the table; an error if people are in two
-            sets).
+            identical file in two sets), ``stable`` (likewise, by a keyed hash of the household: nobody changes sets
+            when rows are added or removed), or ``given`` (the ``split`` column of the table; an error if people are in
+            two sets).
         image_size: Side of the images in pixels.
         batch_size: Images per training batch and process.
         eval_batch_size: Images per evaluation batch.
@@ -51,11 +54,17 @@ class FaceDataModule(L.LightningDataModule):
             with one name per line.
         assignment: CSV file with the columns ``identity`` and ``set`` (``retain``, ``forget``, ``test`` or ``unseen``)
             that assigns people to sets, instead of a split; people who are not in it are in no set.
+        held_out: People on whom the original model was never trained: a list of names, a text file with one name per
+            line, or a CSV file with a column of identities. Test and unseen people are chosen among them alone.
+        erased: People who were forgotten before, as names or as such a file. They are in no set, and neither are
+            identical files under other names, so that a later run does not train on them again.
         evaluate_retain: Evaluate the retain set in audits as well.
-        forget_share: Share of the training images to forget, if the split is random.
-        test_share: Share of all images in the test set, if the split is random.
-        unseen_share: Share of all images in the unseen set, if the split is random.
-        split_seed: Seed of the random split, independent of the seed of training.
+        forget_share: Share of the training images to forget, if the split is ``identity`` or ``stable``.
+        test_share: Share of all images in the test set, likewise.
+        unseen_share: Share of all images in the unseen set, likewise.
+        reference_share: Share of the test people who become the set ``reference`` instead: nobody trains on them and no
+            audit reads them, and some methods compare the forgotten people with them. None for no such set.
+        split_seed: Seed of the split, and key of its hash, independent of the seed of training.
         deduplicate: Keep only the first of identical files inside a set.
         cache_dir: Folder of the pixel cache.
         augmentation: Augmentation of training batches.
@@ -67,6 +76,10 @@ class FaceDataModule(L.LightningDataModule):
 
     #: Short name of the data set in run folders and tables.
     label: ClassVar[str] = "faces"
+    #: Name of the sets in messages, where they are no published split.
+    named: ClassVar[str] = ""
+    #: Column of the names in a CSV file of people.
+    identity_column = "identity"
 
     def __init__(
         self,
@@ -77,10 +90,13 @@ class FaceDataModule(L.LightningDataModule):
         num_workers: int = 0,
         forget_identities: list[str | int] | str | None = None,
         assignment: str | None = None,
+        held_out: list[str | int] | str | None = None,
+        erased: list[str | int] | str | None = None,
         evaluate_retain: bool = False,
         forget_share: float = 0.15,
         test_share: float = 0.12,
         unseen_share: float = 0.12,
+        reference_share: float | None = None,
         split_seed: int = 0,
         deduplicate: bool = False,
         cache_dir: str = "data/cache",
@@ -101,9 +117,13 @@ class FaceDataModule(L.LightningDataModule):
         self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
         self.forget_identities, self.forget_share = forget_identities, forget_share
         self.assignment, self.evaluate_retain = assignment, evaluate_retain
+        self.held_out, self.erased = held_out, erased
         self.test_share, self.unseen_share, self.split_seed = test_share, unseen_share, split_seed
         self.deduplicate, self.cache_dir = deduplicate, Path(cache_dir)
         self.augmentation, self.recipe = augmentation, recipe
+        if reference_share is not None and not 0 < reference_share < 1:
+            raise SettingError(f"data.reference_share is {reference_share:g}; it must lie in (0, 1).")
+        self.reference_share = reference_share
         self.splits: dict[str, Rows] = {}
         self._faces: Faces | None = None
         self._digests: npt.NDArray[np.bytes_] | None = None
@@ -163,23 +183,19 @@ class FaceDataModule(L.LightningDataModule):
         """
         if self.splits:
             return
-        splits = self._split()
-        hints = {
-            "forget": f"Name people in data.forget_identities or raise data.forget_share (now {self.forget_share:g}).",
-            "retain": "The whole training set would be forgotten; keep some people, or train a new model instead.",
-            "test": f"Raise data.test_share (now {self.test_share:g}), or add people to the table.",
-            "unseen": f"Raise data.unseen_share (now {self.unseen_share:g}), or add people to the table.",
-        }
-        splitting.check_not_empty(splits, hints)
+        splits = self._without_erased(self._split())
+        splitting.check_not_empty(splits, self._hints())
         overlaps = splitting.check_disjoint(splits, self.identities, self.digests)
         if overlaps and self.split == "published":
-            rank_zero_warn(f"the published split of {self.label} is not disjoint: {'; '.join(overlaps)}")
+            name = self.named or f"the published split of {self.label}"
+            rank_zero_warn(f"{name} {'are' if self.named else 'is'} not disjoint: {'; '.join(overlaps)}")
         elif overlaps:
             raise SettingError(
                 f"The same people or files are in two sets: {'; '.join(overlaps)}. Put each person in one set, or set "
                 "data.split to 'identity' to draw a disjoint split."
             )
-        self.splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
+        splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
+        self.splits = splits if self.reference_share is None else self._with_reference(splits, self.reference_share)
         forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
         constant_accuracy = unseen / (forget + unseen)
         if constant_accuracy > MAX_CONSTANT_ACCURACY:
@@ -189,14 +205,40 @@ class FaceDataModule(L.LightningDataModule):
                 "and the final score with those of a retrained model, or lower data.unseen_share."
             )
 
+    def _with_reference(self, splits: dict[str, Rows], share: float) -> dict[str, Rows]:
+        """Return the splits with some of the test people in the set ``reference`` instead, whole groups at a time."""
+        test = splits["test"]
+        groups = splitting.identity_groups(self.faces.households, self.digests)[test]
+        halves = splitting.identity_split(groups, {"reference": share}, "test", self.split_seed)
+        result = {**splits, **{name: test[rows] for name, rows in halves.items()}}
+        if not len(result["test"]):
+            raise SettingError(
+                f"data.reference_share {share:g} leaves nobody in the test set; lower it, or raise data.test_share."
+            )
+        return result
+
+    def _hints(self) -> dict[str, str]:
+        """Return what the user can do if a set is empty, by its name."""
+        more = "add people to the table"
+        if self.split == "stable" and self.assignment is None:
+            more = f"choose another data.split_seed (now {self.split_seed}), or {more}"
+        if self.held_out is not None:
+            more = "declare more people in data.held_out"
+        return {
+            "forget": f"Name people in data.forget_identities or raise data.forget_share (now {self.forget_share:g}).",
+            "retain": "The whole training set would be forgotten; keep some people, or train a new model instead.",
+            "test": f"Raise data.test_share (now {self.test_share:g}), or {more}.",
+            "unseen": f"Raise data.unseen_share (now {self.unseen_share:g}), or {more}.",
+        }
+
     def _split(self) -> dict[str, Rows]:
         """Return the row numbers of the four sets, before all checks."""
         faces = self.faces
         if self.assignment is not None:
             return self._assigned_split(self.assignment)
         forget = None if self.forget_identities is None else self._rows_to_forget()
-        if self.split == "identity":
-            return self._identity_split(forget)
+        if self.split in ("identity", "stable"):
+            return self._split_by_household(forget)
         if faces.published is None:
             raise SettingError(f"data.split is {self.split!r}, but {self.label} comes with no split. Use 'identity'.")
         splits = {name: np.asarray(rows, dtype=np.int64) for name, rows in faces.published.items()}
@@ -235,11 +277,9 @@ class FaceDataModule(L.LightningDataModule):
         """Names of the sets that an audit evaluates, in the order of the loaders."""
         return (*EVALUATION_SETS, "retain") if self.evaluate_retain else EVALUATION_SETS
 
-    def _identity_split(self, forget: Rows | None) -> dict[str, Rows]:
-        """Assign whole identity groups to the sets at random; people to forget are always in the training set."""
-        groups = splitting.identity_groups(self.faces.households, self.digests)
+    def _split_by_household(self, forget: Rows | None) -> dict[str, Rows]:
+        """Assign whole households to the sets; people to forget are always in the training set."""
         train_share = 1 - self.test_share - self.unseen_share
-        shares = {"unseen": self.unseen_share, "test": self.test_share, "forget": self.forget_share * train_share}
         settings = {"test_share": self.test_share, "unseen_share": self.unseen_share, "forget_share": self.forget_share}
         for name, share in settings.items():
             if not 0 <= share < 1:
@@ -249,30 +289,85 @@ class FaceDataModule(L.LightningDataModule):
                 f"data.test_share {self.test_share:g} and data.unseen_share {self.unseen_share:g} leave no images for "
                 "training; lower them."
             )
-        if forget is None:
-            return splitting.identity_split(groups, shares, "retain", self.split_seed)
-        # The household of a person to forget is in the training set; only other households can be test or unseen.
-        trained = np.isin(groups, groups[forget])
-        others = np.flatnonzero(~trained)
-        scale = len(groups) / max(1, len(others))
-        shares = {name: min(1.0, share * scale) for name, share in shares.items() if name != "forget"}
-        positions = splitting.identity_split(groups[others], shares, "retain", self.split_seed)
-        splits = {name: others[rows] for name, rows in positions.items()}
-        retain = np.setdiff1d(np.union1d(splits["retain"], np.flatnonzero(trained)), forget)
-        return {**splits, "retain": retain, "forget": forget}
+        held_out = None if self.held_out is None else self.is_held_out
+        if held_out is not None and forget is not None and held_out[forget].any():
+            name = self._requested_name(forget[held_out[forget]][0])
+            raise SettingError(
+                f"forget_identities names {name!r}, who is declared in data.held_out as never trained on, or shares an "
+                "identical file with such a person. Remove the name from one of them."
+            )
+        faces, shares = self.faces, {name.removesuffix("_share"): share for name, share in settings.items()}
+        if self.split == "stable":
+            splits = stable_split(
+                faces.households, self.digests, shares, self.split_seed, forget=forget, held_out=held_out
+            )
+        else:
+            groups = splitting.identity_groups(faces.households, self.digests)
+            splits = shuffled_split(groups, shares, self.split_seed, forget=forget, held_out=held_out)
+        self._warn_of_people_left_out(splits)
+        return splits
+
+    def _warn_of_people_left_out(self, splits: dict[str, Rows]) -> None:
+        """Warn of people who are in no set because their household, or an identical file, is in another one."""
+        left_out = sorted(set(self.identities) - set(self.identities[np.concatenate(list(splits.values()))]))
+        if left_out:
+            rank_zero_warn(
+                f"{len(left_out)} people are in no set, because others of their household, or identical files, are in "
+                f"another one: {', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else ''}"
+            )
+
+    @property
+    def is_held_out(self) -> npt.NDArray[np.bool_]:
+        """Whether each row shows a person whom ``held_out`` declares, of shape ``(n,)``.
+
+        Raises:
+            SettingError: If nobody is declared, or a name is not in the table.
+            DataError: If the file of names cannot be read.
+        """
+        names = self._people("held_out")
+        mask = np.zeros(len(self.faces), np.bool_)
+        mask[splitting.rows_of_identities(names, self.identities, self.faces.households, "held_out")] = True
+        return mask
+
+    def _without_erased(self, splits: dict[str, Rows]) -> dict[str, Rows]:
+        """Return the sets without the people in ``erased`` and without files identical to theirs.
+
+        Names that are not in the table are allowed, because photographs of erased people are best removed from it.
+        """
+        names = self._people("erased")
+        if not names:
+            return splits
+        erased = np.isin(self.identities, names) | np.isin(self.faces.households, names)
+        if self.forget_identities is not None:
+            again = sorted(set(self._wanted()) & set(names))
+            if again:
+                raise SettingError(
+                    f"forget_identities names {again[0]!r}, who was erased before (data.erased). Remove the name from "
+                    "one of them."
+                )
+        unknown = sorted(set(names) - set(self.identities.tolist()) - set(self.faces.households.tolist()))
+        if unknown:
+            rank_zero_warn(
+                f"data.erased names {len(unknown)} people who are not in the table: their photographs were removed, or "
+                f"their names are mistyped: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
+            )
+        erased |= np.isin(self.digests, self.digests[erased])
+        return {name: rows[~erased[rows]] for name, rows in splits.items()}
+
+    def _people(self, setting: Literal["held_out", "erased"]) -> list[str]:
+        """Return the names in a setting that is a list of people or the path of one."""
+        value = getattr(self, setting)
+        if value is None:
+            return []
+        known = {*self.identities.tolist(), *self.faces.households.tolist()}
+        return read_people_list(setting, value, known, self.identity_column)
 
     def _wanted(self) -> list[str]:
         """Return the names in ``forget_identities``, read from its file if it is one."""
-        setting = self.forget_identities
-        if not isinstance(setting, str):
-            return [str(name) for name in setting or []]
-        if not os.path.isfile(setting):
-            raise SettingError(
-                f"forget_identities: {setting}: no such file. The file has one name per line; to give a single name, "
-                f"write '[{setting}]'."
-            )
+        if self.forget_identities is None:
+            return []
         known = {*self.identities.tolist(), *self.faces.households.tolist()}
-        return splitting.parse_names(read_text(Path(setting)).split("\n"), known)
+        return read_people_list("forget_identities", self.forget_identities, known)
 
     def _requested_name(self, row: int) -> str:
         """Return the name in ``forget_identities`` that selects a row, directly or through identical files."""
@@ -304,7 +399,19 @@ class FaceDataModule(L.LightningDataModule):
         self.setup()
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
+        if name == "reference" and name not in self.splits:
+            raise SettingError(
+                "There are no reference people. Set some of the test people aside: data.reference_share."
+            )
         return self.splits[name]
+
+    def dataset(self, name: str) -> TableDataset:
+        """Return the images of a set as an ordinary PyTorch data set of (image, label, identity).
+
+        Args:
+            name: ``retain``, ``forget``, ``test``, ``unseen``, or ``train`` for retain and forget.
+        """
+        return TableDataset(self.pixels, self.faces.labels, self.identities, self.rows(name))
 
     def fingerprint(self, name: str) -> str:
         """Return a hash of everything that training on set ``name`` depends on: content and settings, not paths."""
@@ -321,6 +428,13 @@ class FaceDataModule(L.LightningDataModule):
         if self.trainer is None:
             return {}
         return {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+
+    def batches_of(self, name: str, rows: Rows | None = None) -> Iterator[Batch]:
+        """Yield this process's evaluation batches of a set, or of some rows of it; uint8, in the order of the table."""
+        wanted = self.rows(name) if rows is None else rows
+        plan = EvaluationPlan(wanted, self.eval_batch_size, **self._rank_and_world())
+        loader = BatchLoader(FaceDataset(self.pixels, self.faces.labels), plan)
+        return (cast(Batch, batch) for batch in loader)
 
     def train_dataloader(self) -> BatchLoader:
         """Return a loader of the passes that the method trains on in this epoch; by default retain with forget."""

@@ -123,6 +123,32 @@ class FaceDataset(Dataset[Batch | dict[str, Batch]]):
         return Batch(images, torch.from_numpy(self.labels[take.rows]), torch.from_numpy(take.rows), random_numbers)
 
 
+class TableDataset(Dataset[tuple[Tensor, Tensor, str]]):
+    """Ordinary data set of one image after the other: (image in [0, 1], label, identity).
+
+    Args:
+        pixels: The pixel cache.
+        labels: The labels, as in :class:`~gli.data.faces.Faces`.
+        identities: Identity of each row.
+        rows: Rows of the table to take.
+    """
+
+    def __init__(
+        self, pixels: PixelCache, labels: npt.NDArray[np.int64], identities: npt.NDArray[np.str_], rows: Rows
+    ) -> None:
+        self.pixels, self.labels, self.identities, self.rows = pixels, labels, identities, rows
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, str]:
+        """Return an image of shape ``(3, size, size)``, its label and the person on it."""
+        row = self.rows[number]
+        image = torch.from_numpy(self.pixels[np.array([row])])[0].permute(2, 0, 1) / 255
+        return image, torch.as_tensor(self.labels[row]), str(self.identities[row])
+
+
 def shuffled_batches(rows: Rows, size: int, count: int, seed: Sequence[int]) -> Iterator[Rows]:
     """Yield ``count`` batches of ``size`` rows, in random order; shuffle again whenever all rows have been used."""
     generator = np.random.default_rng(list(seed))

@@ -23,10 +23,11 @@ from gli.data.augment import Augmentation
 from gli.data.datamodule import FaceDataModule, Split
 from gli.data.faces import Faces, ImageFiles
 from gli.data.recipe import Recipe
-from gli.data.tasks import MultiLabel
+from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.errors import DataError, did_you_mean
 from gli.system.files import inside, read_text, require_folder
 
+MUCACTask = Literal["all", "male", "smiling", "young", "male_label", "smiling_label", "young_label"]
 LABELS = {"male": "Male", "smiling": "Smiling", "young": "Young"}
 IDENTITY_FILE, ATTRIBUTE_FILE = "CelebA-HQ-identity.txt", "CelebA-HQ-attribute.txt"
 TEXT_FOLDERS = (".", "CelebAMask-HQ")
@@ -43,7 +44,9 @@ class MUCAC(FaceDataModule):
     Args:
         root: Folder with the two text files and the images.
         split: ``published`` or ``identity``.
-        task: ``all`` for male, smiling and young together, or one of them.
+        task: ``all`` for male, smiling and young together, three yes/no labels; ``male``, ``smiling`` or ``young`` for
+            two classes with cross-entropy, as in the released code; ``male_label``, ``smiling_label`` or
+            ``young_label`` for the same question as one yes/no label: one logit with binary cross-entropy.
         forget_from: Lowest identity number in the forget set of the published split; the retain set has the numbers
             from 190 to one below it. The GLI paper's code uses 1970, the benchmark's code 1250.
         **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
@@ -55,7 +58,7 @@ class MUCAC(FaceDataModule):
         self,
         root: str = "data/mucac",
         split: Split = "published",
-        task: Literal["all", "male", "smiling", "young"] = "all",
+        task: MUCACTask = "all",
         forget_from: int = 1970,
         augmentation: Augmentation = Augmentation(),
         recipe: Recipe = Recipe(momentum=0.0, epochs=8, retrained_epochs=7),
@@ -82,20 +85,22 @@ class MUCAC(FaceDataModule):
                 raise DataError(
                     f"{identity_file}: {name} of {ATTRIBUTE_FILE} has no identity here. Add a line '{name} <number>'."
                 )
-        label_names = list(LABELS) if self.labels == "all" else [self.labels]
+        label_names = list(LABELS) if self.labels == "all" else [self.labels.removesuffix("_label")]
         columns = [names.index(LABELS[label]) for label in label_names]
         numbers = np.array([identities[name] for name in attributes])
         bounds = {"test": (0, 190), "retain": (190, self.forget_from), "forget": (self.forget_from, 4855)}
         published = {
             split: np.flatnonzero((low <= numbers) & (numbers < high)) for split, (low, high) in bounds.items()
         }
+        labels = (np.array([[row[column] for column in columns] for row in attributes.values()]) > 0).astype(np.int64)
+        task: Task = MultiLabel(tuple(label_names))
+        if self.labels in LABELS:  # Class 1 is yes.
+            task, labels = MultiClass((f"not {self.labels}", self.labels)), labels[:, 0]
         return Faces(
             images=ImageFiles(self.root, [f"{folder}/{name}" for name in attributes]),
-            labels=(np.array([[row[column] for column in columns] for row in attributes.values()]) > 0).astype(
-                np.int64
-            ),
+            labels=labels,
             identities=numbers.astype(str),
-            task=MultiLabel(tuple(label_names)),
+            task=task,
             published={**published, "unseen": np.flatnonzero(numbers >= 4855)},
         )
 

@@ -80,7 +80,10 @@ def identity_split(groups: Rows, shares: Mapping[str, float], rest: str, seed: i
 
 
 def rows_of_identities(
-    names: Sequence[str], identities: npt.NDArray[np.str_], households: npt.NDArray[np.str_]
+    names: Sequence[str],
+    identities: npt.NDArray[np.str_],
+    households: npt.NDArray[np.str_],
+    setting: str = "forget_identities",
 ) -> Rows:
     """Return the rows of people, ascending.
 
@@ -88,17 +91,18 @@ def rows_of_identities(
         names: Names of identities or of households.
         identities: Identity of each row.
         households: Household of each row.
+        setting: Setting that names the people, for messages.
 
     Raises:
         SettingError: If there are no names, or a name is neither an identity nor a household.
     """
     if not names:
-        raise SettingError("forget_identities names nobody. List at least one person, or leave the setting out.")
+        raise SettingError(f"{setting} names nobody. List at least one person, or leave the setting out.")
     known = set(identities.tolist()) | set(households.tolist())
     for name in names:
         if name not in known:
             raise SettingError(
-                f"forget_identities names {str(name)!r}, who is not in the table.{did_you_mean(name, known)} "
+                f"{setting} names {str(name)!r}, who is not in the table.{did_you_mean(name, known)} "
                 f"Identities look like {str(identities[0])!r}."
             )
     return np.flatnonzero(np.isin(identities, names) | np.isin(households, names)).astype(np.int64)

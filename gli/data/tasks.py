@@ -39,7 +39,7 @@ class Task(ABC):
 
         Args:
             logits: Shape ``(batch, num_outputs)``.
-            labels: As described in the subclass.
+            labels: As described in the subclass; or probabilities of shape ``(batch, num_outputs)``.
         """
 
     @abstractmethod
@@ -73,6 +73,25 @@ class Task(ABC):
             temperature: Both logits are divided by it; the result is not multiplied by its square.
         """
 
+    @abstractmethod
+    def other_labels(self, labels: Tensor, uniform: Tensor) -> Tensor:
+        """Return a random label of each image among all but its own, in the form of ``labels``.
+
+        Args:
+            labels: As described in the subclass.
+            uniform: Random numbers in [0, 1), shape ``(batch,)``.
+        """
+
+    @abstractmethod
+    def sampled_targets(self, logits: Tensor, uniform: Tensor, temperature: float | None) -> Tensor:
+        """Return probabilities sampled from logits (Gumbel-softmax), shape ``(batch, num_outputs)``.
+
+        Args:
+            logits: Shape ``(batch, num_outputs)``.
+            uniform: Random numbers in [0, 1), of the shape of ``logits``.
+            temperature: Temperature of the sample; None for a hard one of zeros and ones.
+        """
+
 
 def _double(logits: Tensor) -> Tensor:
     """Convert logits to float64, on the CPU if the device has none: a margin of float32 saturates."""
@@ -82,6 +101,11 @@ def _double(logits: Tensor) -> Tensor:
 def _wide(logits: Tensor) -> Tensor:
     """Convert half-precision logits to float32; half-precision losses would round different values to the same one."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _inside(uniform: Tensor) -> Tensor:
+    """Return random numbers in [0, 1) moved into (0, 1), where the logarithms of Gumbel noise are finite."""
+    return uniform.clamp(1e-7, 1 - 1e-7)
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,18 @@ class MultiClass(Task):
         teacher = functional.log_softmax(_wide(teacher_logits) / temperature, dim=1)
         return functional.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
 
+    def other_labels(self, labels: Tensor, uniform: Tensor) -> Tensor:
+        """Return the label plus a random shift from 1 to the number of classes less one, modulo that number."""
+        shift = 1 + (uniform * (self.num_outputs - 1)).long()
+        return (labels + shift) % self.num_outputs
+
+    def sampled_targets(self, logits: Tensor, uniform: Tensor, temperature: float | None) -> Tensor:
+        """Return the softmax of the logits plus Gumbel noise, or one at its maximum."""
+        noisy = logits - (-_inside(uniform).log()).log()
+        if temperature is None:
+            return functional.one_hot(noisy.argmax(dim=1), self.num_outputs).to(logits.dtype)
+        return (noisy / temperature).softmax(dim=1)
+
 
 @dataclass(frozen=True)
 class MultiLabel(Task):
@@ -139,3 +175,14 @@ class MultiLabel(Task):
         yes = teacher.sigmoid() * (functional.logsigmoid(teacher) - functional.logsigmoid(student))
         no = (-teacher).sigmoid() * (functional.logsigmoid(-teacher) - functional.logsigmoid(-student))
         return (yes + no).sum(dim=1)
+
+    def other_labels(self, labels: Tensor, uniform: Tensor) -> Tensor:
+        """Return the labels with a random set of them inverted, never the empty set; all sets are equally likely."""
+        sets = 1 + (uniform * (2**self.num_outputs - 1)).long()
+        inverted: Tensor = sets[:, None] >> torch.arange(self.num_outputs, device=labels.device) & 1
+        return labels.bitwise_xor(inverted)
+
+    def sampled_targets(self, logits: Tensor, uniform: Tensor, temperature: float | None) -> Tensor:
+        """Return the sigmoid of the logits plus logistic noise (the difference of two Gumbels), or its rounding."""
+        noisy = logits + _inside(uniform).logit()
+        return (noisy > 0).to(logits.dtype) if temperature is None else (noisy / temperature).sigmoid()

@@ -33,7 +33,9 @@ class BadTeaching(Method):
 
     Defaults:
         Its own paper's, as the reference of the MUFAC/MUCAC comparison: T = 1, Adam at 0.0001, one epoch, 30 % of
-        retain, batches of 256.
+        retain, batches of 256. KL is the sum over the C classes and the mean over the batch, as in its paper; the
+        released code averages over the classes too, so that its loss is 1 / C of this one. Under Adam that matters
+        little.
 
     Source:
         Chundawat et al., "Can Bad Teaching Induce Forgetting?", AAAI 2023.

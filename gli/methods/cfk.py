@@ -42,6 +42,9 @@ class CFk(FineTune):
 
     def check(self) -> None:
         """Refuse a k that is larger than the number of blocks."""
+        if self.network is not None:
+            last_blocks(self.network.classifier(), self.k)
+            return
         with torch.device("meta"):
             last_blocks(build_classifier(self.backbone, 1), self.k)
 

@@ -48,5 +48,5 @@ class EUk(CFk):
     def prepare(self) -> None:
         """Freeze all but the last k blocks, and reinitialise those."""
         super().prepare()
-        fresh = self.fresh_classifier(pretrained=self.pretrained)
+        fresh = self.fresh_classifier(pretrained=self.starts_pretrained)
         reinitialise(last_blocks(self.model, self.k), last_blocks(fresh, self.k))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from gli.data.loading import Batch
+from gli.errors import SettingError
 from gli.methods.base import BatchNormMode, Method, require_not_negative
 from gli.perturbation import ClassWeight, features, perturb
 from gli.perturbation.distances import DISTANCES, DistanceName
+from gli.perturbation.perturb import in_float32
 
 
 class LI(Method):
@@ -33,7 +38,9 @@ class LI(Method):
     Defaults:
         GLI's released code on MUFAC: T = 2, alpha = 0.01, mean squared error over the logits of the current model, no
         start noise, one epoch of SGD at 0.001, BatchNorm in train mode for the first batch only. On MUCAC T = 5.
-        Algorithm 1 to the letter: ``configs/gli_paper_mufac.yaml``.
+        In that first batch the released code also lets the 2 T passes of the inner steps move BatchNorm's running
+        statistics, with which all later batches are trained and audited: ``batch_norm: released``, the default of the
+        configurations for MUFAC and MUCAC. Algorithm 1 to the letter: ``configs/gli_paper_mufac.yaml``.
 
     Source:
         Paper, section 4.3, Algorithm 1, Eq. 5.
@@ -47,6 +54,8 @@ class LI(Method):
         batch_norm: See :class:`~gli.methods.base.Method`.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
+
+    perturbs = True
 
     def __init__(
         self,
@@ -68,7 +77,9 @@ class LI(Method):
         if self.features == "original":
             self.keep_original()
 
-    def perturbation_loss(self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int) -> Tensor:
+    def perturbation_loss(
+        self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int
+    ) -> Tensor | list[tuple[float, Tensor]]:
         """Return what the perturbation minimises: minus the distance to the features of the forget batch."""
         return -self.distance(logits, forget_features)
 
@@ -77,14 +88,36 @@ class LI(Method):
         model = self.model if self.features == "current" else self.teacher("original")
         # The forget features do not depend on the perturbation: one forward pass serves all steps.
         forget_features = features(model, forget.images)
-        return perturb(
-            model,
-            retain.images,
-            lambda logits, step: self.perturbation_loss(logits, retain.labels, forget_features, step),
-            steps=self.steps,
-            step_size=self.step_size,
-            start=self.init_std * self.seeded_randn_like(retain.images) if self.init_std else None,
-        )
+        with self._statistics_as_released(forget):
+            return perturb(
+                model,
+                retain.images,
+                lambda logits, step: self.perturbation_loss(logits, retain.labels, forget_features, step),
+                steps=self.steps,
+                step_size=self.step_size,
+                start=self.init_std * self.seeded_randn_like(retain.images) if self.init_std else None,
+            )
+
+    @contextmanager
+    def _statistics_as_released(self, forget: Batch) -> Iterator[None]:
+        """Repeat, in the first batch, the passes of the inner steps, so that they move BatchNorm's statistics.
+
+        In the released code every inner step has a pass of the perturbed images and one of the forget images, in train
+        mode. :func:`~gli.perturbation.perturb` itself leaves the statistics alone.
+        """
+        if self.batch_norm != "released" or self.iteration:
+            yield
+            return
+        passed: list[Tensor] = []
+        hook = self.model.register_forward_pre_hook(lambda _, inputs: passed.append(inputs[0].detach()))
+        try:
+            yield
+        finally:
+            hook.remove()
+        with torch.no_grad(), in_float32(forget.images):
+            for images in passed:
+                self.model(images)
+                self.model(forget.images)
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the class loss of the perturbed images."""
@@ -101,8 +134,16 @@ class GLI(LI):
         CE - d, which is the same for w = c / (1 + c). The weight grows linearly from w_init to w_final (class-loss
         warm-up, Eq. 6). The model's step is LI's.
 
+        Scale-free (``gradients: normalised``): the perturbation moves by
+        -step_size sign(w g_class / ||g_class|| - (1 - w) g_d / ||g_d||), where g_class and g_d are the gradients of the
+        class loss and of d for one image, with L2 norms over its pixels. Only the sign of the sum counts, so c g_class
+        - g_d with c = w ||g_d|| / ((1 - w) ||g_class||) is the same step: a class weight of its own for each image and
+        step, which makes up for the scales of the two losses. With w = 0.5 both gradients have the same length,
+        whatever the original has memorised; multiplying a loss or the logits' distance by a constant changes nothing.
+
     Cost:
-        As LI: the class loss needs no additional pass.
+        As LI: the class loss needs no additional pass. With ``gradients: normalised`` every inner step has two backward
+        passes to the pixels instead of one.
 
     Fails:
         The class weight depends on the scale of the losses: where the class loss on retain is not small, or the logits
@@ -119,21 +160,38 @@ class GLI(LI):
 
     Args:
         class_weight: Weight of the class loss and its warm-up; the released code's 200 to 1000 by default.
+        gradients: ``normalised`` for the scale-free form, where the class weight is convex (``class_weight.form
+            convex``), w in [0, 1]; None for gradients as they are (paper and released code).
         **kwargs: See :class:`LI` and :class:`~gli.methods.base.Method`.
     """
 
-    def __init__(self, class_weight: ClassWeight = ClassWeight(), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        class_weight: ClassWeight = ClassWeight(),
+        gradients: Literal["normalised"] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.class_weight = class_weight
+        if gradients is not None and class_weight.form != "convex":
+            raise SettingError(
+                "model.gradients normalised needs a class weight in [0, 1]: --model.class_weight.form convex, with "
+                "initial and final such as 0.5."
+            )
+        self.class_weight, self.gradients = class_weight, gradients
 
     def weight(self, step: int) -> float:
         """Return the weight of the class loss at an inner step of the current iteration."""
         return self.class_weight.at(self.iteration, self.total_iterations, step, self.steps)
 
-    def perturbation_loss(self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int) -> Tensor:
-        """Return the weighted class loss less the weighted distance (Eq. 5)."""
-        class_loss = self.task.loss(logits, labels)
-        return self.class_weight.combine(self.weight(step), class_loss, self.distance(logits, forget_features))
+    def perturbation_loss(
+        self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int
+    ) -> Tensor | list[tuple[float, Tensor]]:
+        """Return the weighted class loss less the weighted distance (Eq. 5), or both with their weights."""
+        class_loss, distance = self.task.loss(logits, labels), self.distance(logits, forget_features)
+        if self.gradients is None:
+            return self.class_weight.combine(self.weight(step), class_loss, distance)
+        of_class, of_distance = self.class_weight.shares(self.weight(step))
+        return [(of_class, class_loss), (-of_distance, distance)]
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return LI's loss; log the class weight of the last inner step."""

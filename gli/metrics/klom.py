@@ -7,6 +7,8 @@ distance between references.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -72,7 +74,11 @@ def histogram_klom(unlearned: Array, references: Array) -> Array:
 
 
 def excess_klom(
-    unlearned: Array, references: Array, splits: int = 20, seed: int | np.random.Generator = 0
+    unlearned: Array,
+    references: Array,
+    splits: int = 20,
+    seed: int | np.random.Generator = 0,
+    distance: Callable[[Array, Array], Array] = normal_klom,
 ) -> tuple[Array, Array]:
     """Return the KLoM of each image and its floor, which is the same between references only.
 
@@ -84,6 +90,7 @@ def excess_klom(
         references: Margins under reference models, shape ``(models, images)``, at least three models.
         splits: Number of random splits, over which both are averaged.
         seed: Seed of the splits, or a generator to continue.
+        distance: :func:`normal_klom`, or :func:`histogram_klom` to compare with published values.
 
     Returns:
         KLoM and floor of each image, shape ``(images,)`` each; their difference is 0 on average if unlearning equals
@@ -101,6 +108,6 @@ def excess_klom(
     for _ in range(splits):
         order = generator.permutation(count)
         models = generator.permutation(len(unlearned))[:size]
-        distances.append(normal_klom(unlearned[models], references[order[size:]]))
-        floor.append(normal_klom(references[order[:size]], references[order[size:]]))
+        distances.append(distance(unlearned[models], references[order[size:]]))
+        floor.append(distance(references[order[:size]], references[order[size:]]))
     return np.mean(distances, axis=0), np.mean(floor, axis=0)

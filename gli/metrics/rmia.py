@@ -59,6 +59,8 @@ def rmia_scores(ratios: Array, population: Array, gamma: float = 1.0) -> Array:
 def calibrate(members: Array, strangers: Array, member_references: Array, stranger_references: Array) -> float:
     """Return the ``a`` of ``GRID`` with which the attack tells members of a model from strangers best.
 
+    Values that do so equally well, to three decimals, leave the choice to the one that is closest to 0.5.
+
     Calibrate on a model that is not audited: the original, or a reference with others as its references.
 
     Args:
@@ -73,4 +75,4 @@ def calibrate(members: Array, strangers: Array, member_references: Array, strang
             likelihood_ratios(members, member_references, a), likelihood_ratios(strangers, stranger_references, a)
         )
 
-    return max(GRID, key=separation)
+    return max(GRID, key=lambda a: (round(separation(a), 3), -abs(a - 0.5)))

@@ -23,13 +23,28 @@ def _children(network: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network inside a classifier and inside modules that only wrap one other, to normalise for example."""
+    network = model.backbone if isinstance(model, Classifier) else model
+    while True:
+        children = [child for child in network.children() if any(True for _ in child.parameters())]
+        if len(children) != 1 or not any(True for _ in children[0].children()):
+            return network
+        if any(True for _ in network.parameters(recurse=False)):
+            return network
+        network = children[0]
+
+
 def blocks(model: nn.Module) -> list[Block]:
     """Return the blocks of a network in order: for a ResNet the stem, layer1 to layer4, and the head.
 
-    A normalisation belongs to the block before it. Children without parameters, such as pooling, are not blocks.
+    A normalisation belongs to the block before it. Children without parameters, such as pooling, are not blocks. A
+    classifier that was given the names of its blocks has those.
     """
+    if isinstance(model, Classifier) and model.block_names is not None:
+        return [[model.backbone.get_submodule(name)] for name in model.block_names]
     result: list[Block] = []
-    for child in _children(model.backbone if isinstance(model, Classifier) else model):
+    for child in _children(_unwrapped(model)):
         weights = list(child.parameters())
         if any(weight.ndim > 1 for weight in weights) or (weights and not result):
             result.append([child])

@@ -9,19 +9,28 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gli.errors import CheckpointError, SettingError
-from gli.models.backbones import Classifier, build_classifier
+from gli.models.backbones import GIVEN, Classifier, build_classifier, is_import_path
+from gli.models.blocks import last_blocks
+
+#: End of the names of BatchNorm's counters.
+BATCH_COUNT = "num_batches_tracked"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return the contents of a checkpoint: tensors and plain values only, no code.
 
+    A file whose name ends in ``.safetensors`` is read as one; every other as written by ``torch.save``.
+
     Raises:
         CheckpointError: If the file does not exist, is damaged, or holds pickled code (which is not run).
     """
     try:
+        if Path(path).suffix == ".safetensors":
+            return dict(load_file(path))
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if not re.search(r"Unsupported (global|class)|GLOBAL|REDUCE|weights_only", str(error)) or not _is_pickle(path):
@@ -83,6 +92,63 @@ def _loadable(value: Tensor) -> bool:
     return dense and not value.is_complex() and type(value) in (Tensor, nn.Parameter)
 
 
+def _head_names(classifier: Classifier) -> set[str]:
+    """Return the names, in the backbone's state dict, of the weights of the head."""
+    head = {id(module) for module in last_blocks(classifier, 1)[0]}
+    children = [name for name, module in classifier.backbone.named_modules() if id(module) in head]
+    return {key for key in classifier.backbone.state_dict() if any(key.startswith(f"{name}.") for name in children)}
+
+
+def _by_order(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Return the leading values of a state dict under other names, if their kinds and shapes are the same in order."""
+    pairs = list(zip(wanted.items(), state.items(), strict=False))
+    same = len(pairs) == len(wanted) and all(
+        own.rpartition(".")[2] == other.rpartition(".")[2] and value.shape == given.shape
+        for (own, value), (other, given) in pairs
+    )
+    return {own: given for (own, _), (_, given) in pairs} if same else None
+
+
+def load_features(classifier: Classifier, path: str | Path, name: str) -> None:
+    """Load the weights of all blocks but the head from a state dict; the head stays as it is.
+
+    The names must be those of the backbone; or, as in packages that name the same network differently, the weights must
+    have the same kinds and shapes in the same order.
+
+    Args:
+        classifier: The classifier, changed in place.
+        path: A state dict of torchvision or timm (``torch.save`` or safetensors), or a checkpoint of gli.
+        name: Name of the classifier's backbone, for the messages.
+
+    Raises:
+        CheckpointError: If the file is unsafe or damaged, or of another architecture.
+    """
+    own, head = classifier.backbone.state_dict(), _head_names(classifier)
+    state = classifier_state(path)
+    wanted = {key: value for key, value in own.items() if key not in head}
+    # Files of early versions of PyTorch do not count batches.
+    uncounted = {key: value for key, value in wanted.items() if key in state or not key.endswith(BATCH_COUNT)}
+    found: Mapping[str, Tensor] | None = state if uncounted.keys() <= state.keys() else _by_order(wanted, state)
+    if found is None:
+        missing = [key for key in uncounted if key not in state]
+        raise CheckpointError(
+            f"{path}: is of another architecture than --model.backbone {name}: it lacks {len(missing)} of its weights "
+            f"({', '.join(missing[:2])}{', ...' if len(missing) > 2 else ''}). Name its architecture with "
+            "--model.backbone."
+        )
+    for key, value in uncounted.items():
+        if not _loadable(found[key]):
+            raise CheckpointError(
+                f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again."
+            )
+        if found[key].shape != value.shape:
+            raise CheckpointError(
+                f"{path}: is of another width than --model.backbone {name} ({key} is {tuple(found[key].shape)} instead "
+                f"of {tuple(value.shape)}). Name its architecture with --model.backbone."
+            )
+    classifier.backbone.load_state_dict({**own, **{key: found[key] for key in uncounted}})
+
+
 def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
     """Load a checkpoint's weights into a classifier of the same architecture.
 
@@ -125,12 +191,44 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
         ) from error
 
 
-def load_classifier(path: str | Path) -> Classifier:
+def load_classifier(path: str | Path, backbone: str | None = None) -> Classifier:
     """Return the classifier of a checkpoint of gli, in eval mode, on the CPU.
+
+    Args:
+        path: The checkpoint.
+        backbone: Name or import path of its backbone; None for the name in the checkpoint. An import path in a
+            checkpoint is not followed, because importing a module runs it: give the path here to allow that.
 
     Example:
         >>> model = load_classifier("lightning_logs/gli_synthetic/version_0/checkpoints/best.ckpt")  # doctest: +SKIP
         >>> logits = model(images)  # images in [0, 1], shape (batch, 3, height, width)  # doctest: +SKIP
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint of gli, or its network must be given.
+    """
+    description = describe_classifier(path)
+    named = description["backbone"]
+    if named.startswith(GIVEN):
+        raise CheckpointError(
+            f"{path}: holds the weights of a network of yours, {named.removeprefix(GIVEN)}. Give a network of that "
+            "class: gli.load(path, model)."
+        )
+    if is_import_path(named) and backbone is None:
+        raise CheckpointError(
+            f"{path}: its backbone is {named}, and importing it runs its code. If you trust it, say so: "
+            f"load_classifier(path, backbone={named!r})."
+        )
+    name = backbone or named
+    try:
+        classifier = build_classifier(name, len(description["outputs"]), normalize=description["normalize"])
+    except SettingError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    load_weights(classifier, path, name)
+    return classifier.eval()
+
+
+def describe_classifier(path: str | Path) -> Mapping[str, Any]:
+    """Return a checkpoint's description of its classifier: ``backbone``, ``outputs`` (names) and ``normalize``.
 
     Raises:
         CheckpointError: If the file is not a checkpoint of gli.
@@ -141,14 +239,7 @@ def load_classifier(path: str | Path) -> Classifier:
             f"{path}: has no description of its classifier, so gli did not write it. Build the network yourself and "
             "load its weights with gli.models.load_weights."
         )
-    try:
-        classifier = build_classifier(
-            description["backbone"], len(description["outputs"]), normalize=description["normalize"]
-        )
-    except SettingError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    load_weights(classifier, path, description["backbone"])
-    return classifier.eval()
+    return description
 
 
 def _describes(description: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -55,6 +55,10 @@ class ClassWeight:
         index, length = (batch, batches) if self.over == "batches" else (step, steps)
         return linear(self.initial, self.final, index, length)
 
+    def shares(self, weight: float) -> tuple[float, float]:
+        """Return the weights of the class loss and of the distance."""
+        return weight, 1.0 if self.form == "class" else 1 - weight
+
     def combine(self, weight: float, class_loss: Tensor, distance: Tensor) -> Tensor:
         """Return the perturbation loss, to be minimised, from its two terms (paper, Algorithm 1, lines 16-21)."""
         return weight * class_loss - (distance if self.form == "class" else (1 - weight) * distance)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gli.perturbation.scale_free import scale_free_direction
 from gli.speed.pixel_gradient import fast_pixel_gradient
 
 
@@ -49,7 +51,7 @@ def features(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def _takes_step(loss: Callable[..., Tensor]) -> bool:
+def _takes_step(loss: Callable[..., Any]) -> bool:
     """Return whether a loss takes the logits and the inner step, or the logits only."""
     try:
         parameters = inspect.signature(loss).parameters.values()
@@ -60,10 +62,19 @@ def _takes_step(loss: Callable[..., Tensor]) -> bool:
     return len(required) > 1
 
 
+def _direction(value: Tensor | Sequence[tuple[float, Tensor]], perturbation: Tensor) -> Tensor:
+    """Return the gradient of a scalar, or the scale-free direction of weighted scalars."""
+    if isinstance(value, Tensor):
+        (gradient,) = torch.autograd.grad(value, perturbation)
+        return gradient
+    gradients = [torch.autograd.grad(scalar, perturbation, retain_graph=True)[0] for _, scalar in value]
+    return scale_free_direction([weight for weight, _ in value], gradients)
+
+
 def perturb(
     model: nn.Module,
     images: Tensor,
-    loss: Callable[..., Tensor],
+    loss: Callable[..., Tensor | Sequence[tuple[float, Tensor]]],
     *,
     steps: int,
     step_size: float,
@@ -83,7 +94,9 @@ def perturb(
         model: Network whose output is passed to ``loss``. The ``.grad`` of its parameters, the train/eval mode of its
             submodules and BatchNorm's statistics do not change.
         images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
-        loss: Called in each step as ``loss(logits)`` or ``loss(logits, step)``; returns a scalar to be minimised.
+        loss: Called in each step as ``loss(logits)`` or ``loss(logits, step)``; returns a scalar to be minimised. Or
+            pairs of a weight and a scalar: then the gradients of the scalars are normalised per image before they are
+            weighted and added, see :func:`~gli.perturbation.scale_free.scale_free_direction`.
         steps: Number of steps, T in the paper; 0 only adds ``start``.
         step_size: Step in pixel values, alpha in the paper.
         start: First perturbation, of the shape of ``images``: noise of standard deviation 0.01 in Algorithm 1, None
@@ -109,6 +122,5 @@ def perturb(
             perturbation.requires_grad_(True)
             logits = model((images + perturbation).clamp(*clip))
             value = loss(logits, step) if with_step else loss(logits)
-            (gradient,) = torch.autograd.grad(value, perturbation)
-            perturbation = perturbation.detach() - step_size * gradient.sign()
+            perturbation = perturbation.detach() - step_size * _direction(value, perturbation).sign()
     return (images + perturbation).clamp(*clip).detach()

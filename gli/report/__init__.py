@@ -1,13 +1,15 @@
 """Reports of runs: one audit selected per run, aggregated over seeds, as tables, figures and one page.
 
-Names are loaded when they are asked for, and matplotlib only when figures are drawn. Nothing here loads torch or
-Lightning.
+``gli.report(runs)`` writes one. Names are loaded when they are asked for, and matplotlib only when figures are drawn.
+Nothing here loads torch or Lightning.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from gli.system.door import make_callable
 
 if TYPE_CHECKING:
     from gli.report.published import PUBLISHED
@@ -29,3 +31,6 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(f"gli.report.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+make_callable(__name__, "gli.api.report:report")

@@ -18,7 +18,13 @@ RUNS = "Runs"
 ELEMENTS = {MARKS[1]: "b", MARKS[2]: "u"}
 
 
-def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str], contents: str = "") -> str:
+def page(
+    data: str,
+    notes: Sequence[str],
+    sections: Mapping[str, Table | str],
+    contents: str = "",
+    after: Sequence[str] = (),
+) -> str:
     """Return the page of a report.
 
     Args:
@@ -27,6 +33,7 @@ def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str], c
         sections: Tables, and figures as SVG elements, by their headings; the first table needs none (``""``). The
             script finds the rows of the table :data:`RUNS` by their order, which is that of the results.
         contents: ``results.json``, which the script's chart shows; empty for a page without the chart.
+        after: HTML elements at the end.
     """
     title = html.escape(data)
     body = [f"<h1>{title}: unlearning methods compared</h1>", *(f"<p>{_note(note)}</p>" for note in notes)]
@@ -43,7 +50,7 @@ def page(data: str, notes: Sequence[str], sections: Mapping[str, Table | str], c
                 '<section id="explorer" hidden></section>',
                 f'<script type="application/json" id="results">{escaped}</script>',
             ]
-    return document(f"{title}: unlearning methods", body)
+    return document(f"{title}: unlearning methods", [*body, *after])
 
 
 def document(title: str, body: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def table_of_methods(results: Sequence[Result], data: str, audited: Mapping[str,
     Args:
         results: The results.
         data: Class name of the data module, for the published scores.
-        audited: AUC per person of an audit, as text by method; see :func:`gli.report.audit.read_audited`.
+        audited: AUC per person of an audit, as text by method; see :func:`gli.report.audit.auc_of_methods`.
     """
     summaries = summarise(results)
     columns = [("method", [summary.label for summary in summaries])]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
-from gli.report.audit import read_audited
+from gli.report.audit import auc_of_methods, audit_section, read_audit
 from gli.report.page import RUNS, page
 from gli.report.published import PUBLISHED
 from gli.report.results import SELECTIONS, Result, Select, collect_results, reported_scores, summarise, warm_up
 from gli.report.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
+from gli.runs.membership import read_membership
 from gli.runs.read import Run
 from gli.system.console import progress
 from gli.system.files import atomic_write, json_text, write_json
@@ -36,7 +37,8 @@ def write_report(
         select: Which audit of a run is reported, see :func:`gli.report.results.select_audit`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         missing: Messages for runs that are expected in the report and could not be read.
-        audit: Folder of an audit of the same methods, whose AUC per person stands beside the scores.
+        audit: Folder of an audit of the same methods: its AUC per person stands beside the scores, and the page ends
+            with it.
 
     Returns:
         A message for every run that gave no result.
@@ -51,13 +53,14 @@ def write_report(
             "report of each data set."
         )
     data = data_sets[0]
-    audited = read_audited(audit) if audit is not None else {}
+    audited_models = read_audit(audit) if audit is not None else None
+    audited = auc_of_methods(audited_models) if audited_models is not None else {}
     with progress("Reading runs" + (f", {resamples} resamples each" if resamples else ""), len(runs)) as tick:
         results, failed = collect_results(runs, select, resamples, tick)
     if not results:
         raise DataError("None of the runs gave a result: " + " ".join(failed))
     left_out = [*missing, *failed]
-    notes = _notes(data, select, resamples, left_out)
+    notes = _notes(data, select, resamples, left_out) + _without_meaning(results)
     if audited:
         notes.append(f"{AUDIT_HEADING}: 0.5 if forgotten people cannot be told from those never seen ({audit}).")
     tables = {"": table_of_methods(results, data, audited)}
@@ -72,8 +75,9 @@ def write_report(
     # Only a page needs matplotlib.
     from gli.report.figures import draw_svg
 
+    after = ["<h2>Audit</h2>", *audit_section(audited_models, level=3)] if audited_models is not None else []
     sections = tables | draw_svg(runs, results) | runs_table
-    _write_text(output / "report.html", page(data, notes, sections, json_text(contents)))
+    _write_text(output / "report.html", page(data, notes, sections, json_text(contents), after))
     return failed
 
 
@@ -82,6 +86,7 @@ def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -
     notes = [
         f"Reported: {SELECTIONS[select]}.",
         "Mean ± standard deviation over runs; **best** and *second best* of the methods.",
+        "What each score means, typical values, and what it cannot show: docs/scores.md.",
     ]
     if data in PUBLISHED:
         notes.append("In round brackets the published scores of the paper (ResNet-18 at 128x128).")
@@ -91,6 +96,20 @@ def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -
         )
     if left_out:
         notes.append("Without a result: " + " ".join(left_out))
+    return notes
+
+
+def _without_meaning(results: Sequence[Result]) -> list[str]:
+    """Return a note for every run whose privacy scores mean nothing, because its unseen people may be members."""
+    notes = []
+    for folder in (result.run.folder for result in results):
+        try:
+            membership = read_membership(folder)
+        except DataError as error:
+            notes.append(str(error))
+            continue
+        if membership is not None and membership.reasons:
+            notes.append(f"{folder}: {membership.warning}")
     return notes
 
 

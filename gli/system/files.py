@@ -196,9 +196,15 @@ def _size(value: Any, known: dict[int, int]) -> int:
 
 
 class Row(dict[str, str]):
-    """A row of a CSV file by column name, with its line number."""
+    """A row of a CSV file by column name, with the file and its line number."""
 
+    path: Path
     line: int
+
+    @property
+    def where(self) -> str:
+        """File and line, for messages."""
+        return f"{self.path}, line {self.line}"
 
 
 def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> list[Row]:
@@ -247,7 +253,7 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
         if len(line) != len(header):
             raise DataError(f"{path}, line {number}: {len(line)} fields, but the header has {len(header)}.")
         row = Row(zip(header, (value.strip() for value in line), strict=True))
-        row.line = number
+        row.path, row.line = path, number
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: has no rows below its header.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from gli.callbacks import (
@@ -21,9 +23,12 @@ from gli.callbacks import (
 )
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
-from gli.errors import INTERRUPTED, SettingError
+from gli.errors import INTERRUPTED, CheckpointError, SettingError
 from gli.methods.base import Method
 from gli.methods.original import Original
+from gli.metrics.registry import EVALUATION_SETS
+from gli.models.backbones import backbone_key
+from gli.models.checkpoints import read_checkpoint
 from gli.runs.folder import LOGS, ORIGINALS
 from gli.runs.log import loggers
 from gli.system.console import console
@@ -53,11 +58,25 @@ def original_path(
     """
     data.setup()
     rows = "train" if role == "original" else "retain"
-    backbone = f"{method.backbone} {method.pretrained} {method.normalize}"
+    backbone = f"{backbone_key(method.backbone)} {method.pretrained} {method.normalize}"
+    if method.start_weights is not None:
+        backbone += f" {_digest_of(method.start_weights)}"
     if precision not in (None, "32", "32-true"):
         backbone += f" {precision}"
     key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
     return folder / f"{role}_{data.label}-{key}.ckpt"
+
+
+def _digest_of(path: str) -> str:
+    """Return a content hash of the weights that an original starts from.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
+    try:
+        return digest(Path(path).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: no such file of weights ({error.strerror}). Check --model.weights.") from error
 
 
 def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
@@ -74,11 +93,41 @@ def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
         "audit": audit.rows[-1] if audit and audit.rows else None,
         "seconds": stopwatch.seconds if stopwatch else None,
+        "audited": audited_images(method.data),
     }
     method.on_save_checkpoint(contents)
     with atomic_write(path) as temporary:
         torch.save(contents, temporary)
     return path
+
+
+def audited_images(data: FaceDataModule) -> str:
+    """Return a hash of the images that an audit evaluates."""
+    return digest(*(data.fingerprint(name) for name in EVALUATION_SETS))
+
+
+def retrained_scores(
+    method: Method, data: FaceDataModule, seed: int, folder: Path, precision: str | None = None
+) -> dict[str, float] | None:
+    """Return the scores of the retrained model of the same data, backbone, recipe and seed.
+
+    Args:
+        method: The method that it is compared with.
+        data: The data module.
+        seed: Seed of the run.
+        folder: Folder of the originals, where runs of Retrained are stored too.
+        precision: Precision of the run.
+
+    Returns:
+        None where there is no such model, or it was audited on other images.
+    """
+    recipe = replace(data.recipe, epochs=data.recipe.retrained_epochs or data.recipe.epochs, retrained_epochs=None)
+    path = original_path(folder, data, method, recipe, seed, "retrained", precision)
+    with suppress(CheckpointError):
+        contents = read_checkpoint(path)
+        if contents.get("audited") == audited_images(data) and isinstance(contents.get("audit"), dict):
+            return {name: value for name, value in contents["audit"].items() if name != "iteration"}
+    return None
 
 
 def find_or_train(
@@ -110,6 +159,7 @@ def find_or_train(
             reach the last epoch.
     """
     method.check()
+    method.check_data(data)
     if not method.needs_original:
         return ""
     if method.original is None:
@@ -132,6 +182,8 @@ def find_or_train(
                     with alone():
                         _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
         method.original = str(path)
+        # Known whether the file holds a record or was written by an earlier version: its name follows from these rows.
+        method.trained_on = np.unique(data.digests[data.rows("train")])
     return method.original
 
 
@@ -143,7 +195,12 @@ def _train(
         f"({data.recipe.epochs} epochs). Later runs will find it in {path.parent}."
     )
     L.seed_everything(seed, workers=True, verbose=False)
-    original = Original(backbone=method.backbone, pretrained=method.pretrained, normalize=method.normalize)
+    original = Original(
+        backbone=method.backbone,
+        pretrained=method.pretrained,
+        weights=method.start_weights,
+        normalize=method.normalize,
+    )
     version = path.stem.rpartition("-")[2]
     run = logs / f"original_{data.label}" / version
     last = run / "checkpoints" / "last.ckpt"

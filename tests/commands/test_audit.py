@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+import gli
+from gli.audit.inside import VALUES
 from gli.audit.record import margins_of, read_record, read_rows
 from gli.commands.audit import minutes_of
 from gli.commands.fit import run
@@ -19,6 +25,7 @@ from gli.commands.reference_runs import reference_jobs
 from gli.errors import DataError, SettingError
 from tests.helpers.benchmarks import CONFIGS
 from tests.helpers.benchmarks import TINY as SETTINGS
+from tests.helpers.processes import eventually
 from tests.helpers.tiny import EVERY, TINY
 
 FEW = {**SETTINGS, "data.people": 60, "data.pictures": 2, "trainer.max_steps": 1}
@@ -80,6 +87,30 @@ def test_runs_are_not_repeated_and_the_numbers_are_the_same(audited, config, mon
     assert [method["auc_person"] for method in again["methods"]] == [
         method["auc_person"] for method in first["methods"]
     ]
+
+
+def test_a_killed_audit_repeats_nothing_and_ends_like_an_undisturbed_one(audited, config, monkeypatch):
+    root, output = config.parents[2], config.parents[2] / "killed"
+    monkeypatch.chdir(root)
+    command = [sys.executable, "-m", "gli", "audit", "--config", str(config), "--output", str(output), "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(gli.__file__).parents[1])}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    # In the middle: the originals are there, and some of the runs that need them.
+    assert eventually(lambda: len(list(output.glob("runs/*/done.json"))) >= 8, seconds=120)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/done.json")}
+    assert len(before) < 18
+    assert main(["audit", "--config", str(config), "--output", str(output), "--jobs", "2"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(output.glob("runs/*/done.json"))) == 18
+    whole, again = (json.loads((folder / "audit.json").read_text()) for folder in (audited, output))
+    for contents in (whole, again):
+        for method in contents["methods"]:
+            del method["cost"]  # Seconds.
+    assert again == whole
 
 
 def test_one_original_serves_all_draws_and_methods(audited):
@@ -178,21 +209,54 @@ def existing(tmp_path_factory) -> Path:
         return home / str(run(["fit", "--model=GLI", *TINY, *people, *EVERY, "--trainer.max_steps=2"]).trainer.log_dir)
 
 
-def test_a_run_is_audited_with_reference_models(existing, tmp_path, monkeypatch):
+def test_a_run_is_audited_with_reference_models(existing, monkeypatch):
     monkeypatch.chdir(existing.parents[2])
-    arguments = ["audit", str(existing), "--references", "3", "--jobs", "2", "--output", str(tmp_path / "out")]
+    output = existing.parents[2] / "out"
+    arguments = ["audit", str(existing), "--references", "3", "--jobs", "2", "--output", str(output)]
     assert main(arguments) == 0
-    (result,) = json.loads((tmp_path / "out/audit.json").read_text())["runs"]
+    (result,) = json.loads((output / "audit.json").read_text())["runs"]
     assert result["method"] == "GLI"
     assert result["references"] == 3
     assert 0 <= result["auc_person"]["low"] <= result["auc_person"]["high"] <= 1
     assert 0 <= result["rmia_a"] <= 1
     assert len(result["people"]) > 0
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("references/*/*/done.json")}
+    stamps = {path: path.stat().st_mtime_ns for path in output.glob("references/*/*/done.json")}
     assert len(stamps) == 3
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert "| GLI |" in (tmp_path / "out/audit.md").read_text()
+    assert "| GLI |" in (output / "audit.md").read_text()
+    assert (output / "audit.html").read_text().count("<svg") == 1
+    inside = result["inside"]
+    assert inside["values"].keys() == VALUES.keys()
+    for value in inside["values"].values():
+        assert value["difference"]["low"] <= value["model"] - value["references"] <= value["difference"]["high"]
+        assert value["original"] is not None
+    assert inside["excess_klom"].keys() == {"retained"}
+    assert 0 < result["iam"]["value"] < 1
+    # Without looking into the models, the other numbers are the same.
+    assert main([*arguments, "--answers-only"]) == 0
+    (answers,) = json.loads((output / "audit.json").read_text())["runs"]
+    assert answers == {**result, "inside": None}
+
+
+def test_runs_of_one_method_are_named_by_the_settings_in_which_they_differ(existing, monkeypatch, capsys):
+    """Two runs of one method get names of their own; one whose checkpoint is lost keeps the rest of its audit."""
+    monkeypatch.chdir(existing.parents[2])
+    output = existing.parents[2] / "out"  # Its references are there already, if the test above ran.
+    other = existing.parent / "version_1"
+    shutil.copytree(existing, other)
+    settings = yaml.safe_load((other / "config.yaml").read_text())
+    settings["model"]["init_args"]["lr"] = 0.5
+    (other / "config.yaml").write_text(yaml.safe_dump(settings))
+    shutil.rmtree(other / "checkpoints")
+    arguments = ["audit", str(existing), str(other), "--references", "3", "--output", str(output)]
+    assert main(arguments) == 0
+    first, second = json.loads((output / "audit.json").read_text())["runs"]
+    assert [each["method"] for each in (first, second)] == ["GLI (lr 0.001)", "GLI (lr 0.5)"]
+    assert first["inside"] is not None
+    assert second["inside"] is None
+    assert "no such checkpoint" in capsys.readouterr().err
+    assert first["auc_person"] == second["auc_person"]
 
 
 def test_methods_on_the_same_data_share_their_references(existing, tmp_path):

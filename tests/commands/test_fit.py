@@ -27,7 +27,7 @@ from gli.models.checkpoints import load_classifier
 from gli.runs.folder import snake_case
 from gli.system.classes import concrete_subclasses
 from gli.system.digest import digest
-from tests.helpers.tiny import EVERY, TINY
+from tests.helpers.tiny import EVERY, NEEDED, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -76,7 +76,8 @@ def test_defaults_of_the_command_are_the_defaults_of_the_classes(capsys):
 @pytest.mark.parametrize("task", ["age", "attributes"])
 @pytest.mark.parametrize("method", SHIPPED)
 def test_every_method_fits_one_short_run(method, task, home):
-    command = run(["fit", f"--model={method}", *TINY, *EVERY, f"--data.task={task}", "--trainer.max_steps=2"])
+    arguments = [*TINY, *EVERY, *NEEDED.get(method, []), f"--data.task={task}", "--trainer.max_steps=2"]
+    command = run(["fit", f"--model={method}", *arguments])
     audit = ForgettingAudit.of(command.trainer)
     assert [row["iteration"] for row in audit.rows] == [0, 1, 2]
     folder = Path(command.trainer.log_dir)
@@ -206,6 +207,9 @@ def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoin
 #: Where a run is stopped, in the middle of an epoch, at the end of one, and between passes.
 STOPS = [("GLI", 2, 3), ("UNSIR", 1, 3), ("SCRUB", 4, 6), ("BadTeaching", 1, 3), ("EUk", 2, 3)]
 STOPS += [(name, 1, 3) for name in ("LI", "NegGrad", "AdvancedNegGrad", "FineTune", "CFk", "Original", "Retrained")]
+#: Methods in which a setting changes over the length of the run.
+FOR_THE_LENGTH = ("CT", "MSG", "SSD", "L1Sparse", "NoisyFineTune", "RetrainBriefly", "SFRon")
+STOPS += [(name, 1, 3) for name in (*FOR_THE_LENGTH, "LoTUS", "RandomLabels", "SalUn")]
 
 
 @pytest.mark.parametrize(("method", "stop", "end"), STOPS)
@@ -213,8 +217,14 @@ def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method, 
     arguments = [f"--model={method}", *TINY, *EVERY]
     if method == "GLI":  # Fixed, since a warm-up runs over the length of the run.
         arguments += ["--model.class_weight.initial=50", "--model.class_weight.final=50"]
+    arguments += NEEDED.get(method, [])
+    if method in FOR_THE_LENGTH:  # The half run must plan the same length.
+        stopping = [f"--trainer.max_steps={end}", "--trainer.callbacks+=tests.helpers.stop_at.StopAt"]
+        stopping += [f"--trainer.callbacks.iteration={stop}"]
+    else:
+        stopping = [f"--trainer.max_steps={stop}"]
     whole = run(["fit", *arguments, f"--trainer.max_steps={end}"])
-    half = run(["fit", *arguments, f"--trainer.max_steps={stop}"])
+    half = run(["fit", *arguments, *stopping])
     last = Path(half.trainer.log_dir) / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["classifier"]["iteration"] == stop
     resumed = run(["fit", *arguments, f"--trainer.max_steps={end}", f"--ckpt_path={last}"])

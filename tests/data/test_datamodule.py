@@ -10,6 +10,7 @@ import torch
 
 from gli.data import Augmentation, Batch, FaceTable
 from gli.data.datamodule import MAX_CONSTANT_ACCURACY
+from gli.errors import SettingError
 
 Maker = Callable[..., Path]
 SIZES = {"retain": 14, "forget": 4, "test": 5, "unseen": 3}
@@ -39,6 +40,34 @@ def test_train_is_the_union_of_retain_and_forget(root: Path) -> None:
     data = _module(root)
     assert data.rows("train").tolist() == list(range(18))
     assert {name: len(data.rows(name)) for name in SIZES} == SIZES
+
+
+def test_reference_people_are_whole_groups_of_the_test_people_and_nobody_else_moves(
+    tmp_path: Path, make_table: Maker
+) -> None:
+    """Three pictures of each person; the audit reads the rest of the test set only."""
+    rows = [
+        (f"{row}.jpg", f"{name}{row // 3}", "child" if row % 2 else "adult", name)
+        for name in SIZES
+        for row in range(18)
+    ]
+    rows = [(f"{name}-{file}", person, age, name) for file, person, age, name in rows]
+    root = make_table(tmp_path / "people", rows, HEADER)
+    plain, data = _module(root), _module(root, reference_share=0.5)
+    data.setup()
+    test, reference = data.rows("test").tolist(), data.rows("reference").tolist()
+    assert sorted(test + reference) == plain.rows("test").tolist()
+    assert len(test) == len(reference) == 9
+    assert not set(data.identities[test]) & set(data.identities[reference])
+    assert all(data.rows(name).tolist() == plain.rows(name).tolist() for name in ("retain", "forget", "unseen"))
+    assert data.evaluation_sets == plain.evaluation_sets
+    assert data.fingerprint("train") == plain.fingerprint("train")
+    seen = [index for batch in data.batches_of("reference") for index in batch.index.tolist()]
+    assert seen == reference
+    with pytest.raises(SettingError, match=r"Set some of the test people aside: data\.reference_share"):
+        plain.rows("reference")
+    with pytest.raises(SettingError, match="must lie in"):
+        _module(root, reference_share=1.0)
 
 
 @pytest.mark.parametrize(

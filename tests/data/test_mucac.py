@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gli.data import MUCAC
 from gli.data.augment import Augmentation
 from gli.data.splits import SPLITS
-from gli.errors import DataError, SettingError
+from gli.data.tasks import MultiClass, MultiLabel
+from gli.errors import CheckpointError, DataError, SettingError
+from gli.models.backbones import build_classifier
+from gli.models.checkpoints import load_weights
 
 Maker = Callable[..., Path]
 IMAGES = "CelebAMask-HQ/CelebA-HQ-img"
@@ -108,9 +112,33 @@ def test_a_binary_task_is_one_column_of_the_attributes(
     attributes = np.where(np.eye(40, dtype=bool), 1, -1)
     root = make_mucac(tmp_path / "mucac", list(range(40)), attributes=attributes)
     faces = _module(root, task=task).table()
-    assert faces.task.names == (task,)
-    assert faces.labels.shape == (40, 1)
-    assert np.flatnonzero(faces.labels[:, 0]).tolist() == [column - 1]
+    assert faces.task == MultiClass((f"not {task}", task))
+    assert faces.labels.shape == (40,)
+    assert np.flatnonzero(faces.labels).tolist() == [column - 1]
+    single = _module(root, task=f"{task}_label").table()
+    assert single.task == MultiLabel((task,))
+    assert single.labels.shape == (40, 1)
+    assert single.labels[:, 0].tolist() == faces.labels.tolist()
+
+
+def test_an_original_of_the_released_binary_code_loads_and_one_logit_does_not(
+    tmp_path: Path, make_mucac: Maker
+) -> None:
+    """It has two outputs, under the doubled name of the benchmark's head; its loss is the cross-entropy."""
+    data = _module(make_mucac(tmp_path / "mucac"), task="male")
+    released = build_classifier("resnet18_slim", 2)
+    state = {key.replace("fc.", "fc.fc.", 1): value for key, value in released.backbone.state_dict().items()}
+    torch.save(state, tmp_path / "original.pth")
+    classifier = build_classifier("resnet18_slim", data.task.num_outputs)
+    load_weights(classifier, tmp_path / "original.pth", "resnet18_slim")
+    images, labels = torch.rand(3, 3, 32, 32), torch.tensor([0, 1, 1])
+    logits = classifier.eval()(images)
+    torch.testing.assert_close(logits, released.eval()(images))
+    expected = torch.nn.functional.cross_entropy(logits, labels)
+    torch.testing.assert_close(data.task.loss(logits, labels), expected)
+    one = _module(data.root, task="male_label").task
+    with pytest.raises(CheckpointError, match="has 2 outputs, but the data has 1"):
+        load_weights(build_classifier("resnet18_slim", one.num_outputs), tmp_path / "original.pth", "resnet18_slim")
 
 
 def test_all_labels_in_the_order_male_smiling_young(tmp_path: Path, make_mucac: Maker) -> None:

@@ -11,5 +11,7 @@ TINY = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
 ]
+#: Settings that some methods need, and that let them run to their end.
+NEEDED = {"LoTUS": ["--data.reference_share=0.5", "--model.stop_at_reference=false"]}
 #: An audit after every iteration, to the end.
 EVERY = ["--trainer.val_check_interval=1", "--early_stopping.patience=null"]

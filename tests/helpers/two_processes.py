@@ -91,6 +91,16 @@ CASES = {
     "BadTeaching, Adam": Case("BadTeaching", {**MIXED, "lr": 0.01}, on_three=True, double=True),
     "LI": Case("LI", {"init_std": 0.01}, on_three=True, double=True),
     "LI, labels": Case("LI", {"features": "original", "distance": "cosine"}, "attributes", double=True),
+    "CT": Case("CT", {"momentum": 0.9}),
+    "MSG": Case("MSG", {"momentum": 0.9}, double=True),
+    "SalUn": Case("SalUn", {"momentum": 0.9, "weight_decay": 0.01}, on_three=True, double=True),
+    "RandomLabels, labels": Case("RandomLabels", {"lr": 0.05}, "attributes"),
+    "L1Sparse": Case("L1Sparse", {"alpha": 0.001, "lr": 0.05}),
+    "SSD": Case("SSD", {"alpha": 0.5}, double=True),
+    "SFRon": Case("SFRon", {"every": 2, "lr": 0.02}, double=True),
+    "LoTUS": Case("LoTUS", {"optimizer": "sgd", "retain_share": 0.8, "stop_at_reference": False}, double=True),
+    "NoisyFineTune": Case("NoisyFineTune", {"epsilon": 50.0}, double=True),
+    "RetrainBriefly": Case("RetrainBriefly"),
     "GLI": Case("GLI", {"class_weight": ClassWeight(1.0, 10.0)}, double=True),
     "GLI, Algorithm 1": Case("GLI", PAPER, on_three=True, double=True),
     "GLI, Algorithm 1, labels": Case("GLI", PAPER, "attributes", double=True),
@@ -110,8 +120,11 @@ def original(task: str, folder: Path, seed: int = 0) -> str:
 def fit(case: Case, originals: Path, world: int) -> methods.Method:
     """Five iterations of a case, nothing logged and nothing audited."""
     settings = {"lr": 0.1, "batch_norm": "eval", "backbone": BACKBONE, **case.settings}
+    if case.method == "SSD":  # It trains nothing, so it has no learning rate; BatchNorm is always in eval mode.
+        settings = {"backbone": BACKBONE, **case.settings}
     method = getattr(methods, case.method)(original=original(case.task, originals), **settings)
-    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **FACES)
+    faces = {**FACES, "reference_share": 0.5 if method.needs_reference else None}
+    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **faces)
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world,

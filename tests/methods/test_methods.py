@@ -6,6 +6,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,20 +16,30 @@ from gli.data.loading import Batch
 from gli.data.recipe import Recipe
 from gli.data.tasks import MultiClass, MultiLabel
 from gli.methods import (
+    CT,
     GLI,
     LI,
+    MSG,
     SCRUB,
+    SSD,
     UNSIR,
     AdvancedNegGrad,
     BadTeaching,
     CFk,
     EUk,
     FineTune,
+    L1Sparse,
+    LoTUS,
     Method,
     NegGrad,
+    NoisyFineTune,
     Original,
     Pass,
+    RandomLabels,
+    RetrainBriefly,
     Retrained,
+    SalUn,
+    SFRon,
 )
 from gli.models.backbones import build_classifier
 from gli.perturbation.class_weight import ClassWeight
@@ -79,8 +90,46 @@ def attach(method: Method, task, total=2, world=1) -> None:
 
 def stub_trainer(task, total=2, world=1, rank=0) -> SimpleNamespace:
     """Return a stub with the attributes of the trainer that a method reads."""
-    data = SimpleNamespace(task=task, recipe=Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,)))
-    return SimpleNamespace(world_size=world, global_rank=rank, datamodule=data, estimated_stepping_batches=total)
+    data = TinyData(task)
+    epochs = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=0)))
+    return SimpleNamespace(
+        world_size=world,
+        global_rank=rank,
+        datamodule=data,
+        estimated_stepping_batches=total,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        fit_loop=epochs,
+        should_stop=False,
+    )
+
+
+class TinyData(SimpleNamespace):
+    """A data module of a few random images: the first five are forget, the next six retain, the last five reference."""
+
+    def __init__(self, task):
+        recipe = Recipe(lr=LR, momentum=0.0, epochs=2, milestones=(1,))
+        super().__init__(task=task, recipe=recipe, identities=[str(row) for row in range(16)], batch_size=3)
+        generator = torch.Generator().manual_seed(3)
+        shape, top = ((16,), 3) if isinstance(task, MultiClass) else ((16, 3), 2)
+        self.images = torch.rand(16, 3, 6, 6, generator=generator)
+        self.labels = torch.randint(top, shape, generator=generator)
+        self.splits = {"forget": np.arange(5), "retain": np.arange(5, 11), "reference": np.arange(11, 16)}
+
+    def rows(self, name):
+        return self.splits[name]
+
+    def batches_of(self, name, rows=None):
+        """Batches of two at most, so that a mean over batches is not that over images."""
+        wanted = torch.as_tensor(self.splits[name] if rows is None else rows)
+        return (Batch(self.images[part], self.labels[part], part) for part in wanted.split(2))
+
+    def to_float(self, batch):
+        return batch
+
+    def whole(self, name):
+        """All images and labels of a set."""
+        rows = torch.as_tensor(self.splits[name])
+        return self.images[rows], self.labels[rows]
 
 
 @pytest.fixture(autouse=True)
@@ -437,6 +486,7 @@ def test_bad_teaching_survives_a_batch_without_an_image_of_one_set(monkeypatch):
 
 
 METHODS = [Original, Retrained, FineTune, CFk, EUk, NegGrad, AdvancedNegGrad, UNSIR, SCRUB, BadTeaching, LI, GLI]
+METHODS += [CT, MSG, SSD, L1Sparse, LoTUS, NoisyFineTune, RandomLabels, RetrainBriefly, SFRon, SalUn]
 
 
 def teachers_of(method: Method) -> list[nn.Module]:
@@ -461,11 +511,12 @@ def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(met
     method = method()
     if isinstance(method, CFk | EUk):
         method.k = 1
+    only_head = isinstance(method, CFk | EUk | NoisyFineTune)
     attach(method, TASKS["multi_class"])
     made = method.configure_optimizers()
     optimizer = made[0][0] if isinstance(made, tuple) else made
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    trained = method.model[4] if isinstance(method, CFk | EUk) else method.model
+    trained = method.model[4] if only_head else method.model
     assert held == {id(parameter) for parameter in trained.parameters()}
     for teacher in teachers_of(method):
         assert not any(id(parameter) in held or parameter.requires_grad for parameter in teacher.parameters())
@@ -486,7 +537,8 @@ def test_epochs_and_passes_are_those_of_the_benchmark():
     epochs = {method.__name__: method().default_epochs(Recipe(epochs=9, retrained_epochs=7)) for method in METHODS}
     assert epochs == {
         **{"Original": 9, "Retrained": 7, "EUk": 9, "FineTune": 2, "CFk": 2, "NegGrad": 2, "AdvancedNegGrad": 2},
-        **{"UNSIR": 3, "SCRUB": 2, "BadTeaching": 1, "LI": 1, "GLI": 1},
+        **{"UNSIR": 3, "SCRUB": 2, "BadTeaching": 1, "LI": 1, "GLI": 1, "CT": 3, "MSG": 5, "SSD": 1, "L1Sparse": 10},
+        **{"LoTUS": 10, "NoisyFineTune": 5, "RandomLabels": 10, "RetrainBriefly": 2, "SFRon": 2, "SalUn": 10},
     }
     assert Original().passes_in(0) == (Pass(retain="train"),)
     for method in (Retrained, FineTune, CFk, EUk):

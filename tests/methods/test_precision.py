@@ -16,7 +16,7 @@ from gli.perturbation.distances import DISTANCES
 from gli.perturbation.noise import maximise_error
 from gli.perturbation.perturb import features, perturb
 from gli.system.classes import concrete_subclasses
-from tests.helpers.tiny import TINY
+from tests.helpers.tiny import NEEDED, TINY
 
 ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--data.recipe.epochs=3"]
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -100,7 +100,8 @@ def test_noise_is_made_as_in_float32(dtype, trained):
     "method", sorted(name for name, one in concrete_subclasses(Method).items() if one.__module__.startswith("gli."))
 )
 def test_every_method_runs_to_its_end_in_bfloat16(method):
-    command = run(["fit", f"--model={method}", *ARGUMENTS, "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"])
+    arguments = [*ARGUMENTS, *NEEDED.get(method, []), "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"]
+    command = run(["fit", f"--model={method}", *arguments])
     audit = ForgettingAudit.of(command.trainer)
     assert audit.finite
     assert audit.rows[-1]["iteration"] > 0

@@ -8,9 +8,13 @@ import re
 
 import pytest
 
+from gli.audit.contents import contents_of_methods
+from gli.audit.method_audit import audit_fleets
 from gli.errors import DataError
 from gli.report import write_report
+from gli.report.audit import auc_of_methods, write_audit
 from gli.runs.read import read_run
+from tests.helpers.fleets import fleet, shifted
 from tests.helpers.run_folders import change_log
 
 
@@ -107,15 +111,20 @@ def test_runs_of_several_data_sets_are_refused(make_run, tmp_path):
 
 
 def test_the_audit_of_the_methods_stands_beside_their_scores(make_run, tmp_path):
-    area = {"value": 0.61, "low": 0.52, "high": 0.7}
-    methods = [{"method": "GLI", "verdict": "cannot tell", "auc_person": area}]
-    (tmp_path / "audit.json").write_text(json.dumps({"methods": methods}))
+    own = fleet(people=40, noise=3)
+    audits = audit_fleets({"Retrained": own, "GLI": fleet(people=40, change=shifted(1), noise=2)},
+                          fleet(people=40, change=shifted(2)), own)  # fmt: skip
+    contents = contents_of_methods("faces", audits, {}, {})
+    write_audit(tmp_path, contents)
     runs = [read_run(make_run())]
     output = tmp_path / "out"
     assert write_report(runs, output, audit=tmp_path) == []
     text = (output / "results.md").read_text()
     assert "AUC per person of the audit" in text
-    assert ("0.61 [0.52, 0.70] cannot tell" in text) is (runs[0].method == "GLI")
+    assert auc_of_methods(contents)["GLI"] in text
+    page = (output / "report.html").read_text()
+    assert "<h2>Audit</h2>" in page
+    assert page.count("above the grey band") == 3
     (tmp_path / "audit.json").write_text("[]")
     with pytest.raises(DataError, match="cannot be read as the result of an audit"):
         write_report(runs, output, audit=tmp_path)

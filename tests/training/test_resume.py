@@ -23,7 +23,7 @@ from gli.system.classes import concrete_subclasses
 from gli.system.files import atomic_write
 from gli.training.resume import AtomicCheckpointIO, find_run, iteration_of
 from tests.helpers.processes import alive, eventually
-from tests.helpers.tiny import EVERY, TINY
+from tests.helpers.tiny import EVERY, NEEDED, TINY
 
 KILL_AT = Path(__file__).parents[1] / "helpers" / "kill_at.py"
 ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
@@ -34,6 +34,7 @@ END = 18
 TO_THE_END = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1", f"--trainer.max_steps={END}"]
 #: Settings that give the optimiser and the schedule a state, and each stage and each pass several iterations.
 OWN = {name: ["--model.momentum=0.9"] for name in SHIPPED}
+OWN |= {"SSD": [], "NoisyFineTune": [], "LoTUS": NEEDED["LoTUS"]}
 OWN |= {"Original": ["--data.recipe.milestones=[1,2]"], "Retrained": ["--data.recipe.milestones=[1,2]"]}
 OWN |= {"BadTeaching": ["--model.batch_size=8"], "GLI": [*OWN["GLI"], "--model.class_weight.initial=50"]}
 OWN |= {"UNSIR": [*OWN["UNSIR"], "--model.impair_epochs=4"], "SCRUB": [*OWN["SCRUB"], "--model.forget_batch_size=4"]}

@@ -1,0 +1,64 @@
+"""Audit a model from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from gli.api.evaluate import References, evaluate, given_faces, quietly, references_of
+from gli.audit.model_audit import ModelAudit, audit_model
+from gli.audit.verdict import MARGIN
+from gli.data.given import Source
+
+
+def audit(
+    model: nn.Module,
+    *,
+    forget: Source,
+    unseen: Source,
+    test: Source,
+    original: nn.Module | None = None,
+    reference: References = None,
+    classes: Sequence[str] | None = None,
+    margin: float = MARGIN,
+    eval_batch_size: int = 256,
+    accelerator: str = "auto",
+) -> ModelAudit:
+    """Audit a model: its scores, and whether forgotten people can be told from people who were never seen.
+
+    Args:
+        model: From images in [0, 1], shape ``(batch, channels, height, width)``, to logits ``(batch, outputs)``. It is
+            not changed.
+        forget: Images of the people who were forgotten; see :func:`gli.forget` for the form of all sets.
+        unseen: Images of people whom the model never saw.
+        test: Images for the accuracy.
+        original: The model before unlearning. Without it nobody knows whether the attack has any power.
+        reference: A model, or several, retrained without the forgotten people; with three or more the attack is RMIA.
+        classes: Names of the classes or labels.
+        margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
+        eval_batch_size: Images per batch.
+        accelerator: Device, as in ``lightning.Trainer``.
+
+    Raises:
+        DataError: If the data are not of the form described.
+        SettingError: If model and data do not fit together.
+
+    Example:
+        >>> import gli, torch
+        >>> faces = [(torch.rand(3, 8, 8), n % 2, f"person {n // 3}") for n in range(54)]
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+        >>> result = gli.audit(model, forget=faces[:18], unseen=faces[18:36], test=faces[36:], accelerator="cpu")
+        >>> result.verdict.answer in ("pass", "fail", "cannot tell")
+        True
+        >>> 0 <= result.scores["accuracy"] <= 1
+        True
+    """
+    sets = {"forget": forget, "test": test, "unseen": unseen}
+    machine = {"accelerator": accelerator}
+    with quietly():
+        data = given_faces(model, sets, classes, eval_batch_size=eval_batch_size)
+        seen = evaluate(model, data, machine)
+        before = None if original is None else evaluate(original, data, machine).record
+        references = [evaluate(each, data, machine).record for each in references_of(reference)]
+    return audit_model(seen.record, seen.people, seen.scores, before, references, margin)

@@ -1,0 +1,282 @@
+"""Make a model forget people, from Python: the same code as ``gli fit``."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from gli.api.evaluate import (
+    Evaluated,
+    References,
+    evaluate,
+    finished,
+    given_faces,
+    quietly,
+    references_of,
+)
+from gli.api.result import Result
+from gli.audit.conclusion import Ended, conclude
+from gli.audit.model_audit import ModelAudit, audit_model
+from gli.audit.record import read_people, read_record
+from gli.audit.verdict import MARGIN
+from gli.callbacks import BestCheckpoint, EarlyStop, Figures, ForgettingAudit, Stopwatch, find_callback, is_finite
+from gli.data.augment import NO_AUGMENTATION, Augmentation
+from gli.data.given import GivenFaces, Source
+from gli.data.recipe import Recipe
+from gli.errors import DataError
+from gli.methods import Method
+from gli.models.checkpoints import read_checkpoint
+from gli.models.network import Network, block_names
+from gli.runs.cost import write_cost
+from gli.runs.folder import new_version, snake_case
+from gli.runs.log import loggers
+from gli.runs.read import SETTINGS
+from gli.system.files import atomic_write
+from gli.training.resume import lock_run
+from gli.training.run import added_loggers, audit_original, trainer_settings
+
+
+def forget(
+    model: nn.Module,
+    *,
+    retain: Source,
+    forget: Source,
+    unseen: Source,
+    test: Source,
+    method: Method,
+    reference: References = None,
+    epochs: int | None = None,
+    steps: int = -1,
+    audit_every: int | None = None,
+    patience: int | None = None,
+    keep: Literal["best", "last"] = "best",
+    monitor: str = "val/final_score",
+    blocks: Sequence[str | nn.Module] | None = None,
+    build: Callable[[], nn.Module] | None = None,
+    classes: Sequence[str] | None = None,
+    batch_size: int | None = None,
+    eval_batch_size: int = 256,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    recipe: Recipe = Recipe(),
+    margin: float = MARGIN,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    logger: Logger | Sequence[Logger] | None = None,
+    accelerator: str = "auto",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    progress: bool = False,
+) -> Result:
+    """Make a model forget people, and audit it.
+
+    Sets are PyTorch data sets, loaders or lists of ``(image, label)`` or ``(image, label, identity)``. Images are float
+    tensors in [0, 1] or uint8, shape ``(channels, height, width)``, or PIL images, all of one size; labels are class
+    numbers, or vectors of 0 and 1. They are read once and stay in memory, so random augmentation in the data set is
+    frozen: give ``augmentation`` instead. Without identities every image counts as a person of its own.
+
+    Args:
+        model: From images in [0, 1], shape ``(batch, channels, height, width)``, to logits ``(batch, outputs)``;
+            normalisation, if any, is part of it. It is not changed.
+        retain: Images that the model was trained on and is to remember.
+        forget: Images that it was trained on and is to forget.
+        unseen: Images of people whom it never saw, to compare with.
+        test: Images of people whom it never saw, for the accuracy.
+        method: A method of ``gli.methods`` with its settings, or your own.
+        reference: A model, or several, retrained on retain alone, to compare with. Three or more make the verdict's
+            attack stronger.
+        epochs: Epochs of the method; None for its own number.
+        steps: Iterations after which it ends at the latest; -1 for no limit.
+        audit_every: Iterations between audits; None for one after each epoch.
+        patience: Audits without a better score after which it stops; None to run to the end.
+        keep: Return the model of the ``best`` audit by ``monitor``, as ``best.ckpt`` of the command, or the ``last``.
+        monitor: The score, with a prefix ``val/``.
+        blocks: Names or modules of the network's blocks from input to head, for CF-k, EU-k and other methods that train
+            some blocks only; None to find them.
+        build: Returns a newly initialised network, for methods that need one (EU-k, Bad Teaching, retraining); None to
+            reinitialise a copy of ``model``.
+        classes: Names of the classes or labels.
+        batch_size: Images per training batch; None for that of the loader ``retain``, or 64.
+        eval_batch_size: Images per evaluation batch.
+        augmentation: Augmentation of training batches.
+        recipe: Epochs, learning rate and schedule of methods that follow a recipe (EU-k, retraining).
+        margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
+        seed: Seed of the run. The random numbers of the caller are left as they were.
+        folder: Folder of runs; this one is kept in ``<folder>/<method>_given/version_<n>``, which ``gli report`` reads.
+            It names people and holds weights trained on them. None to keep nothing.
+        logger: A Lightning logger, or several, beside gli's own.
+        accelerator: Device, as in ``lightning.Trainer``.
+        precision: As in ``lightning.Trainer``; weights stay in float32.
+        progress: Show a progress bar.
+
+    Raises:
+        DataError: If the data are not of the form described.
+        SettingError: If model, data and settings do not fit together.
+
+    Example:
+        >>> import gli, torch
+        >>> faces = [(torch.rand(3, 8, 8), n % 2, f"person {n // 3}") for n in range(48)]
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+        >>> sets = {"retain": faces[:24], "forget": faces[24:36], "unseen": faces[36:42], "test": faces[42:]}
+        >>> result = gli.forget(model, **sets, method=gli.methods.SCRUB(lr=1e-3), accelerator="cpu")
+        >>> type(result.model).__name__, result.verdict.answer in ("pass", "fail", "cannot tell")
+        ('Sequential', True)
+        >>> [row["iteration"] for row in result.rows]
+        [0, 2, 4]
+    """
+    names = None if blocks is None else block_names(model, blocks)
+    sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
+    machine = {"accelerator": accelerator, "precision": precision}
+    with quietly(), ExitStack() as closing:
+        data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe)
+        method = copy.deepcopy(method)
+        # Checkpoints hold plain values only, so that loading one runs no code.
+        method.hparams.update({name: _plain(value) for name, value in method.hparams.items()})
+        method.network = network = Network(model, names, build)
+        references = [evaluate(each, data, machine) for each in references_of(reference)]
+        L.seed_everything(seed, workers=True, verbose=False)
+        if not method.needs_original:
+            method.network = replace(network, module=_fresh(network, seed))
+        method.check()
+        run = _run_folder(method, folder, closing)
+        callbacks = [ForgettingAudit(), EarlyStop(patience, monitor), BestCheckpoint(monitor)]
+        if folder is not None:
+            callbacks.insert(1, Figures())
+        given = {
+            "max_epochs": epochs,
+            "max_steps": steps,
+            "val_check_interval": audit_every,
+            "check_val_every_n_epoch": 1,
+            "enable_progress_bar": progress,
+            **machine,
+        }
+        given |= trainer_settings({**given, "callbacks": callbacks}, method, data.recipe)
+        ours = loggers(run.parent.parent, run.parent.name, run.name)
+        trainer = L.Trainer(logger=[*ours, *added_loggers(logger)], devices=1, **finished(given))
+        if folder is not None:
+            _write_settings(run, method, data, seed, batch_size)
+        if method.needs_original:
+            audit_original(trainer, method, data, seed)
+        trainer.fit(method, datamodule=data)
+        return _result(trainer, method, network, data, run, folder is not None, keep, machine, references, margin)
+
+
+def _fresh(network: Network, seed: int) -> nn.Module:
+    """Return a newly initialised network for a method that trains from scratch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return network.fresh().backbone
+
+
+def _run_folder(method: Method, folder: str | Path | None, closing: ExitStack) -> Path:
+    """Return a new folder of this run, locked; a temporary one where nothing is to be kept."""
+    root = Path(closing.enter_context(tempfile.TemporaryDirectory())) if folder is None else Path(folder)
+    parent = root / f"{snake_case(type(method).__name__)}_given"
+    run = parent / f"version_{new_version(parent)}"
+    closing.callback(lock_run(run).release)
+    return run
+
+
+def _write_settings(run: Path, method: Method, data: GivenFaces, seed: int, batch_size: int | None) -> None:
+    """Write the settings of the run, for ``gli report``."""
+    own = {name: value for name, value in method.hparams.items() if name not in ("backbone", "original")}
+    assert method.network is not None
+    settings = {
+        "seed_everything": seed,
+        "model": {
+            "class_path": f"{type(method).__module__}.{type(method).__qualname__}",
+            "init_args": {**own, "network": method.network.name},
+        },
+        "data": {"class_path": "gli.data.given.GivenFaces", "init_args": {"batch_size": data.batch_size}},
+    }
+    with atomic_write(run / SETTINGS) as temporary:
+        temporary.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as YAML can write it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _result(
+    trainer: L.Trainer,
+    method: Method,
+    network: Network,
+    data: GivenFaces,
+    run: Path,
+    kept: bool,
+    keep: str,
+    machine: Mapping[str, Any],
+    references: Sequence[Evaluated],
+    margin: float,
+) -> Result:
+    """Return the result of a run that has ended."""
+    audit, stopwatch = ForgettingAudit.of(trainer), find_callback(trainer, Stopwatch)
+    assert audit is not None
+    assert stopwatch is not None
+    best = audit.best
+    row = audit.rows[-1] if keep == "last" or best is None else best
+    checkpoint = run / "checkpoints" / ("last.ckpt" if row is audit.rows[-1] and keep == "last" else "best.ckpt")
+    if not checkpoint.is_file():
+        raise DataError(
+            f"{method.name} diverged before its first audit, so there is no model to return. Lower its lr, or audit "
+            "more often (audit_every)."
+        )
+    people = read_people(run)
+    if kept:
+        write_cost(run, stopwatch.seconds, trainer.strategy.root_device)
+    if method.needs_original:
+        before = Evaluated(*_recorded(run, 0, people), _scores(audit.rows[0]))
+    else:
+        before = evaluate(network.module, data, machine)
+    after = Evaluated(*_recorded(run, int(row["iteration"]), people), _scores(row))
+    records = [each.record for each in references]
+
+    def audited(each: Evaluated, against: Sequence[Any]) -> ModelAudit:
+        return audit_model(each.record, each.people, each.scores, before.record, against, margin)
+
+    rows = audit.rows if method.needs_original else [{"iteration": 0, **before.scores}, *audit.rows]
+    ended = Ended(
+        type(method).__name__,
+        rows,
+        best,
+        references[0].scores if references else None,
+        is_finite(trainer),
+        bool(trainer.interrupted),
+        not method.needs_original,
+    )
+    state = read_checkpoint(checkpoint)["state_dict"]
+    unlearned = network.with_weights(state, checkpoint)
+    return Result(
+        model=unlearned,
+        method=method.name,
+        iteration=int(row["iteration"]),
+        audit=audited(after, records),
+        original=audited(before, records),
+        reference=audited(references[0], ()) if references else None,
+        rows=rows,
+        conclusion=conclude(ended),
+        folder=run if kept else None,
+        seconds=stopwatch.seconds,
+    )
+
+
+def _recorded(run: Path, iteration: int, people: Any) -> tuple[Any, Any]:
+    record = read_record(run, iteration)
+    assert record is not None
+    return record, people
+
+
+def _scores(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name != "iteration"}

@@ -1,0 +1,44 @@
+"""Write a report of runs: tables, figures and one page."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from gli.commands.report import read_runs
+from gli.report.results import Select
+from gli.report.write import write_report
+
+
+def report(
+    runs: str | Path | Sequence[str | Path],
+    output: str | Path = "report",
+    *,
+    select: Select = "final_score",
+    resamples: int = 0,
+    audit: str | Path | None = None,
+) -> Path:
+    """Write a report of runs, as ``gli report`` does, and return the path of its page.
+
+    Args:
+        runs: Folders of runs or of a benchmark, such as ``result.folder``.
+        output: Folder of the report.
+        select: ``final_score`` reports the audit with the best final score, ``held_out`` selects it on other people
+            than those it reports.
+        resamples: Bootstrap resamples of the people for each run's confidence intervals; 0 for none.
+        audit: Folder of an audit of the same methods, to show beside the scores.
+
+    Raises:
+        DataError: If a folder is not a run, or the runs are of several data sets.
+
+    Example:
+        >>> gli.report(["runs/gli_given/version_0", "runs/scrub_given/version_0"])  # doctest: +SKIP
+        PosixPath('report/report.html')
+    """
+    folders = [runs] if isinstance(runs, str | Path) else runs
+    found, missing = read_runs([Path(folder) for folder in folders])
+    failed = write_report(found, Path(output), select, resamples, missing, None if audit is None else Path(audit))
+    for message in (*missing, *failed):
+        warnings.warn(f"left out of the report: {message}", stacklevel=2)
+    return Path(output) / "report.html"

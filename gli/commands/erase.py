@@ -1,0 +1,356 @@
+"""Honour erasure requests: from the first mail to the file to deploy and a certificate that verifies offline.
+
+    gli erase init --weights classifier.pth --backbone resnet18 --table faces.csv --held-out held_out.csv
+    gli erase add --subject anna --received 2026-11-03
+    gli erase plan                  who, photographs, copies, due dates, route, cost
+    gli erase run                   exit status 0: pass, 3: cannot tell, 4: fail
+    gli erase purge --dry-run       what would be removed; then without --dry-run
+    gli erase release               weights, model card, certificate
+    gli erase verify releases/batch-1/certificate.json --weights model.safetensors
+    gli erase status --fail-if-due-in 7d
+
+Every step can be killed and repeated. gli erase STEP --help shows the options of a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gli.commands.main import make_parser, run_command
+from gli.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from gli.erasure.run import Result
+    from gli.erasure.settings import Policy
+    from gli.erasure.store import Store
+
+#: Exit status of verify for a certificate that does not hold, and of status where a request is due.
+NOT_VERIFIED, DUE = 4, 1
+#: Exit status of purge where a trace is left.
+LEFT = 4
+STORE = Path("erasures")
+
+
+def main(args: Sequence[str]) -> int:
+    """Run ``gli erase``; return the exit status.
+
+    Returns:
+        0; 1 where a request is due (``status``); 2 after an error that the user can correct; of ``run`` 3 for *cannot
+        tell* and 4 for *fail*; 4 of ``verify`` for a certificate that does not hold, of ``purge`` if a trace is left.
+    """
+    parser = make_parser("erase", __doc__)
+    steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+    for name, (purpose, add_options, _) in STEPS.items():
+        step = steps.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        if name != "verify":
+            step.add_argument("--store", type=Path, default=STORE, help=f"folder of the store (default: {STORE})")
+        add_options(step)
+    options = parser.parse_args(args)
+    work = STEPS[options.step][2]
+    return run_command(f"gli erase {options.step}", lambda: work(options), "stopped. The same command continues.")
+
+
+def _store(options: argparse.Namespace) -> Store:
+    from gli.erasure.store import Store
+
+    return Store(options.store)
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", help="name of the batch (default: the first that waits for this step)")
+
+
+def _add_risk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accept-risk", metavar="REASON", help="go on although the verdict is not pass; is recorded")
+
+
+# -- init --------------------------------------------------------------------------------------------------------------
+
+
+def _init_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, required=True, help="the classifier: a checkpoint or a state dict")
+    parser.add_argument("--backbone", required=True, help="its network, such as resnet18")
+    parser.add_argument("--table", type=Path, required=True, help="CSV file of everybody whom it was trained on")
+    parser.add_argument("--held-out", type=Path, required=True, help="CSV file of people whom it never saw")
+    parser.add_argument("--root", type=Path, help="folder of the photographs (default: that of the table)")
+    parser.add_argument("--labels", nargs="+", help="label columns (default: all others)")
+    parser.add_argument("--classes", nargs="+", help="classes in the order of the outputs (default: sorted)")
+    parser.add_argument("--file", default="file", help="column with the file names (default: file)")
+    parser.add_argument("--identity", default="identity", help="column with the people (default: identity)")
+    parser.add_argument("--image-size", type=int, default=128, help="side of the images in pixels (default: 128)")
+    parser.add_argument("--normalize", action="store_true", help="the network normalises by ImageNet's statistics")
+    parser.add_argument("--logs", type=Path, help="folder of the runs that trained it, to be purged as well")
+    parser.add_argument("--erased", type=Path, nargs="+", default=[], help="other stores, whose people must not return")
+    parser.add_argument("--policy", type=Path, help="YAML file with the policy: route, method, recipe, margins, ...")
+
+
+def _init(options: argparse.Namespace) -> int:
+    from gli.erasure.baseline import baseline
+    from gli.erasure.settings import Policy, read_policy
+    from gli.erasure.store import create
+
+    policy: Policy = read_policy(options.policy) if options.policy else Policy()
+    store = create(options.store, _settings(options, policy), options.weights)
+    with store.lock():
+        for sentence in baseline(store):
+            print(sentence)
+    print(
+        f"store {options.store}. Keep its key ({options.store / 'key'}) secret; without it, nobody can be recognised."
+    )
+    return 0
+
+
+def _settings(options: argparse.Namespace, policy: Policy):  # type: ignore[no-untyped-def]
+    from gli.data.table import FaceTable
+    from gli.data.tasks import MultiClass
+    from gli.erasure.settings import Settings
+    from gli.system.files import read_csv
+
+    if options.image_size < 1:
+        raise SettingError(f"--image-size is {options.image_size}; it must be at least 1.")
+    root = options.root or options.table.parent
+    header = read_csv(options.table, [options.file, options.identity])[0]
+    others = [name for name in header if name not in (options.file, options.identity, "split")]
+    labels = options.labels or others
+    task = FaceTable(
+        str(root),
+        str(options.table.absolute()),
+        file=options.file,
+        identity=options.identity,
+        labels=labels,
+        classes=options.classes,
+    ).faces.task
+    return Settings(
+        weights=str(options.weights),
+        weights_sha256="",
+        backbone=options.backbone,
+        root=str(root),
+        table=str(options.table),
+        held_out=str(options.held_out),
+        labels=list(labels),
+        classes=list(task.names) if isinstance(task, MultiClass) else [],
+        normalize=options.normalize,
+        file=options.file,
+        identity=options.identity,
+        image_size=options.image_size,
+        logs=str(options.logs or ""),
+        erased=[str(each) for each in options.erased],
+        policy=policy,
+    )
+
+
+# -- add ---------------------------------------------------------------------------------------------------------------
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--subject", help="name of the person in the table")
+    parser.add_argument("--received", help="day of receipt, such as 2026-11-03")
+    parser.add_argument("--requests", type=Path, help="CSV file with the columns subject and received")
+    parser.add_argument(
+        "--accept", nargs="+", default=[], metavar="FILE", help="copies to erase as well; all: all open"
+    )
+    parser.add_argument("--keep", nargs="+", default=[], metavar="FILE", help="pictures that are no copies")
+
+
+def _add(options: argparse.Namespace) -> int:
+    from gli.erasure.requests import add, copies_page, decide, read_copies, wanted
+
+    store = _store(options)
+    with store.lock():
+        if options.accept or options.keep:
+            if options.accept:
+                decide(store, options.accept, "accept")
+            if options.keep:
+                decide(store, options.keep, "keep")
+        else:
+            for each in add(store, wanted(options.requests, options.subject, options.received)):
+                print(f"{each.request}  received {each.received}  due {each.due}")
+        copies = read_copies(store)
+        open_requests = sorted({copy.request for copy in copies if copy.decision == "undecided"})
+        identical = sum(copy.kind == "identical" for copy in copies)
+        if identical:
+            print(f"{identical} identical files under other names: they are erased as well.")
+        for request in open_requests:
+            count = sum(copy.decision == "undecided" for copy in copies if copy.request == request)
+            print(
+                f"{count} possible copies under other names to decide (--accept, --keep): {copies_page(store, request)}"
+            )
+    return 0
+
+
+# -- plan and run ------------------------------------------------------------------------------------------------------
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    _add_batch(parser)
+    parser.add_argument("--no-measure", action="store_true", help="do not measure the cost over a few steps")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from gli.erasure.plan import plan
+
+    store = _store(options)
+    with store.lock():
+        result = plan(store, options.batch, not options.no_measure)
+    print(f"{result.batch}:")
+    for each in result.requests:
+        count = result.photographs.get(each.request)
+        copies = ", ".join(f"{number} {decision}" for decision, number in sorted(result.copies[each.request].items()))
+        photographs = f"{count} photographs" if count is not None else "copies to decide first"
+        print(
+            f"  {each.request}  {each.subject}  {photographs}{f' (copies: {copies})' if copies else ''}  due {each.due}"
+        )
+    for name in ("retrain", "unlearn"):
+        if name in result.minutes:
+            audit = result.minutes[f"{name}_with_audit"]
+            print(f"  {name}: {result.minutes[name]:.2f} minutes, {audit:.2f} with the reference models of the audit")
+    print(f"  route: {result.route}. {result.reason}")
+    return 0
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    _add_batch(parser)
+    parser.add_argument("--route", choices=["retrain", "unlearn"], help="instead of the policy's route")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from gli.erasure.run import run
+
+    store = _store(options)
+    with store.lock():
+        result: Result = run(store, options.batch, options.route)
+    print(f"{result.batch}: {result.answer} ({result.evidence['route']}{', as before' if result.repeated else ''})")
+    for each in result.evidence["findings"]:
+        if each["decides"]:
+            print(f"  {each['answer']:<12} {each['name']}: {each['sentence']}")
+    for text in result.evidence["not_tested"]:
+        print(f"  {'not tested':<12} {text}")
+    return result.status
+
+
+# -- purge, release ----------------------------------------------------------------------------------------------------
+
+
+def _purge_options(parser: argparse.ArgumentParser) -> None:
+    _add_batch(parser)
+    _add_risk(parser)
+    parser.add_argument("--dry-run", action="store_true", help="list only")
+    parser.add_argument(
+        "--exception",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a place that the purge does not reach, for the certificate: 'backup B expires 2027-01-15'",
+    )
+
+
+def _purge(options: argparse.Namespace) -> int:
+    from gli.erasure.batch_purge import purge_batch
+
+    store = _store(options)
+    with store.lock():
+        result = purge_batch(
+            store,
+            options.batch,
+            dry_run=options.dry_run,
+            accepted_risk=options.accept_risk,
+            exceptions=options.exception,
+        )
+    return show_purge(result.files, result.exceptions, result.left, result.receipt)
+
+
+def show_purge(files: list[dict[str, object]], exceptions: list[str], left: list[str], receipt: Path | None) -> int:
+    """Print the result of a purge; return the exit status."""
+    for each in files:
+        print(f"{'' if receipt else 'would be '}{each['action']}  {each['path']}  ({each['reason']})")
+    print(f"{len(files)} files{'' if receipt else '; nothing was changed'}.")
+    for text in exceptions:
+        print(f"look after: {text}")
+    for text in left:
+        print(f"gli: left: {text}", file=sys.stderr)
+    if receipt:
+        print(f"receipt {receipt}")
+    return LEFT if left else 0
+
+
+def _release_options(parser: argparse.ArgumentParser) -> None:
+    _add_batch(parser)
+    _add_risk(parser)
+    parser.add_argument("--formats", nargs="+", default=["safetensors"], help="safetensors, onnx, torch")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="PEM file of an Ed25519 private key")
+
+
+def _release(options: argparse.Namespace) -> int:
+    from gli.erasure.release import release
+
+    store = _store(options)
+    with store.lock():
+        result = release(
+            store, options.batch, formats=options.formats, accepted_risk=options.accept_risk, key=options.sign
+        )
+    for path in sorted(result.folder.iterdir()):
+        print(path)
+    return 0
+
+
+# -- verify, status ----------------------------------------------------------------------------------------------------
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("certificate", type=Path, help="certificate.json")
+    parser.add_argument("--weights", type=Path, help="the deployed file (default: the one beside the certificate)")
+    parser.add_argument("--ledger", type=Path, help="ledger.jsonl (default: the one beside the certificate)")
+    parser.add_argument("--receipt", type=Path, help="purge.json (default: the one beside the certificate)")
+    parser.add_argument("--public-key", type=Path, help="PEM file of the key that must have signed")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from gli.erasure.certificate import load_public_key
+    from gli.erasure.verify import verify
+
+    key = load_public_key(options.public_key) if options.public_key else None
+    try:
+        passed = verify(options.certificate, options.weights, options.ledger, options.receipt, key)
+    except DataError as error:
+        print(f"gli erase verify: fails. {error}", file=sys.stderr)
+        return NOT_VERIFIED
+    for sentence in passed:
+        print(sentence)
+    print("verified")
+    return 0
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fail-if-due-in", metavar="DAYS", help="exit with 1 if a request is due in 7d, or overdue")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from gli.erasure.status import due_within, status
+
+    states = status(_store(options))
+    for state in states:
+        print(state.line)
+    if options.fail_if_due_in is None:
+        return 0
+    due = due_within(states, options.fail_if_due_in)
+    if due:
+        print(f"gli erase status: {len(due)} due within {options.fail_if_due_in}.", file=sys.stderr)
+    return DUE if due else 0
+
+
+Options = Callable[[argparse.ArgumentParser], None]
+#: Steps by name: purpose, options, and the function that does it.
+STEPS: dict[str, tuple[str, Options, Callable[[argparse.Namespace], int]]] = {
+    "init": ("create a store for a classifier, and measure what an audit can show", _init_options, _init),
+    "add": ("add requests, and decide on copies of their photographs", _add_options, _add),
+    "plan": ("show the next batch: who, photographs, copies, due dates, route, cost", _plan_options, _plan),
+    "run": ("make the new model and audit it: exit status 0 pass, 3 cannot tell, 4 fail", _run_options, _run),
+    "purge": ("remove everything on disk that descends from the people of a batch", _purge_options, _purge),
+    "release": ("write weights, model card and certificate", _release_options, _release),
+    "verify": ("check a certificate offline", _verify_options, _verify),
+    "status": ("one line per request", _status_options, _status),
+}

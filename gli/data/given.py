@@ -1,0 +1,256 @@
+"""Faces that the user gives as PyTorch data sets or loaders, rather than as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler, default_collate
+
+from gli.data.cache import PixelCache
+from gli.data.datamodule import FaceDataModule
+from gli.data.faces import Faces, Images
+from gli.data.splits import SPLITS
+from gli.data.tasks import MultiClass, MultiLabel, Task
+from gli.errors import DataError, SettingError
+from gli.system.digest import digest
+
+#: A data set or loader of (image, label) or (image, label, identity).
+Source: TypeAlias = "Dataset[Any] | DataLoader[Any] | Sequence[Any]"
+
+
+@dataclass(frozen=True)
+class ArrayImages(Images):
+    """Images in memory.
+
+    Attributes:
+        array: uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
+    """
+
+    array: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.array)
+
+    def digests(self, cache_dir: Path) -> npt.NDArray[np.bytes_]:
+        """Return hashes of the pixels; ``cache_dir`` is not used."""
+        return np.array([digest(str(image.dtype), image.tobytes()) for image in self.array], dtype="S32")
+
+    def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
+        """Return one image as it is; ``size`` is not used."""
+        return np.asarray(self.array[row])
+
+
+def _channels_last(image: Any, where: str) -> npt.NDArray[Any]:
+    """Return an image as an array of shape ``(height, width, channels)``, uint8 or float32."""
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if not isinstance(image, Tensor):
+        raise DataError(f"{where}: the image is a {type(image).__name__}; give a tensor or a PIL image.")
+    if image.ndim != 3:
+        raise DataError(f"{where}: the image has shape {tuple(image.shape)}; it must be (channels, height, width).")
+    array: npt.NDArray[Any] = image.detach().cpu().permute(1, 2, 0).numpy()
+    return array if array.dtype == np.uint8 else array.astype(np.float32)
+
+
+def _stack(images: Sequence[npt.NDArray[Any]], where: str) -> npt.NDArray[Any]:
+    """Return images as one array: uint8 where that loses nothing, else float32 in [0, 255].
+
+    Raises:
+        DataError: If the images differ in shape, or pixels lie outside [0, 1].
+    """
+    shapes = {image.shape for image in images}
+    if len(shapes) != 1:
+        two = " and ".join(map(str, sorted(shapes)[:2]))
+        raise DataError(f"{where}: images differ in shape (height, width, channels): {two}. Resize them to one.")
+    array = np.stack(images)
+    if array.dtype == np.uint8:
+        return array
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):
+        raise DataError(
+            f"{where}: pixels lie in [{low:.3g}, {high:.3g}]; methods perturb and clip pixels in [0, 1]. Leave "
+            "normalisation out of the data, and do it in the model: torch.nn.Sequential(normalise, model)."
+        )
+    array *= 255
+    whole = np.rint(array)
+    # ToTensor divides bytes by 255: dividing the bytes again gives the same floats.
+    return whole.astype(np.uint8) if np.abs(array - whole).max(initial=0.0) < 1e-3 else array
+
+
+def _items(source: Any, where: str) -> Iterator[Any]:
+    """Yield (image, label) or (image, label, identity) of a data set or loader, one image after the other."""
+    if isinstance(source, DataLoader):
+        whole = isinstance(source.sampler, SequentialSampler) or (
+            isinstance(source.sampler, RandomSampler) and not source.sampler.replacement
+        )
+        if whole and isinstance(source.dataset, Sized) and source.collate_fn is default_collate:
+            yield from _items(source.dataset, where)  # In the order of the data set, also where the loader shuffles.
+            return
+        for batch in source:
+            yield from zip(*batch, strict=True)
+    elif hasattr(source, "__getitem__") and isinstance(source, Sized):
+        indexed: Any = source
+        yield from (indexed[number] for number in range(len(source)))
+    elif isinstance(source, Iterable):
+        yield from source
+    else:
+        raise SettingError(f"{where} is a {type(source).__name__}; give a Dataset, a DataLoader or a list of images.")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All images of one set.
+
+    Attributes:
+        images: uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
+        labels: Shape ``(n,)`` (classes) or ``(n, labels)`` (yes or no).
+        identities: Shape ``(n,)``.
+    """
+
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+    identities: npt.NDArray[np.str_]
+
+
+def collect(source: Source, name: str) -> Collected:
+    """Read a data set or loader once.
+
+    Args:
+        source: The images: tensors in [0, 1] or uint8 of shape ``(channels, height, width)``, or PIL images; with a
+            class number or a vector of 0 and 1; and optionally with the name of the person.
+        name: Name of the set, for messages, and for the people where they have no names: then every image counts as a
+            person of its own.
+
+    Raises:
+        DataError: If an item is not of this form, or the set is empty.
+        SettingError: If the source is no data set.
+    """
+    images, labels, identities = [], [], []
+    for number, item in enumerate(_items(source, name)):
+        where = f"{name}, item {number}"
+        if not isinstance(item, Sequence) or len(item) not in (2, 3):
+            raise DataError(f"{where}: is not (image, label) or (image, label, identity).")
+        images.append(_channels_last(item[0], where))
+        labels.append(_label(item[1], where))
+        identity = item[2] if len(item) == 3 else f"{name} {number}"
+        identities.append(str(identity.item() if isinstance(identity, Tensor) else identity))
+    if not images:
+        raise DataError(f"The {name} set is empty.")
+    if len({label.shape for label in labels}) != 1:
+        raise DataError(f"{name}: some labels are classes and others are vectors, or vectors of different lengths.")
+    return Collected(_stack(images, name), np.stack(labels), np.array(identities))
+
+
+def nobody_like(part: Collected) -> Collected:
+    """Return a set of one black image of nobody, where a set is not used."""
+    label = np.zeros((1, *part.labels.shape[1:]), np.int64)
+    return Collected(np.zeros((1, *part.images.shape[1:]), part.images.dtype), label, np.array(["nobody"]))
+
+
+def _label(value: Any, where: str) -> npt.NDArray[np.int64]:
+    """Return a label as int64: a number or a vector."""
+    label = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+    if label.dtype.kind not in "biuf" or label.ndim > 1 or not np.array_equal(label, label.astype(np.int64)):
+        raise DataError(f"{where}: the label {value!r} is neither a class number nor a vector of 0 and 1.")
+    return label.astype(np.int64)
+
+
+def task_of(labels: npt.NDArray[np.int64], outputs: int, classes: Sequence[str] | None = None) -> Task:
+    """Return the task of some labels: multi-class for numbers, multi-label for vectors.
+
+    Args:
+        labels: Shape ``(n,)`` or ``(n, labels)``.
+        outputs: Number of logits of the model.
+        classes: Names of the classes or labels; their numbers by default.
+
+    Raises:
+        SettingError: If the labels do not fit the outputs or the names.
+    """
+    names = tuple(map(str, range(outputs))) if classes is None else tuple(classes)
+    if len(names) != outputs:
+        raise SettingError(f"classes has {len(names)} names, but the model has {outputs} outputs.")
+    if labels.ndim == 1:
+        if labels.min() < 0 or labels.max() >= outputs:
+            worst = labels.max() if labels.max() >= outputs else labels.min()
+            raise SettingError(f"The data have class {worst}, but the model has {outputs} outputs: 0 to {outputs - 1}.")
+        return MultiClass(names)
+    if labels.shape[1] != outputs:
+        raise SettingError(f"The data have {labels.shape[1]} labels per image, but the model has {outputs} outputs.")
+    if not np.isin(labels, (0, 1)).all():
+        raise SettingError("Labels that are vectors must be 0 (no) or 1 (yes).")
+    return MultiLabel(names)
+
+
+class GivenFaces(FaceDataModule):
+    """Four sets of images that were given as objects; they stay in memory.
+
+    Args:
+        sets: The images of ``retain``, ``forget``, ``test`` and ``unseen``.
+        task: What the labels mean.
+        **kwargs: See :class:`~gli.data.datamodule.FaceDataModule`.
+    """
+
+    label = "given"
+    named = "the sets"
+
+    def __init__(self, sets: Mapping[str, Collected], task: Task, **kwargs: Any) -> None:
+        shapes = {name: part.images.shape[1:] for name, part in sets.items()}
+        if len(set(shapes.values())) != 1:
+            raise DataError(f"The sets differ in the shape of their images (height, width, channels): {shapes}.")
+        height = next(iter(shapes.values()))[0]
+        # "published": people in two sets are a warning, since the sets are the user's own decision.
+        super().__init__(split="published", image_size=height, **kwargs)
+        ends = np.cumsum([0, *(len(sets[name].images) for name in SPLITS)])
+        rows = {name: np.arange(ends[place], ends[place + 1]) for place, name in enumerate(SPLITS)}
+        parts = [sets[name] for name in SPLITS]
+        kind = np.uint8 if all(part.images.dtype == np.uint8 for part in parts) else np.float32
+        array = np.concatenate([part.images.astype(kind, copy=False) for part in parts])
+        self._faces = Faces(
+            ArrayImages(array),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.identities for part in parts]),
+            task,
+            published=rows,
+        )
+        self._pixels = PixelCache(array, np.arange(len(array)))
+
+    def table(self) -> Faces:
+        """Return the face table."""
+        return self.faces
+
+
+def outputs_of(model: torch.nn.Module, image: npt.NDArray[Any]) -> int:
+    """Return the number of logits of a model.
+
+    Args:
+        model: From ``(batch, channels, height, width)`` to ``(batch, outputs)``; its mode is left as it is.
+        image: One image, shape ``(height, width, channels)``, in [0, 255].
+
+    Raises:
+        SettingError: If the model does not return logits of that shape.
+    """
+    weight = next(model.parameters(), torch.zeros(()))
+    batch = torch.from_numpy(np.stack([image, image])).permute(0, 3, 1, 2).to(weight.device) / 255
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            logits: Any = model(batch)
+    except RuntimeError as error:
+        raise SettingError(f"The model cannot take images of shape {tuple(batch.shape[1:])}: {error}") from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
+        shown = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise SettingError(f"The model returned {shown} for two images; it must return logits of shape (2, outputs).")
+    return int(logits.shape[1])

@@ -1,0 +1,48 @@
+"""What an audit of a classifier can show before anybody is erased: its memory of the people, and the power."""
+
+from __future__ import annotations
+
+from gli.erasure.canonical import sha256_file
+from gli.erasure.store import Store
+
+#: Numbers of people for which the smallest detectable AUC is shown.
+SIZES = (1, 3, 10, 30)
+
+
+def baseline(store: Store) -> list[str]:
+    """Audit the classifier as it is, note the result in the ledger, and return it in sentences.
+
+    The attack is the simplest one: the margin of a photograph, mean per person.
+    """
+    from gli.erasure.evaluate import evaluate, pixels_of
+    from gli.erasure.evidence import baseline_interval, detectable_auc
+
+    known = store.ledger.read().of_kind("baseline")
+    if known:
+        entry = known[0]
+    else:
+        settings = store.settings
+        groups = [
+            evaluate(store.weights, each, pixels_of(each, settings), settings)
+            for each in (store.photos, store.held_out)
+        ]
+        interval = baseline_interval(groups[0], groups[1])
+        entry = store.ledger.append(
+            "baseline",
+            {
+                "weights": sha256_file(store.weights),
+                "auc": [round(each, 6) for each in (interval.value, interval.low, interval.high)],
+                "accuracy": [round(float(each.hits.mean()), 6) for each in groups],
+                "people": [int(each.people.max()) + 1 for each in groups],
+                "images": [len(each.people) for each in groups],
+            },
+        )
+    value, low, high = entry["auc"]
+    strangers = entry["people"][1]
+    least = ", ".join(f"{size}: {detectable_auc(size, strangers):.2f}" for size in SIZES)
+    return [
+        f"Trained on {entry['people'][0]} people ({entry['images'][0]} photographs), accuracy "
+        f"{entry['accuracy'][0]:.3f}; {strangers} held-out people, accuracy {entry['accuracy'][1]:.3f}.",
+        f"People in training can be told from held-out people with an AUC of {value:.2f} ({low:.2f} to {high:.2f}).",
+        f"Smallest AUC that an audit of a batch can show, by its number of people: {least}.",
+    ]

@@ -1,0 +1,281 @@
+"""Purge a batch: erase its people from the store and from the folder of runs, and write the receipt."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gli.erasure.batches import BATCH, WORK, choose, read_batch
+from gli.erasure.canonical import durable_copy, read_canonical, sha256_file, write_canonical
+from gli.erasure.dates import timestamp
+from gli.erasure.keys import KEY_FILE, is_named
+from gli.erasure.ledger import HEAD, LEDGER, Lines
+from gli.erasure.purge import JOURNAL, RECEIPT, Journal, Scope, check_folder, purge, receipt_of
+from gli.erasure.requests import (
+    COPIES,
+    REQUESTS,
+    Request,
+    copies_page,
+    photos_of,
+    read_copies,
+    read_requests,
+    write_copies,
+    write_requests,
+)
+from gli.erasure.run import EVIDENCE, MODEL, read_evidence
+from gli.erasure.search import Traces, digests_of, rows_of_pixels
+from gli.erasure.settings import SETTINGS
+from gli.erasure.shred import DOOMED, shred
+from gli.erasure.status import step_of
+from gli.erasure.store import BATCHES, Store
+from gli.erasure.table import Photo
+from gli.errors import DataError, SettingError
+
+PASS = "pass"
+
+
+@dataclass(frozen=True)
+class Purged:
+    """The result of a purge.
+
+    Attributes:
+        batch: Name of the batch.
+        files: What happened, or would happen, to each file: path, bytes, SHA-256 before, action, reason.
+        exceptions: What could not be reached.
+        left: Traces that are left; the purge has failed where there are any.
+        receipt: Path of the receipt; None after a dry run.
+    """
+
+    batch: str
+    files: list[dict[str, Any]]
+    exceptions: list[str]
+    left: list[str]
+    receipt: Path | None
+
+
+def traces_of(
+    photos: Sequence[Photo], names: Sequence[str], root: Path, sizes: Sequence[int], weights: str = ""
+) -> Traces:
+    """Return what to look for: names, digests and rows of pixels of some photographs.
+
+    Args:
+        photos: The photographs.
+        names: Names of the people.
+        root: Folder of the photographs.
+        sizes: Sides of the images in caches, in pixels.
+        weights: SHA-256 of weights that remember the people.
+    """
+    from gli.data.faces import ImageFiles
+
+    digests: set[str] = set()
+    rows: list[bytes] = []
+    images = ImageFiles(root, [photo.file for photo in photos])
+    for number, photo in enumerate(photos):
+        with suppress(OSError):
+            digests |= digests_of((root / photo.file).read_bytes())
+        with suppress(DataError):
+            rows += [row for size in sizes for row in rows_of_pixels(images.pixels(number, size))]
+    files = [photo.file for photo in photos]
+    known = frozenset([weights]) if weights else frozenset()
+    return Traces(list(dict.fromkeys(names)), files, frozenset(digests), list(dict.fromkeys(rows)), known)
+
+
+def cached_sizes(folders: Sequence[Path]) -> set[int]:
+    """Return the sizes of the images in the pixel caches below some folders."""
+    names = (path.name.split("-") for folder in folders for path in folder.rglob("pixels-*-*.npy"))
+    return {int(parts[1]) for parts in names if parts[1].isdigit()}
+
+
+def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Sequence[Photo]) -> Scope:
+    """Return where the purge of a batch works and what it looks for.
+
+    Raises:
+        SettingError: If the folder of runs is none.
+    """
+    folders = {"store": store.folder.resolve()}
+    if store.settings.logs:
+        folders["logs"] = check_folder(Path(store.settings.logs))
+    if folders.get("logs") in (folders["store"], *folders["store"].parents):
+        raise SettingError(f"{store.settings.logs}: holds the store. Keep the store beside the folder of runs.")
+    evidence = read_evidence(store, name)
+    sizes = sorted(cached_sizes(list(folders.values())) | {store.settings.image_size})
+    # Pictures that others show as well, such as one of two identical files that were both asked for, are traces too.
+    traces = traces_of(photos, [each.subject for each in requests], store.root, sizes, evidence["weights"]["before"])
+    home = folders["store"]
+    batches = home / BATCHES
+    kept = {home / each for each in (SETTINGS, KEY_FILE, LEDGER, HEAD)}
+    kept |= {batches / name / each for each in (EVIDENCE, MODEL, BATCH, JOURNAL, RECEIPT)}
+    pages = [copies_page(store, each.request).resolve() for each in requests]
+    works = [folder / WORK for folder in sorted(batches.iterdir())]
+    current = home / store.weights.relative_to(store.folder)
+    return Scope(
+        folders,
+        traces,
+        frozenset(kept),
+        [*works, *pages],
+        frozenset({home / REQUESTS, home / COPIES, current}),
+    )
+
+
+def elsewhere(store: Store, photos: Sequence[Photo], exceptions: Sequence[str]) -> list[str]:
+    """Return what the purge does not reach: the user's own files, and what the user declared."""
+    settings = store.settings
+    own = [
+        "The table and the photographs themselves: remove the rows and the files, and restore no backup of them.",
+        f"The classifier as it was given (SHA-256 {settings.weights_sha256[:16]}), where it is deployed, its backups.",
+        "Trackers, notebooks, caches and copies on other machines.",
+    ]
+    if not settings.logs:
+        own.append("The folder of the runs that trained the classifier: the store does not know it (--logs).")
+    return [*own, *exceptions]
+
+
+def check_texts(store: Store, name: str, texts: Sequence[str]) -> None:
+    """Refuse texts for the certificate that name a person of the batch.
+
+    Raises:
+        SettingError: If there is one.
+    """
+    hashes = frozenset(word for each in read_batch(store, name).get("hashes", {}).values() for word in each["words"])
+    if any(is_named(store.key, text, hashes) for text in texts):
+        raise SettingError(
+            "This text names a person of the batch. Certificates name nobody: write it without the name."
+        )
+
+
+def check_verdict(store: Store, name: str, accepted_risk: str | None) -> None:
+    """Refuse a batch whose verdict is not pass, unless the risk is accepted.
+
+    Raises:
+        SettingError: If nobody accepts the risk.
+    """
+    answer = read_evidence(store, name)["answer"]
+    if answer != PASS and not (accepted_risk or "").strip():
+        raise SettingError(
+            f"The verdict on {name} is {answer!r}. Retrain (gli erase run --route retrain), audit more people, or "
+            'accept the risk with a reason, which the certificate will show: --accept-risk "REASON".'
+        )
+
+
+def erased_entries(store: Store, lines: Lines, name: str, now: datetime | None) -> None:
+    """Note in the ledger by which keyed hashes the people of a batch are recognised, before their names go."""
+    for request, hashes in read_batch(store, name)["hashes"].items():
+        if not lines.of_kind("erased", request=request):
+            fields = {"batch": name, "request": request, "people": hashes["people"], "files": hashes["files"]}
+            store.ledger.append("erased", fields, now)
+
+
+def purge_batch(
+    store: Store,
+    name: str | None = None,
+    *,
+    dry_run: bool = False,
+    accepted_risk: str | None = None,
+    exceptions: Sequence[str] = (),
+    now: datetime | None = None,
+) -> Purged:
+    """Purge a batch that has run; call with the store locked.
+
+    After a kill, the same call continues. The earlier weights are overwritten: the next batch starts from the new ones.
+
+    Args:
+        store: The store.
+        name: Name of the batch; None for the first one that has run.
+        dry_run: List what would be done, and change nothing.
+        accepted_risk: Reason for going on although the verdict is not ``pass``.
+        exceptions: Places that the user knows of and the purge does not reach, such as ``backup B expires 2027-01-15``.
+        now: The present; None for the clock's.
+
+    Raises:
+        SettingError: If the batch has not run, its verdict is not ``pass``, or the folder of runs is none.
+    """
+    name = choose(store, name, ("run", "purged"))
+    lines = store.ledger.read()
+    state = step_of(lines, name)
+    folder = store.batch(name)
+    if state == "planned":
+        raise SettingError(f"{name} has not run. Run it first: gli erase run --batch {name}.")
+    if state in ("purged", "released"):
+        _forget_requests(store, name)
+        receipt, _ = read_canonical(folder / RECEIPT, "a receipt of a purge")
+        return Purged(name, receipt["files"], receipt["exceptions"], receipt["left"], folder / RECEIPT)
+    check_verdict(store, name, accepted_risk)
+    check_texts(store, name, [*exceptions, accepted_risk or ""])
+    requests = [each for each in read_requests(store) if each.batch == name]
+    rows = photos_of(store, requests)
+    photos = [photo for each in rows.values() for photo in each]
+    scope = scope_of(store, name, requests, photos)
+    scope.exceptions.extend(elsewhere(store, photos, exceptions))
+    journal = Journal(folder / JOURNAL)
+    if dry_run:
+        files, _ = purge(scope, journal, dry_run=True)
+        return Purged(name, files, scope.exceptions, [], None)
+    erased_entries(store, lines, name, now)
+    files, left = purge(scope, journal, before=lambda: _note_own(scope, store, journal))
+    new, current = folder / MODEL, store.weights
+    if not current.exists() or sha256_file(current) != sha256_file(new):
+        shred(current)
+        durable_copy(new, current)
+    more = {"batch": name, "accepted_risk": accepted_risk, "requests": sorted(each.request for each in requests)}
+    receipt = receipt_of(scope, journal, left, timestamp(now), more)
+    digest = write_canonical(folder / RECEIPT, receipt)
+    if left:
+        return Purged(name, receipt["files"], receipt["exceptions"], left, folder / RECEIPT)
+    counts = {"files": len(receipt["files"]), "exceptions": len(receipt["exceptions"])}
+    store.ledger.append("purge", {"batch": name, "receipt": digest, **counts}, now)
+    _forget_requests(store, name)
+    return Purged(name, receipt["files"], receipt["exceptions"], [], folder / RECEIPT)
+
+
+def _note_own(scope: Scope, store: Store, journal: Journal) -> None:
+    """Note the files that the store itself changes at the end of a purge."""
+    noted = {entry["path"] for entry in journal.entries()}
+    notes = []
+    for path in sorted(scope.later):
+        shown = scope.shown(path)
+        if path.exists() and shown not in noted:
+            private = path.suffix == ".csv"
+            notes.append(
+                {
+                    "path": shown,
+                    "bytes": path.stat().st_size,
+                    "sha256": sha256_file(path),
+                    "action": "rewritten" if private else "removed",
+                    "reason": "requests and copies of the people" if private else "weights that remember the people",
+                }
+            )
+    journal.note(notes)
+
+
+def _forget_requests(store: Store, name: str) -> None:
+    """Remove the requests of a purged batch, and their copies, from the private lists."""
+    requests = read_requests(store)
+    gone = {each.request for each in requests if each.batch == name}
+    if not gone:
+        return
+    for path, write in ((COPIES, _copies), (REQUESTS, _requests)):
+        _rewrite(store, store.folder / path, write, gone)
+
+
+def _copies(store: Store, gone: set[str]) -> None:
+    write_copies(store, [copy for copy in read_copies(store) if copy.request not in gone])
+
+
+def _requests(store: Store, gone: set[str]) -> None:
+    write_requests(store, [each for each in read_requests(store) if each.request not in gone])
+
+
+def _rewrite(store: Store, path: Path, write: Callable[[Store, set[str]], None], gone: set[str]) -> None:
+    """Rewrite a private list, and shred the old one."""
+    if not path.exists():
+        return
+    old = path.with_name(DOOMED + secrets.token_hex(8))
+    os.link(path, old)
+    write(store, gone)
+    shred(old)

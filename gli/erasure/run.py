@@ -1,0 +1,211 @@
+"""Run a batch: make the new model, audit it against reference models, and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gli.erasure.batches import (
+    Sets,
+    check_alone,
+    choose,
+    hashes_of,
+    prepare,
+    read_batch,
+    requests_of,
+    sets_of,
+    write_batch,
+)
+from gli.erasure.canonical import durable_write, read_canonical, sha256, sha256_file, write_canonical
+from gli.erasure.models import FIRST_SEED, checkpoint_of, model_job
+from gli.erasure.plan import measured_minutes, route_of
+from gli.erasure.settings import Route, settings_text
+from gli.erasure.status import step_of
+from gli.erasure.store import Store, erased_in, note_departures
+from gli.errors import DataError
+from gli.jobs import make_executor
+from gli.jobs.board import run_jobs
+
+EVIDENCE, MODEL = "evidence.json", "model.pt"
+#: Exit status of ``gli erase run`` for each verdict.
+STATUS = {"pass": 0, "cannot tell": 3, "fail": 4}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a batch.
+
+    Attributes:
+        batch: Name of the batch.
+        answer: ``pass``, ``cannot tell`` or ``fail``.
+        evidence: The contents of ``evidence.json``: every finding, the settings, the hashes.
+        repeated: Whether the batch had run before, so that nothing was done.
+    """
+
+    batch: str
+    answer: str
+    evidence: dict[str, Any]
+    repeated: bool = False
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 for pass, 3 for cannot tell, 4 for fail."""
+        return STATUS[self.answer]
+
+
+def read_evidence(store: Store, name: str) -> dict[str, Any]:
+    """Return the evidence of a batch that has run.
+
+    Raises:
+        DataError: If it is missing, or is not what the ledger says.
+    """
+    path = store.batch(name) / EVIDENCE
+    evidence, digest = read_canonical(path, "the evidence of a batch")
+    entries = store.ledger.read().of_kind("run", batch=name)
+    if not entries or entries[-1].get("evidence") != digest:
+        raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
+    return evidence
+
+
+def run(store: Store, name: str | None = None, route: Route | None = None, now: datetime | None = None) -> Result:
+    """Run a batch, or return the result that it has; call with the store locked.
+
+    After a kill, the same call continues: finished models are kept, and an interrupted one continues after its last
+    epoch.
+
+    Args:
+        store: The store.
+        name: Name of the batch; None for the first one that has not run.
+        route: ``retrain`` or ``unlearn``; None for the policy's.
+        now: The present; None for the clock's.
+
+    Raises:
+        SettingError: If there is no such batch, another one is on its way, or a copy is undecided.
+        DataError: If an erased person has returned, or a model could not be trained.
+    """
+    lines = note_departures(store, now)
+    name = choose(store, name, ("planned", "run"))
+    if step_of(lines, name) in ("purged", "released"):
+        return Result(name, read_evidence(store, name)["answer"], read_evidence(store, name), True)
+    check_alone(lines, name)
+    sets = sets_of(store, name)
+    data = prepare(store, name, sets)
+    planned = read_batch(store, name)
+    minutes = planned.get("minutes") or {}
+    policy = store.settings.policy
+    if not minutes and route is None and policy.route == "auto":
+        minutes = measured_minutes(store, data)
+    chosen, reason = route_of(policy, minutes, route)
+    requests = {
+        each.request: {"received": str(each.received), "due": str(each.due)} for each in requests_of(store, name)
+    }
+    photographs = {request: len(rows) for request, rows in sets.forget.items()}
+    facts = {"batch": name, "requests": requests, "photographs": photographs, "minutes": minutes}
+    write_batch(store, name, {**facts, "hashes": hashes_of(store, name, sets)})
+    job = model_job(store, name, data, chosen, policy.seed)
+    done = lines.of_kind("run", batch=name)
+    if done and done[-1].get("key") == job.key and (store.batch(name) / EVIDENCE).exists():
+        evidence = read_evidence(store, name)
+        return Result(name, evidence["answer"], evidence, True)
+    references = [model_job(store, name, data, None, FIRST_SEED + number) for number in range(policy.references)]
+    jobs = [each for each in (job, *references) if each.run is None]
+    failed = run_jobs(jobs, make_executor(policy.jobs), slots=policy.jobs) if jobs else []
+    if failed:
+        raise DataError(f"Without a result: {'; '.join(failed)}. The same command repeats what failed.")
+    evidence = _judge(
+        store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], chosen == "retrain"
+    )
+    attempts = len({str(entry.get("key")) for entry in done} | {job.key})
+    evidence |= {
+        "batch": name,
+        "route": chosen,
+        "reason": reason,
+        "attempts": attempts,
+        "manifest": sets.manifests,
+        "policy": sha256(settings_text(store.settings)),
+        "left_out": sets.left_out,
+        "method": {
+            "name": "Retrained" if chosen == "retrain" else policy.method,
+            "settings": {} if chosen == "retrain" else dict(policy.method_settings),
+            "trainer": {} if chosen == "retrain" else dict(policy.trainer_settings),
+            "recipe": dict(policy.recipe),
+            "backbone": store.settings.backbone,
+            "image_size": store.settings.image_size,
+            "seed": policy.seed,
+            "references": policy.references,
+        },
+    }
+    digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
+    fields = {"batch": name, "evidence": digest, "key": job.key, "answer": evidence["answer"], "route": chosen}
+    store.ledger.append(
+        "run", {**fields, **{f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}}, now
+    )
+    return Result(name, evidence["answer"], evidence)
+
+
+def _judge(
+    store: Store, name: str, sets: Sets, checkpoint: Path, references: Sequence[Path], exact: bool
+) -> dict[str, Any]:
+    """Write the new weights, audit them, and return the findings."""
+    from gli.erasure.evaluate import evaluate, pixels_of, task_of
+    from gli.erasure.evidence import Audit, Models, overall
+
+    settings, policy = store.settings, store.settings.policy
+    model = store.batch(name) / MODEL
+    save_weights(checkpoint, model, store)
+
+    def outputs(photos: list[Any]) -> Models:
+        pixels = pixels_of(photos, settings)
+        before, after, *others = (
+            evaluate(path, photos, pixels, settings) for path in (store.weights, model, *references)
+        )
+        return Models(before, after, others)
+
+    forget = [photo for request, rows in sets.forget.items() for photo in _as_one(rows, request)]
+    audit = Audit(
+        outputs(forget),
+        outputs(sets.earlier) if sets.earlier else None,
+        outputs(sets.unseen),
+        outputs(sets.test),
+        policy.margin,
+        policy.utility_margin,
+        exact,
+        task_of(settings).names,
+    )
+    findings = audit.findings()
+    gone = len(erased_in(store.ledger.read()).gone)
+    not_tested = []
+    if gone:
+        not_tested.append(
+            f"{gone} people erased before: their photographs are gone, so the new model cannot be tested on them. It "
+            "was not trained on them."
+        )
+    return {
+        "answer": overall(findings),
+        "findings": [finding.contents() for finding in findings],
+        "not_tested": not_tested,
+        "weights": {"before": sha256_file(store.weights), "after": sha256_file(model)},
+    }
+
+
+def _as_one(rows: list[Any], request: str) -> list[Any]:
+    from dataclasses import replace
+
+    return [replace(photo, identity=request) for photo in rows]
+
+
+def save_weights(checkpoint: Path, target: Path, store: Store) -> None:
+    """Write the weights of a checkpoint as a plain state dict, durably; the same weights give the same file."""
+    import io
+
+    import torch
+
+    from gli.models.checkpoints import classifier_state
+
+    state = {key: value.detach().cpu().contiguous() for key, value in sorted(classifier_state(checkpoint).items())}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    durable_write(target, buffer.getvalue())

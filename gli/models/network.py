@@ -1,0 +1,108 @@
+"""A network that the user gives as an object, in place of one that is built by the name of its backbone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gli.errors import CheckpointError, SettingError
+from gli.models.backbones import Classifier
+
+#: What a method's model, a classifier, puts before the names of the network's weights in a checkpoint.
+PREFIX = "model.backbone."
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network given as an object. It is never changed: methods work on copies.
+
+    Attributes:
+        module: From images in [0, 1], shape ``(batch, channels, height, width)``, to logits ``(batch, outputs)``.
+        blocks: Names of its blocks from input to head; None to find them.
+        build: Returns a newly initialised network of the same architecture; None to reinitialise a copy of ``module``.
+    """
+
+    module: nn.Module
+    blocks: tuple[str, ...] | None = None
+    build: Callable[[], nn.Module] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the network's class."""
+        return type(self.module).__name__
+
+    def classifier(self) -> Classifier:
+        """Return a copy, in the layout of all classifiers of gli, with gradients for every weight that had one."""
+        return self._classifier(copy.deepcopy(self.module))
+
+    def fresh(self) -> Classifier:
+        """Return a newly initialised classifier; call within a seed of its own.
+
+        Raises:
+            SettingError: If a weight belongs to a module that cannot be reinitialised and no ``build`` was given.
+        """
+        return self._classifier(reinitialised(self.module) if self.build is None else self.build())
+
+    def _classifier(self, module: nn.Module) -> Classifier:
+        # Channels-last as in build_classifier, so that both give the same numbers.
+        return Classifier(module, blocks=self.blocks).to(memory_format=torch.channels_last)
+
+    def with_weights(self, state: Mapping[str, Tensor], where: object) -> nn.Module:
+        """Return a copy of the user's own network with the weights of a checkpoint of a run, in eval mode.
+
+        Args:
+            state: State dict of a method.
+            where: The checkpoint, for the message.
+
+        Raises:
+            CheckpointError: If the weights are those of another architecture.
+        """
+        module = copy.deepcopy(self.module)
+        weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+        try:
+            module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{where}: holds weights of another network than this {self.name} ({error})."
+            ) from error
+        return module.eval()
+
+
+def block_names(module: nn.Module, blocks: Sequence[str | nn.Module]) -> tuple[str, ...]:
+    """Return the names of blocks, which may be given as names or as modules of the network.
+
+    Raises:
+        SettingError: If a module is not part of the network.
+    """
+    names = {id(part): name for name, part in module.named_modules()}
+    result = []
+    for block in blocks:
+        if isinstance(block, nn.Module) and id(block) not in names:
+            raise SettingError(f"blocks: a {type(block).__name__} is not part of the {type(module).__name__}.")
+        result.append(names[id(block)] if isinstance(block, nn.Module) else block)
+    return tuple(result)
+
+
+def reinitialised(module: nn.Module) -> nn.Module:
+    """Return a newly initialised copy: each layer by its own ``reset_parameters``.
+
+    Raises:
+        SettingError: If a layer has weights of its own but no such function, as the embedding of a transformer.
+    """
+    fresh = copy.deepcopy(module)
+    for name, part in fresh.named_modules():
+        own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+        reset: Any = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif own and any(True for _ in part.parameters(recurse=False)):
+            raise SettingError(
+                f"The {type(part).__name__} {name or 'at the top'} of the network cannot be reinitialised: it has no "
+                "reset_parameters(). Give a function that builds a new network: build=lambda: MyNetwork()."
+            )
+    return fresh

@@ -1,0 +1,68 @@
+"""The public names: light to import, documented, callable where they are packages as well, with examples that run."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import gli
+from gli.system.door import CallableModule
+
+DOCUMENTED = ["gli.api.audit", "gli.api.forget", "gli.api.load", "gli.models.hub"]
+HEAVY = {"torch", "lightning", "numpy", "scipy", "sklearn", "matplotlib", "timm", "torchvision", "huggingface_hub"}
+
+
+def loaded_by(code: str) -> set[str]:
+    command = [sys.executable, "-c", f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {name.partition(".")[0] for name in json.loads(output.splitlines()[-1])}
+
+
+def test_importing_gli_loads_nothing_heavy():
+    assert not loaded_by("import gli, gli.audit, gli.report\nassert 'forget' in dir(gli)") & HEAVY
+
+
+def test_a_report_is_written_without_torch(tmp_path):
+    code = f"import gli\ntry: gli.report({str(tmp_path)!r})\nexcept gli.GLIError: pass"
+    assert not loaded_by(code) & {"torch", "lightning", "timm"}
+
+
+def test_every_public_name_exists_and_is_documented():
+    assert gli.__all__ == sorted(gli.__all__)
+    for name in gli.__all__:
+        value = getattr(gli, name)
+        assert name == "__version__" or inspect.getdoc(value), name
+    assert set(gli.__all__) <= set(dir(gli))
+    with pytest.raises(AttributeError, match="no attribute 'forgett'"):
+        _ = gli.forgett
+
+
+@pytest.mark.parametrize("name", ["audit", "report"])
+def test_a_package_that_is_called_shows_the_signature_of_its_function(name):
+    package = import_module(f"gli.{name}")
+    assert getattr(gli, name) is package
+    assert isinstance(package, CallableModule)
+    function = getattr(import_module(f"gli.api.{name}"), name)
+    assert inspect.signature(package) == inspect.signature(function)
+
+
+@pytest.mark.parametrize("name", ["audit", "forget", "load", "report"])
+def test_every_argument_of_a_function_is_documented(name):
+    function = getattr(import_module(f"gli.api.{name}"), name)
+    text = inspect.getdoc(function)
+    for argument in inspect.signature(function).parameters:
+        assert f"\n    {argument}: " in text or f" {argument}, " in text or f" {argument}: " in text, argument
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_the_examples_of_docstrings_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = doctest.testmod(import_module(module), optionflags=doctest.ELLIPSIS)
+    assert outcome.failed == 0
+    assert outcome.attempted > 0

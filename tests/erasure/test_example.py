@@ -1,0 +1,48 @@
+"""The example runs from end to end in small: two batches, a near-copy, a restored backup, verified certificates."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gli.erasure import run as running
+from tests.helpers.erasure import InProcess
+
+PATH = Path(__file__).parents[2] / "examples/erasure.py"
+
+
+@pytest.fixture
+def example(monkeypatch):
+    spec = importlib.util.spec_from_file_location("erasure_example", PATH)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "erasure_example", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.timeout(900)
+def test_the_example_ends_with_a_certificate_that_verifies(example, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running, "make_executor", lambda jobs: InProcess())
+    folder = tmp_path / "work"
+    assert example.main([str(folder), "--small"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("\nverified\n") == 2
+    assert shown.count("(exit status 2)") == 1
+    assert "route: retrain" in shown
+    releases = folder / "erasures/releases"
+    first, second = (json.loads((releases / f"batch-{n}/certificate.json").read_bytes()) for n in (1, 2))
+    assert (first["verdict"]["answer"], first["route"]) == ("pass", "retrain")
+    assert (second["verdict"]["answer"], second["route"]) == ("cannot tell", "unlearn")
+    assert second["weights"]["before"] == first["weights"]["after"]
+    # carla_0 is audited again after the second batch; the photographs of anna_0 are gone.
+    assert "everybody erased before" in {finding["name"] for finding in second["findings"]}
+    assert len(second["not_tested"]) == 1
+    for path in (folder / "erasures").rglob("*"):
+        if path.is_file():
+            assert not any(name in path.read_bytes() for name in (b"anna_0", b"carla_0", b"david_1", b"elif_1")), path
+    with pytest.raises(SystemExit):
+        example.main([str(folder)])

@@ -1,0 +1,409 @@
+"""Purge: nothing of the people is left below the store and the folder of runs, and nothing else is touched."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gli.audit.record import read_people, read_records
+from gli.commands.fit import run as fit
+from gli.erasure.batch_purge import purge_batch
+from gli.erasure.clean import cleaned
+from gli.erasure.folders import purge_folders
+from gli.erasure.requests import read_requests
+from gli.erasure.search import Traces, digests_of, rows_of_pixels
+from gli.erasure.shred import DOOMED, replace_contents, shred, shred_folder
+from gli.erasure.store import erased_in
+from gli.errors import SettingError
+from gli.models.checkpoints import classifier_state
+from gli.models.training_images import read_training_images
+from gli.runs.read import read_run
+from gli.system.digest import digest
+from tests.helpers.erasure import BACKBONE, NOW, TRAINED, ask, fake_run, files_below, make_store
+
+PEOPLE = ("anna", "emil")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Contents of all files, archives unpacked, by path; names of files count as contents."""
+    found = {}
+    for name, data in files_below(folder).items():
+        parts = [name.encode(), data]
+        if data[:2] == b"PK":
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                parts += [archive.read(each) for each in archive.namelist()]
+        if data[:2] == b"\x1f\x8b":
+            parts.append(gzip.decompress(data))
+        found[name] = b"\0\0\0\0".join(parts)
+    return found
+
+
+def traces_left(folder: Path, photos: Path, size: int) -> list[str]:
+    """Search a folder byte by byte for names, digests and rows of pixels, without gli's own search."""
+    wanted: dict[str, bytes] = {}
+    for name in PEOPLE:
+        wanted |= {f"{name} {code}": name.encode(code) for code in ("utf-8", "utf-16-le", "utf-32-le")}
+        for path in sorted((photos / name).iterdir()):
+            data = path.read_bytes()
+            for each in digests_of(data):
+                wanted[f"digest of {path.name}"] = each.encode()
+            wanted[f"raw digest of {path.name}"] = bytes.fromhex(digest(data))
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+            for number, row in enumerate(pixels):
+                wanted[f"row {number} of {path.name}"] = row.tobytes()
+    contents = everything(folder)
+    return [f"{key} in {name}" for name, data in contents.items() for key, text in wanted.items() if text in data]
+
+
+@pytest.fixture(scope="module")
+def trained_home(template, tmp_path_factory):
+    """A home in which gli itself trained the original and forgot dora, with audits, events, figures and a cache."""
+    home = tmp_path_factory.mktemp("trained") / "home"
+    shutil.copytree(template, home)
+    rows = [*(home / "faces.csv").read_text().splitlines(), *(home / "held_out.csv").read_text().splitlines()[1:]]
+    (home / "all.csv").write_text("\n".join([*rows, ""]))
+    sets = {"anna": "forget", "emil": "retain", "carla": "test", "dora": "forget"}
+    people = [*TRAINED, *(f"stranger{number}" for number in range(12))]
+    lines = [
+        f"{name},{sets.get(name, 'retain' if number < 8 else 'unseen' if number % 2 else 'test')}"
+        for number, name in enumerate(people)
+    ]
+    (home / "assignment.csv").write_text("\n".join(["identity,set", *lines, ""]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        fit(
+            [
+                "fit",
+                "--model=GLI",
+                f"--model.backbone={BACKBONE}",
+                "--data=FaceTable",
+                f"--data.root={home / 'photos'}",
+                f"--data.csv={home / 'all.csv'}",
+                f"--data.assignment={home / 'assignment.csv'}",
+                f"--data.cache_dir={home / 'cache'}",
+                "--data.image_size=24",
+                "--data.batch_size=8",
+                "--data.recipe.epochs=1",
+                "--trainer.accelerator=cpu",
+                "--trainer.max_steps=1",
+                "--trainer.enable_progress_bar=false",
+            ]
+        )
+    return home
+
+
+@pytest.fixture
+def logs_home(trained_home, tmp_path):
+    """A copy of that home, in which the settings name the people too."""
+    home = tmp_path / "logs_home"
+    shutil.copytree(trained_home, home)
+    (config,) = home.glob("lightning_logs/gli_table/version_0/config.yaml")
+    text = config.read_text().replace(str(trained_home), str(home))
+    config.write_text(text.replace("forget_identities: null", "forget_identities:\n    - anna\n    - dora"))
+    return home
+
+
+def purge(home, *names, **arguments):
+    folders = [home / "lightning_logs", home / "cache"]
+    table = arguments.pop("table", home / "all.csv")
+    return purge_folders(folders, names, table=table, root=home / "photos", now=NOW, **arguments)
+
+
+def test_a_folder_of_runs_holds_nothing_of_the_people_afterwards(logs_home):
+    logs = logs_home / "lightning_logs"
+    assert traces_left(logs_home / "lightning_logs", logs_home / "photos", 24)
+    assert any("row" in each for each in traces_left(logs_home / "cache", logs_home / "photos", 24))
+    before = {name: np.array(values) for name, values in read_people(logs / "gli_table/version_0").items()}
+    losses = {audit.iteration: audit.values["forget"]["loss"] for audit in read_records(logs / "gli_table/version_0")}
+    result = purge(logs_home, *PEOPLE)
+    assert result.left == []
+    assert traces_left(logs, logs_home / "photos", 24) == []
+    assert traces_left(logs_home / "cache", logs_home / "photos", 24) == []
+    # Models that remembered them, with their optimisers, figures and events, are gone; so are their losses.
+    assert not [path for path in logs.rglob("*") if path.suffix in (".ckpt", ".png") or "tfevents" in path.name]
+    run = logs / "gli_table/version_0"
+    people = read_people(run)
+    kept = ~np.isin(before["forget"], PEOPLE)
+    assert people["forget"].tolist() == before["forget"][kept].tolist() == ["dora"] * 2
+    for audit in read_records(run):
+        np.testing.assert_array_equal(audit.values["forget"]["loss"], losses[audit.iteration][kept])
+    # What is left can still be read.
+    assert read_run(run).method == "GLI"
+    assert "erased" in (run / "config.yaml").read_text()
+    assert "dora" in (run / "config.yaml").read_text()
+
+
+def test_the_receipt_lists_each_file_with_its_hash_before_and_names_nobody(logs_home):
+    result = purge(logs_home, *PEOPLE)
+    receipt = json.loads(result.receipt.read_bytes())
+    assert {entry["action"] for entry in receipt["files"]} == {"removed", "rewritten"}
+    assert all(entry["bytes"] > 0 and len(entry["sha256"]) == 64 for entry in receipt["files"])
+    assert any(entry["path"].startswith("2-cache/pixels-24-") for entry in receipt["files"])
+    text = result.receipt.read_text()
+    assert not any(name in text for name in PEOPLE)
+    assert receipt["left"] == []
+    again = purge(logs_home, *PEOPLE)
+    assert json.loads(again.receipt.read_bytes())["files"] == receipt["files"]
+
+
+def test_a_dry_run_changes_nothing(logs_home):
+    before = files_below(logs_home)
+    result = purge(logs_home, *PEOPLE, dry_run=True)
+    assert len(result.files) > 10
+    assert result.receipt is None
+    assert files_below(logs_home) == before
+
+
+def test_people_whom_a_model_never_saw_leave_its_checkpoint_alone(logs_home):
+    run = logs_home / "lightning_logs/gli_table/version_0"
+    purge(logs_home, "carla", table=None)
+    assert (run / "checkpoints/best.ckpt").is_file()
+    assert "carla" not in read_people(run)["test"]
+
+
+def test_a_file_that_is_kept_is_searched_all_the_same(logs_home):
+    kept = logs_home / "lightning_logs/gli_table/version_0/checkpoints/best.ckpt"
+    state = classifier_state(kept)
+    images = len(read_training_images(kept))
+    result = purge(logs_home, *PEOPLE, keep=[kept])
+    # The record of its training images is rewritten, its weights are not.
+    assert len(read_training_images(kept)) == images - 4
+    assert all(torch.equal(value, state[key]) for key, value in classifier_state(kept).items())
+    assert result.left == []
+    torch.save({"weights": torch.zeros(3), "people": ["anna"]}, kept)
+    assert ["a name" in each for each in purge(logs_home, *PEOPLE, keep=[kept]).left] == [True]
+
+
+def test_folders_without_anything_of_gli_are_refused(logs_home, tmp_path):
+    photos = files_below(logs_home)
+    (tmp_path / "link").symlink_to(logs_home / "lightning_logs")
+    for folder, message in (
+        (logs_home, "Did you mean"),
+        (logs_home / "photos", "holds no runs"),
+        (tmp_path / "nowhere", "no such folder"),
+        (tmp_path / "link", "is a link"),
+        (Path("/"), "holds no runs"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            purge_folders([folder], PEOPLE, now=NOW)
+    with pytest.raises(SettingError, match="named twice"):
+        purge_folders([logs_home / "lightning_logs", logs_home / "lightning_logs/gli_table"], PEOPLE, now=NOW)
+    assert files_below(logs_home) == photos
+
+
+def test_links_are_not_followed_and_hard_links_are_listed(logs_home, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "anna.txt").write_text("anna")
+    (outside / "emil.ckpt").write_text("emil")
+    logs = logs_home / "lightning_logs"
+    (logs / "notes").symlink_to(outside)
+    (logs / "gli_table/version_0/checkpoints/other.ckpt").symlink_to(outside / "emil.ckpt")
+    os.link(outside / "emil.ckpt", logs / "gli_table/version_0/checkpoints/hard.ckpt")
+    result = purge(logs_home, *PEOPLE)
+    assert files_below(outside) == {"anna.txt": b"anna", "emil.ckpt": b"emil"}
+    assert sum("a link, which was not followed" in each for each in result.exceptions) == 2
+    assert sum("hard link" in each for each in result.exceptions) == 1
+    assert not (logs / "gli_table/version_0/checkpoints/hard.ckpt").exists()
+
+
+def test_trackers_are_listed(logs_home):
+    config = logs_home / "lightning_logs/gli_table/version_0/config.yaml"
+    contents = yaml.safe_load(config.read_text())
+    contents["trainer"]["logger"] = {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {}}
+    config.write_text(yaml.safe_dump(contents))
+    assert any("WandbLogger" in each for each in purge(logs_home, *PEOPLE).exceptions)
+
+
+def test_traces_in_unknown_files_are_found_and_others_stay(logs_home):
+    logs = logs_home / "lightning_logs"
+    picture = (logs_home / "photos/anna/anna-0.png").read_bytes()
+    with Image.open(io.BytesIO(picture)) as image:
+        row = np.asarray(image)[3]
+    plants = {
+        "copy.png": picture,
+        "digests.bin": b"\1\2" + bytes.fromhex(digest(picture)) + b"\3",
+        "pixels.bin": b"\7" * 11 + np.asarray(Image.open(io.BytesIO(picture))).tobytes(),
+        "floats.bin": (np.asarray(Image.open(io.BytesIO(picture))) / np.float32(255)).astype(np.float32).tobytes(),
+        "names.npy": np.array(["anna", "stranger1"]).tobytes(),
+        "packed.gz": gzip.compress(b"these are joanna and anna"),
+        "page.html": b"<p>anna</p>",
+    }
+    assert len(row) == 24
+    others = {"joanna.txt": b"joanna, anna1 and hannah\n", "other.bin": bytes(range(256)), "b.csv": b"a,b\njoanna,1\n"}
+    for name, data in {**plants, **others}.items():
+        (logs / name).write_bytes(data)
+    (logs / "mixed.csv").write_text("name,score\nanna,1\ndora,2\n")
+    (logs / "mixed.json").write_text(
+        json.dumps({"people": [{"name": "anna", "score": 3}, {"name": "dora"}], "anna": 1})
+    )
+    (logs / "log.txt").write_text("start\nanna was here\nend\n")
+    (logs / "anna").mkdir()
+    (logs / "anna/notes.bin").write_bytes(b"\1\2\3")
+    result = purge(logs_home, *PEOPLE)
+    assert result.left == []
+    assert not [name for name in plants if (logs / name).exists()]
+    assert {name: (logs / name).read_bytes() for name in others} == others
+    assert (logs / "mixed.csv").read_text() == "name,score\ndora,2\n"
+    assert json.loads((logs / "mixed.json").read_text()) == {"people": [{"name": "dora"}]}
+    assert (logs / "log.txt").read_text() == "start\nend\n"
+    assert (logs / "erased/notes.bin").read_bytes() == b"\1\2\3"
+    receipt = json.loads(result.receipt.read_bytes())
+    (entry,) = [entry for entry in receipt["files"] if entry["path"].endswith("copy.png")]
+    assert entry["sha256"] is None  # It would be a digest of the photograph.
+
+
+# -- the store ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_holds_nothing_of_the_people_afterwards(logs_home):
+    store = make_store(logs_home, logs=str(logs_home / "lightning_logs"))
+    ask(store, *PEOPLE, received="2026-08-01")
+    ask(store, "carla", received="2026-11-04")
+    name = fake_run(store)
+    work = store.batch(name) / "work"
+    work.mkdir()
+    (work / "table.csv").write_text("file,identity\nanna/anna-0.png,R\n")
+    shutil.copy(logs_home / "classifier.pth", logs_home / "lightning_logs/old.pth")
+    first = store.weights.read_bytes()
+    dry = purge_batch(store, name, dry_run=True, now=NOW)
+    assert work.exists()
+    assert any(entry["path"] == "logs/old.pth" for entry in dry.files)
+    result = purge_batch(store, name, exceptions=["tape B"], now=NOW)
+    assert result.left == []
+    for folder in (store.folder, logs_home / "lightning_logs"):
+        assert traces_left(folder, logs_home / "photos", 24) == []
+        assert not [path for path, data in files_below(folder).items() if data == first]
+    assert not work.exists()
+    assert store.weights.read_bytes() == (store.batch(name) / "model.pt").read_bytes()
+    assert [each.subject for each in read_requests(store)] == ["carla"]
+    assert {"tape B"} < set(result.exceptions)
+    assert any("photographs themselves" in each for each in result.exceptions)
+    receipt = json.loads((store.batch(name) / "purge.json").read_bytes())
+    assert {entry["path"] for entry in receipt["files"]} >= {"store/requests.csv", "store/weights/current.pt"}
+    erased = erased_in(store.ledger.read())
+    assert len(erased.people) == 2
+    assert len(erased.files) == 4
+    ledger = store.ledger.path.read_bytes()
+    assert purge_batch(store, name, now=NOW).files == result.files
+    assert store.ledger.path.read_bytes() == ledger
+
+
+def test_a_store_inside_the_folder_of_runs_and_a_mistyped_folder_are_refused(logs_home):
+    store = make_store(logs_home, logs=str(logs_home / "photos"))
+    ask(store, "anna")
+    fake_run(store)
+    before = files_below(logs_home)
+    with pytest.raises(SettingError, match="holds no runs"):
+        purge_batch(store, now=NOW)
+    assert files_below(logs_home) == before
+    with pytest.raises(SettingError, match="holds a store"):
+        purge_folders([logs_home / "lightning_logs", _with_run(store.folder)], ["anna"], now=NOW)
+
+
+def _with_run(folder: Path) -> Path:
+    (folder / "config.yaml").touch()
+    return folder
+
+
+def test_a_trace_that_is_left_is_a_failure(store, monkeypatch):
+    ask(store, "anna")
+    name = fake_run(store)
+    released = store.release(name)
+    released.mkdir(parents=True)
+    (released / "notes.bin").write_bytes(b"\0anna\0")
+    monkeypatch.setattr("gli.erasure.purge.shred", lambda path: None)
+    result = purge_batch(store, name, now=NOW)
+    assert any("notes.bin: a name" in each for each in result.left)
+    assert store.ledger.read().of_kind("purge") == []
+    monkeypatch.undo()
+    assert purge_batch(store, name, now=NOW).left == []
+
+
+# -- pieces ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["utf-8", "utf-16-le", "utf-32-le"]))
+def test_a_name_between_any_bytes_is_found_unless_it_is_part_of_a_word(before, after, code):
+    name = "zoë-7x"
+    width = {"utf-8": 1, "utf-16-le": 2, "utf-32-le": 4}[code]
+    blank = " ".encode(code)
+    traces = Traces([name])
+    assert traces.found_in(before + blank + name.encode(code) + blank + after) == "a name"
+    assert not Traces(["anna"]).name_in("joanna".encode(code))
+    assert len(blank) == width
+
+
+def test_short_names_and_numbers_are_looked_for_in_fields_only():
+    traces = Traces(["7", "jo"])
+    assert not traces.found_in(b"7 jo 7 jo")
+    assert cleaned("a.csv", b"name,n\n7,1\njoe,2\njo,3\n", traces) == b"name,n\njoe,2\n"
+    assert yaml.safe_load(cleaned("a.yaml", b"people: [7, 8, jo]\nn: 5\n", traces)) == {
+        "people": ["erased", 8, "erased"],
+        "n": 5,
+    }
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_another_file():
+    traces = Traces(["zz"], files=("1.jpg-picture",))
+    assert traces.name_in(b"file 1.jpg-picture,")
+    assert not traces.name_in(b"ben/1.jpg-picture")
+
+
+def test_rows_of_a_plain_background_are_not_traces():
+    assert rows_of_pixels(np.full((8, 8, 3), 200, np.uint8)) == []
+    assert len(rows_of_pixels(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))) == 8
+
+
+def test_shredded_files_are_overwritten_before_they_are_removed(tmp_path, monkeypatch):
+    path = tmp_path / "secret"
+    path.write_bytes(b"secret" * 100)
+    seen = []
+    monkeypatch.setattr(
+        "gli.erasure.shred.os.unlink", lambda each: seen.append((Path(each).name, Path(each).read_bytes()))
+    )
+    shred(path)
+    ((name, data),) = seen
+    assert name.startswith(DOOMED)
+    assert data == bytes(600)
+    monkeypatch.undo()
+    shred(tmp_path / name)
+    shred(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replaced_contents_keep_the_mode_and_leave_no_copy(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    replace_contents(path, b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_shredded_folder_leaves_what_its_links_lead_to(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("kept")
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner/file").write_text("gone")
+    (folder / "link").symlink_to(outside)
+    (folder / "inner/link").symlink_to(outside / "file")
+    shred_folder(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["outside"]
+    assert (outside / "file").read_text() == "kept"

@@ -1,0 +1,247 @@
+"""From a batch that has run to a certificate that verifies; nothing that was changed does."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gli.erasure import verify as verifying
+from gli.erasure.batch_purge import purge_batch
+from gli.erasure.canonical import canonical
+from gli.erasure.certificate import load_public_key
+from gli.erasure.ledger import parse_lines
+from gli.erasure.release import release
+from gli.erasure.status import status
+from gli.erasure.store import Store
+from gli.errors import DataError, SettingError
+from gli.models.checkpoints import load_classifier
+from tests.helpers.erasure import NOW, TRAINED, ask, fake_run, files_below, make_store
+
+FILES = ("model.safetensors", "certificate.json", "ledger.jsonl", "purge.json", "certificate.sig")
+CHANGES = 2000
+
+
+def write_keys(folder, name="key"):
+    """Write an Ed25519 key pair; return the paths of the private and the public key."""
+    key = Ed25519PrivateKey.generate()
+    plain = serialization.NoEncryption()
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    private.write_bytes(key.private_bytes(pem, form, plain))
+    public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return private, public
+
+
+@pytest.fixture(scope="module")
+def released(template, tmp_path_factory):
+    """A home with two released and signed batches; folders of the releases."""
+    home = tmp_path_factory.mktemp("released") / "home"
+    shutil.copytree(template, home)
+    store = make_store(home)
+    private, _ = write_keys(home)
+    folders = []
+    for subjects, received in ((("anna", "ben"), "2026-08-01"), (("carla",), "2026-11-03")):
+        ask(store, *subjects, received=received)
+        fake_run(store)
+        purge_batch(store, exceptions=["tape B expires 2027-01-15"], now=NOW)
+        folders.append(release(store, formats=("safetensors", "torch"), key=private, now=NOW).folder)
+    return home, folders
+
+
+@pytest.fixture
+def shipped(released, tmp_path):
+    """A copy of the second release, as somebody else has it: without the store and its key."""
+    shutil.copytree(released[1][1], tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def verify(folder, **arguments):
+    return verifying.verify(folder / "certificate.json", **arguments)
+
+
+def test_a_release_verifies_without_the_store(shipped, released):
+    passed = verify(shipped)
+    assert len(passed) >= 8
+    verify(shipped, weights=shipped / "model.pt")
+    verify(shipped, public_key=load_public_key(released[0] / "key.pub"))
+    verify(released[1][0])
+    store = Store(released[0] / "erasures")
+    verify(released[1][0], ledger=store.ledger.path)
+    classifier = load_classifier(shipped / "model.pt")
+    assert not classifier.training
+
+
+def test_no_released_file_and_no_ledger_names_anybody(released):
+    home, folders = released
+    for folder in (*folders, home / "erasures"):
+        for name, data in files_below(folder).items():
+            for person in TRAINED[:3]:
+                assert person.encode() not in data, name
+                assert person not in name
+
+
+def test_the_certificate_says_what_was_done(released):
+    home, folders = released
+    contents = json.loads((folders[0] / "certificate.json").read_bytes())
+    assert [each["photographs"] for each in contents["requests"]] == [2, 2]
+    assert {each["due"] for each in contents["requests"]} == {"2026-09-01"}
+    assert contents["manifest"]["images_before"] - contents["manifest"]["images_after"] == 4
+    assert "tape B expires 2027-01-15" in contents["purge"]["exceptions"]
+    assert contents["weights"]["before"] != contents["weights"]["after"]
+    second = json.loads((folders[1] / "certificate.json").read_bytes())
+    assert second["weights"]["before"] == contents["weights"]["after"]
+    page = (folders[0] / "certificate.html").read_text()
+    assert "not a proof of deletion" in page
+    assert "src=" not in page
+    assert 'href="http' not in page
+    assert all(state.state == "released" and state.left is None for state in status(Store(home / "erasures"), NOW))
+
+
+def test_release_again_changes_nothing(released):
+    home, folders = released
+    before = files_below(home / "erasures")
+    again = release(Store(home / "erasures"), "batch-2", now=NOW)
+    assert again.repeated
+    assert again.folder == folders[1]
+    assert files_below(home / "erasures") == before
+
+
+def test_two_thousand_changes_of_a_single_byte_are_all_noticed(shipped, monkeypatch):
+    generator = random.Random(0)
+    contents = {name: (shipped / name).read_bytes() for name in FILES}
+    # Hashing the weights again for each change of another file would only cost time.
+    hashed = verifying.sha256_file
+    known = {shipped / name: hashed(shipped / name) for name in ("model.safetensors", "model.pt")}
+    monkeypatch.setattr(verifying, "sha256_file", lambda path: known.get(path) or hashed(path))
+    weights = shipped / "model.safetensors"
+    for number in range(CHANGES):
+        # The weights are large, so hashing them takes most of the time: every fiftieth change is one of theirs.
+        name = FILES[0] if number % 50 == 0 else FILES[1 + number % (len(FILES) - 1)]
+        data = bytearray(contents[name])
+        place = generator.randrange(len(data))
+        data[place] = (data[place] + generator.randrange(1, 256)) % 256
+        path = shipped / name
+        path.write_bytes(data)
+        if path == weights:
+            known.pop(path)
+        with pytest.raises(DataError) as error:
+            verify(shipped)
+        assert "\n" not in str(error.value)
+        path.write_bytes(contents[name])
+        if path == weights:
+            known[path] = hashed(path)
+    verify(shipped)
+
+
+def test_lines_removed_repeated_or_moved_are_noticed(shipped, released):
+    own = shipped / "ledger.jsonl"
+    of_store = Store(released[0] / "erasures").ledger
+    lines = own.read_bytes().splitlines(keepends=True)
+    count = len(lines)
+    variants = [lines[:each] + lines[each + 1 :] for each in range(count)]
+    variants += [[*lines[: each + 1], *lines[each:]] for each in range(count)]
+    variants += [[*lines[:each], lines[each + 1], lines[each], *lines[each + 2 :]] for each in range(count - 1)]
+    for variant in variants:
+        own.write_bytes(b"".join(variant))
+        with pytest.raises(DataError):
+            verify(shipped)
+    own.write_bytes(b"".join(lines)[:-1])
+    with pytest.raises(DataError):
+        verify(shipped)
+    # The store's ledger goes on behind an earlier release; its head tells when lines are missing at the end.
+    folder = shipped.parent / "store"
+    folder.mkdir()
+    for path in (of_store.path, of_store.head):
+        shutil.copy(path, folder)
+    verify(released[1][0], ledger=folder / "ledger.jsonl")
+    (folder / "ledger.jsonl").write_bytes(b"".join(of_store.path.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match="were removed or added"):
+        verify(released[1][0], ledger=folder / "ledger.jsonl")
+
+
+def test_a_signature_of_another_key_or_none_is_noticed(shipped, released, tmp_path):
+    _, other = write_keys(tmp_path, "other")
+    with pytest.raises(DataError, match="signed by another key"):
+        verify(shipped, public_key=load_public_key(other))
+    data = (shipped / "certificate.json").read_bytes()
+    (shipped / "certificate.sig").write_bytes(bytes(Ed25519PrivateKey.generate().sign(data)).hex().encode() + b"\n")
+    with pytest.raises(DataError, match="is not the signature"):
+        verify(shipped)
+    (shipped / "certificate.sig").unlink()
+    with pytest.raises(DataError, match="cannot be read as a signature"):
+        verify(shipped)
+
+
+def test_weights_of_another_release_and_missing_files_are_noticed(shipped, released):
+    with pytest.raises(DataError, match="is not a file of this release"):
+        verify(shipped, weights=released[1][0] / "purge.json")
+    with pytest.raises(DataError, match="is not the receipt"):
+        verify(shipped, receipt=released[1][0] / "purge.json")
+    (shipped / "model.safetensors").unlink()
+    verify(shipped)  # The state dict is still there.
+    (shipped / "model.pt").unlink()
+    (shipped / "MODEL_CARD.md").unlink()
+    with pytest.raises(DataError, match="holds no weights"):
+        verify(shipped)
+
+
+def test_a_forged_certificate_is_not_in_the_ledger(shipped):
+    from gli.erasure.certificate import sealed
+
+    contents = json.loads((shipped / "certificate.json").read_bytes())
+    contents["verdict"]["answer"] = "fail"
+    (shipped / "certificate.json").write_bytes(canonical(sealed(contents)) + b"\n")
+    with pytest.raises(DataError, match="has no line about the release"):
+        verify(shipped)
+
+
+def test_the_copy_of_the_ledger_ends_with_its_release(released):
+    for folder in released[1]:
+        entries = parse_lines((folder / "ledger.jsonl").read_bytes(), "").entries
+        assert entries[-1]["kind"] == "release"
+
+
+def test_a_verdict_that_is_not_pass_needs_a_reason_that_names_nobody(store):
+    ask(store, "anna")
+    name = fake_run(store, "cannot tell", attempts=3)
+    with pytest.raises(SettingError, match="--accept-risk"):
+        purge_batch(store, name)
+    with pytest.raises(SettingError, match="names a person"):
+        purge_batch(store, name, accepted_risk="Anna, agreed by phone")
+    with pytest.raises(SettingError, match="Run it and purge it first"):
+        release(store, name)
+    purge_batch(store, name, accepted_risk="one person is too few", now=NOW)
+    with pytest.raises(SettingError, match="names a person"):
+        release(store, name, accepted_risk="anna")
+    with pytest.raises(SettingError, match="no such format"):
+        release(store, name, formats=("pickle",))
+    certificate = release(store, name, now=NOW).certificate
+    assert certificate["accepted_risk"] == "one person is too few"
+    assert certificate["verdict"]["answer"] == "cannot tell"
+    assert any("3 different settings" in limit for limit in certificate["limits"])
+
+
+def test_markup_in_a_reason_stays_text(store):
+    ask(store, "anna")
+    name = fake_run(store, "fail")
+    reason = "<script>alert(1)</script> {{ 7 * 7 }} & so on"
+    purge_batch(store, name, accepted_risk=reason, exceptions=["<img src=x>"], now=NOW)
+    page = (release(store, name, now=NOW).folder / "certificate.html").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "{{ 7 * 7 }} &amp; so on" in page
+
+
+def test_weights_that_were_changed_after_the_audit_are_not_released(store):
+    ask(store, "anna")
+    name = fake_run(store)
+    purge_batch(store, name, now=NOW)
+    model = store.batch(name) / "model.pt"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="changed after the audit"):
+        release(store, name)
