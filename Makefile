@@ -37,9 +37,11 @@ bench: install   ## measure speed as ratios: half an hour on two cores (GROUPS="
 scaling: install ## measure how time and memory grow, and write docs/scaling.md
 	$(BIN)/python -m benchmarks.scaling
 
-docs: install    ## generate docs/methods from the docstrings, and docs/images/faces.jpg
+docs: install    ## generate docs/methods, a picture and the shell completion, and build the documentation as a site in site/
 	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/completion.py
 	PYTHONPATH=docs $(BIN)/python -c 'from figures import faces; faces()'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 tensorboard: install  ## show the curves of all runs
 	$(BIN)/tensorboard --logdir lightning_logs

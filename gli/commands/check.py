@@ -14,8 +14,6 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 DEFAULT_METHOD = "GLI"
 #: Labels of forget and unseen that differ by more are a reason for different losses, without any memory.
 LABEL_DISTANCE = 0.1
-#: Module that finds near-copies, where it is installed.
-NEAR_COPIES = "gli.data.near_copies"
 
 
 @dataclass
@@ -46,7 +42,7 @@ class Checked:
         data: Class name of the data module.
         split: Its split.
         inventory: The contents of the table and of its sets.
-        near_copies: Images outside forget that look like one in it; None where they were not looked for.
+        near_copies: Images outside forget that look like one in it, exact copies included.
         power: Standard error and smallest detectable difference of an audit's AUC over people.
         timings: Time of each method.
         unmeasured: Reason why a method has no time, by its name.
@@ -58,7 +54,7 @@ class Checked:
     data: str
     split: str
     inventory: Inventory
-    near_copies: int | None
+    near_copies: int
     power: Mapping[str, float]
     timings: list[Timing] = field(default_factory=list)
     unmeasured: dict[str, str] = field(default_factory=dict)
@@ -186,14 +182,14 @@ def look(data: FaceDataModule) -> Checked:
     return checked
 
 
-def _near_copies(data: FaceDataModule) -> int | None:
-    """Return the number of images outside forget that look like one in it; None where no search is installed."""
-    if find_spec(NEAR_COPIES) is None:
-        return None
+def _near_copies(data: FaceDataModule) -> int:
+    """Return the number of images outside forget that look like one in it."""
     import numpy as np
 
+    from gli.data.near_copies import find_near_copies
+
     others = np.concatenate([rows for name, rows in data.splits.items() if name != "forget"])
-    pairs = import_module(NEAR_COPIES).find_near_copies(data.pixels, data.splits["forget"], others)
+    pairs = find_near_copies(data.pixels, data.splits["forget"], others)
     return len({pair.copy_row for pair in pairs})
 
 
@@ -308,8 +304,7 @@ def show(checked: Checked) -> None:
         f"Identical files: {inventory.duplicate_images} copies of {inventory.duplicate_files} files; "
         f"{inventory.shared_files} files are under several names."
     )
-    if checked.near_copies is not None:
-        output.print(f"Near-copies: {checked.near_copies} images outside forget look like one in forget.")
+    output.print(f"Near-copies: {checked.near_copies} images outside forget look like one in forget.")
     for crossing in inventory.crossings:
         named = f" ({', '.join(crossing.people[:3])}{', ...' if len(crossing.people) > 3 else ''})"
         people = f"{len(crossing.people)} people{named if crossing.people else ''}"

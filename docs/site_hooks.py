@@ -1,0 +1,131 @@
+"""Hooks of the site: pages for the notebooks, the API from the packages' public names, and links that leave docs/."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+#: Packages whose public names (``__all__``) the API page documents, in its order.
+PACKAGES = (
+    "gli",
+    "gli.data",
+    "gli.methods",
+    "gli.perturbation",
+    "gli.models",
+    "gli.metrics",
+    "gli.training",
+    "gli.callbacks",
+    "gli.report",
+)
+#: Pages that the navigation may name before they exist.
+OPTIONAL = {"erasure.md"}
+#: Mark on the API page that is replaced by the names.
+API = "<!-- public names -->"
+DOCS = Path(__file__).parent
+Config = Any
+
+
+def on_config(config: Config) -> Config:
+    """Fill the navigation: a page for each method, the notebooks, and all pages that it does not name."""
+    entries = [entry for entry in config["nav"] if not set(_paths(entry)) & OPTIONAL or _exist(entry)]
+    methods = sorted(f"methods/{path.name}" for path in (DOCS / "methods").glob("*.md") if path.name != "README.md")
+    notebooks = [f"notebooks/{path.stem}.md" for path in sorted((DOCS / "notebooks").glob("*.ipynb"))]
+    for entry in entries:
+        if "Methods" in entry:
+            entry["Methods"] = ["methods/README.md", *methods]
+    named = {path for entry in entries for path in _paths(entry)}
+    pages = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+    more = [page for page in pages if page not in named]
+    config["nav"] = [*entries, *([{"Notebooks": notebooks}] if notebooks else []), *([{"More": more}] if more else [])]
+    return config
+
+
+def _paths(entry: Any) -> list[str]:
+    """Return the pages that an entry of the navigation names."""
+    if isinstance(entry, str):
+        return [entry]
+    children = entry.values() if isinstance(entry, dict) else entry
+    return [path for child in children for path in _paths(child)]
+
+
+def _exist(entry: Any) -> bool:
+    return all((DOCS / path).exists() for path in _paths(entry))
+
+
+def on_files(files: Any, config: Config) -> Any:
+    """Add a page for each notebook: its text and its code."""
+    from mkdocs.structure.files import File
+
+    for path in sorted((DOCS / "notebooks").glob("*.ipynb")):
+        text = notebook_markdown(path)
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+    return files
+
+
+def notebook_markdown(path: Path) -> str:
+    """Return a notebook as Markdown."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join([*parts, f"*This page is the notebook `docs/notebooks/{path.name}`.*", ""])
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Replace links that leave docs/ by the path they lead to, and list the public names on the API page."""
+    if API in markdown:
+        markdown = markdown.replace(API, "\n\n".join(map(api_section, PACKAGES)))
+    folder = (DOCS / page.file.src_uri).parent
+
+    def replace(match: re.Match[str]) -> str:
+        text, target = match.groups()
+        if re.match(r"[a-z]+:|#", target) or (folder / target.partition("#")[0]).resolve().is_relative_to(DOCS):
+            return match.group(0)
+        path = (folder / target).resolve().relative_to(DOCS.parent).as_posix()
+        return f"`{path}`" if text.strip("`") in path else f"{text} (`{path}`)"
+
+    return re.sub(r"(?<!!)\[([^\]\n]+)\]\(([^)\s]+)\)", replace, markdown)
+
+
+def public_names(package: str) -> list[str]:
+    """Return where each public name of a package is defined, with the package's own data as they are."""
+    module = import_module(package)
+    names = []
+    for name in getattr(module, "__all__", ()):
+        value = getattr(module, name)
+        if name.startswith("__") or inspect.ismodule(value):
+            # A package that is also called, such as gli.audit, has the function of its name in gli.api.
+            names += [f"gli.api.{name}.{name}"] if find_spec(f"gli.api.{name}") else []
+            continue
+        home = getattr(value, "__module__", None) if inspect.isclass(value) or inspect.isroutine(value) else None
+        names.append(f"{home or _home_of_data(package, name)}.{name}")
+    return names
+
+
+def _home_of_data(package: str, name: str) -> str:
+    """Return the module of a package that defines a constant."""
+    folder = Path(str(import_module(package).__file__)).parent
+    for path in sorted(folder.glob("*.py")):
+        if re.search(rf"^{name}\b.*=", path.read_text(encoding="utf-8"), re.MULTILINE):
+            return f"{package}.{path.stem}"
+    return package
+
+
+def api_section(package: str) -> str:
+    """Return the part of the API page about a package; empty where it has no public names."""
+    names = public_names(package)
+    if not names:
+        return ""
+    summary = inspect.getdoc(import_module(package)) or ""
+    return "\n\n".join([f"## {package}", summary.partition("\n")[0], *(f"::: {name}" for name in names)])
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Show the roles of docstrings (``:class:`` and others) as the names alone."""
+    html = re.sub(r":(?:class|func|mod|meth|attr|data):<code>~?(?:[\w.]+\.)?(\w+)</code>", r"<code>\1</code>", html)
+    return html.replace("::</p>", ":</p>")

@@ -1,0 +1,112 @@
+"""The documentation builds as a site without a warning, needs no network, and has every public name and every page."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+pytest.importorskip("mkdocs")
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/site_hooks.py")
+hooks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(hooks)
+
+
+class Links(HTMLParser):
+    """Collect what a page links to, what it loads, and its anchors."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors = {""}
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        elif tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload", "preconnect"):
+            self.loaded.append(values["href"])
+        elif tag in ("script", "img", "iframe") and values.get("src"):
+            self.loaded.append(values["src"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stderr == ""
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[Path, Links]:
+    return {path: Links(path) for path in site.rglob("*.html")}
+
+
+def test_every_page_is_built_and_in_the_navigation(site, pages):
+    sources = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    sources += [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.ipynb")]
+    built = {
+        site / ("methods/index.html" if path.name == "README.md" else path.with_suffix(".html")) for path in sources
+    }
+    assert built <= set(pages)
+    linked = {(site / link.partition("#")[0]).resolve() for link in pages[site / "index.html"].links}
+    assert built <= linked
+    assert {path.name for path in built} >= {"quickstart.html", "own_faces.html", "audits.html", "gli.html", "api.html"}
+
+
+def test_no_link_is_dead(site, pages):
+    for path, page in pages.items():
+        if path.name == "404.html":
+            continue  # Its links are absolute, for a site at the root of a server.
+        for link in page.links:
+            target, _, anchor = link.partition("#")
+            if re.match(r"[a-z]+:", link):
+                continue
+            linked = (path.parent / unquote(target)).resolve() if target else path
+            linked = linked / "index.html" if linked.is_dir() else linked
+            assert linked.exists(), f"{path.name}: {link}"
+            if linked in pages:
+                assert unquote(anchor) in pages[linked].anchors, f"{path.name}: {link}"
+
+
+def test_a_page_loads_nothing_from_the_network(pages):
+    loaded = {address for page in pages.values() for address in page.loaded}
+    assert len(loaded) > 5
+    assert [address for address in loaded if re.match(r"(https?:)?//", address)] == []
+
+
+def test_every_public_name_is_documented(site, pages):
+    text = (site / "api.html").read_text()
+    for package in hooks.PACKAGES:
+        for name in hooks.public_names(package):
+            assert name in pages[site / "api.html"].anchors, f"{name}: not on the page"
+    assert ":class:<code>" not in text
+    assert len(pages[site / "api.html"].anchors) > 100
+
+
+def test_links_that_leave_the_docs_become_paths():
+    class Page:
+        class file:
+            src_uri = "methods/gli.md"
+
+    text = (
+        "[gli.yaml](../../configs/gli_mufac.yaml), [LI](li.md), [the code](../../gli/methods/gli.py), [a](https://x.y)"
+    )
+    expected = "`configs/gli_mufac.yaml`"
+    changed = hooks.on_page_markdown(text.replace("gli.yaml", "gli_mufac.yaml"), Page)
+    assert changed == f"{expected}, [LI](li.md), the code (`gli/methods/gli.py`), [a](https://x.y)"
