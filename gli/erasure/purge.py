@@ -226,7 +226,10 @@ def _action(
     if path.name.startswith(DOOMED):
         return Action(path, REMOVED, "left by an interrupted purge")
     if any(each == path or each in path.parents for each in scope.always):
-        return Action(path, REMOVED, "a file of the runs of these people")
+        reason = (
+            "weights released before" if path.suffix in WEIGHTS and "releases" in path.parts else "a file of the runs"
+        )
+        return Action(path, REMOVED, f"{reason} of these people" if reason.startswith("a file") else reason)
     run = next((related[parent] for parent in path.parents if parent in related), None)
     if run is not None:
         reason = _descends(path, run, traces, run.folder in spared)
