@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ LEDGER, KEY = "ledger.jsonl", "key"
 
 def is_store(folder: str) -> bool:
     """Return whether a path is the folder of a store of erasure requests."""
-    return (Path(folder) / LEDGER).is_file() and (Path(folder) / KEY).is_file()
+    # Unlike Path.is_file, it is False for a path that is too long or holds a NUL character.
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (LEDGER, KEY))
 
 
 def refuse_erased(store: Path, identities: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from gli.erasure.batches import BATCH, WORK, choose, read_batch
 from gli.erasure.canonical import durable_copy, read_canonical, sha256_file, write_canonical
 from gli.erasure.dates import timestamp
+from gli.erasure.descent import WEIGHTS
 from gli.erasure.keys import KEY_FILE, is_named
 from gli.erasure.ledger import HEAD, LEDGER, Lines
 from gli.erasure.purge import JOURNAL, RECEIPT, Journal, Scope, check_folder, purge, receipt_of
@@ -33,7 +34,7 @@ from gli.erasure.search import Traces, digests_of, rows_of_pixels
 from gli.erasure.settings import SETTINGS
 from gli.erasure.shred import DOOMED, shred
 from gli.erasure.status import step_of
-from gli.erasure.store import BATCHES, Store
+from gli.erasure.store import BATCHES, RELEASES, Store
 from gli.erasure.table import Photo
 from gli.errors import DataError, SettingError
 
@@ -60,7 +61,11 @@ class Purged:
 
 
 def traces_of(
-    photos: Sequence[Photo], names: Sequence[str], root: Path, sizes: Sequence[int], weights: str = ""
+    photos: Sequence[Photo],
+    names: Sequence[str],
+    root: Path,
+    sizes: Sequence[int],
+    weights: frozenset[str] = frozenset(),
 ) -> Traces:
     """Return what to look for: names, digests and rows of pixels of some photographs.
 
@@ -82,8 +87,7 @@ def traces_of(
         with suppress(DataError):
             rows += [row for size in sizes for row in rows_of_pixels(images.pixels(number, size))]
     files = [photo.file for photo in photos]
-    known = frozenset([weights]) if weights else frozenset()
-    return Traces(list(dict.fromkeys(names)), files, frozenset(digests), list(dict.fromkeys(rows)), known)
+    return Traces(list(dict.fromkeys(names)), files, frozenset(digests), list(dict.fromkeys(rows)), weights)
 
 
 def cached_sizes(folders: Sequence[Path]) -> set[int]:
@@ -106,8 +110,11 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     evidence = read_evidence(store, name)
     sizes = sorted(cached_sizes(list(folders.values())) | {store.settings.image_size})
     # Pictures that others show as well, such as one of two identical files that were both asked for, are traces too.
-    traces = traces_of(photos, [each.subject for each in requests], store.root, sizes, evidence["weights"]["before"])
     home = folders["store"]
+    # What was released before this batch remembers its people.
+    released = [path for path in sorted((home / RELEASES).glob("*/*")) if path.suffix in WEIGHTS]
+    weights = frozenset([evidence["weights"]["before"], *map(sha256_file, released)])
+    traces = traces_of(photos, [each.subject for each in requests], store.root, sizes, weights)
     batches = home / BATCHES
     kept = {home / each for each in (SETTINGS, KEY_FILE, LEDGER, HEAD)}
     kept |= {batches / name / each for each in (EVIDENCE, MODEL, BATCH, JOURNAL, RECEIPT)}
@@ -118,7 +125,7 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
         folders,
         traces,
         frozenset(kept),
-        [*works, *pages],
+        [*works, *pages, *released],
         frozenset({home / REQUESTS, home / COPIES, current}),
     )
 

@@ -77,6 +77,11 @@ class Finding:
         }
 
 
+def counted(people: int) -> str:
+    """Return ``1 person`` or ``2 people``."""
+    return "1 person" if people == 1 else f"{people} people"
+
+
 def overall(findings: Sequence[Finding]) -> Answer:
     """Return the verdict: fail if anything fails, else cannot tell if anything cannot be told, else pass."""
     answers = {finding.answer for finding in findings if finding.decides}
@@ -200,7 +205,7 @@ class Audit:
         least = detectable_auc(people, strangers)
         if people < LEAST_PEOPLE or strangers < LEAST_PEOPLE:
             sentence = (
-                f"{people} people against {strangers} who were never seen cannot show an AUC below {least:.2f}: too "
+                f"{counted(people)} against {strangers} who were never seen cannot show an AUC below {least:.2f}: too "
                 f"few for an answer (the attack's AUC is {interval.value:.2f})."
             )
         else:
@@ -256,7 +261,7 @@ class Audit:
         shown = f"AUC {interval.value:.2f}, 95 % interval {interval.low:.2f} to {interval.high:.2f}"
         least = detectable_auc(people, len(trials.positive) - people)
         if people < LEAST_PEOPLE:
-            answer, sentence = "cannot tell", f"{people} people cannot show an AUC below {least:.2f} ({shown})."
+            answer, sentence = "cannot tell", f"{counted(people)} cannot show an AUC below {least:.2f} ({shown})."
         else:
             answer = equivalence(interval, CHANCE, self.margin)
             sentence = f"People erased before, under the new model: {shown}."

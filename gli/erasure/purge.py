@@ -226,7 +226,9 @@ def _action(
     if path.name.startswith(DOOMED):
         return Action(path, REMOVED, "left by an interrupted purge")
     if any(each == path or each in path.parents for each in scope.always):
-        return Action(path, REMOVED, "a file of the runs of these people")
+        released = path.suffix in WEIGHTS and path in scope.always
+        reason = "weights that were released before" if released else "a file of the runs of these people"
+        return Action(path, REMOVED, reason)
     run = next((related[parent] for parent in path.parents if parent in related), None)
     if run is not None:
         reason = _descends(path, run, traces, run.folder in spared)

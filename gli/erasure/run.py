@@ -154,7 +154,7 @@ def _judge(
 ) -> dict[str, Any]:
     """Write the new weights, audit them, and return the findings."""
     from gli.erasure.evaluate import evaluate, pixels_of, task_of
-    from gli.erasure.evidence import Audit, Models, overall
+    from gli.erasure.evidence import Audit, Models, counted, overall
 
     settings, policy = store.settings, store.settings.policy
     model = store.batch(name) / MODEL
@@ -184,7 +184,7 @@ def _judge(
     not_tested = []
     if gone:
         not_tested.append(
-            f"{gone} people erased before: their photographs are gone, so the new model cannot be tested on them. It "
+            f"{counted(gone)} erased before: the photographs are gone, so the new model cannot be tested on them. It "
             "was not trained on them."
         )
     return {

@@ -20,7 +20,8 @@ def test_an_erased_person_or_photograph_is_refused_by_the_name_of_the_request(tm
 
     def splits():
         settings = {"root": str(home / "photos"), "csv": str(home / "faces.csv"), "cache_dir": str(home / "cache")}
-        data = FaceTable(**settings, image_size=24, test_share=0.3, unseen_share=0.3, erased=str(store.folder))
+        shares = {"test_share": 0.25, "unseen_share": 0.25, "forget_share": 0.5}
+        data = FaceTable(**settings, **shares, image_size=24, erased=str(store.folder))
         data.setup()
         return data.splits
 

@@ -55,6 +55,14 @@ def test_a_path_without_a_file_is_refused(path):
         read_people_list("held_out", path, column="identity")
 
 
+@pytest.mark.parametrize("setting", ["held_out", "erased"])
+@pytest.mark.parametrize("path", ["x" * 5000, "nul\0.csv", "."])
+def test_such_a_path_in_a_setting_is_refused(root, setting, path):
+    data = FaceTable(root=str(root), cache_dir=str(root / "cache"), image_size=8, **{setting: path})
+    with pytest.raises(SettingError, match=rf"{setting}: .*no such file"):
+        data.setup()
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     """A table of people ``p0`` to ``p29``, and files of people ``h0`` to ``h11`` who are not in it."""

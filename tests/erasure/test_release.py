@@ -49,7 +49,8 @@ def released(template, tmp_path_factory):
         ask(store, *subjects, received=received)
         fake_run(store)
         purge_batch(store, exceptions=["tape B expires 2027-01-15"], now=NOW)
-        folders.append(release(store, formats=("safetensors", "torch"), key=private, now=NOW).folder)
+        folder = release(store, formats=("safetensors", "torch"), key=private, now=NOW).folder
+        folders.append(shutil.copytree(folder, home / "deployed" / folder.name))
     return home, folders
 
 
@@ -102,12 +103,20 @@ def test_the_certificate_says_what_was_done(released):
     assert all(state.state == "released" and state.left is None for state in status(Store(home / "erasures"), NOW))
 
 
+def test_the_weights_of_an_earlier_release_go_with_the_next_purge(released):
+    home, folders = released
+    left = {path.name for path in (home / "erasures/releases/batch-1").iterdir()}
+    assert {path.name for path in folders[0].iterdir()} - left == {"model.safetensors", "model.pt"}
+    receipt = json.loads((home / "erasures/batches/batch-2/purge.json").read_bytes())
+    assert "store/releases/batch-1/model.safetensors" in {entry["path"] for entry in receipt["files"]}
+
+
 def test_release_again_changes_nothing(released):
     home, folders = released
     before = files_below(home / "erasures")
     again = release(Store(home / "erasures"), "batch-2", now=NOW)
     assert again.repeated
-    assert again.folder == folders[1]
+    assert files_below(again.folder) == files_below(folders[1])
     assert files_below(home / "erasures") == before
 
 
