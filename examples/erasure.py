@@ -48,7 +48,6 @@ class Size:
         side: Side of the images in pixels.
         epochs: Epochs of the training.
         references: Reference models of the audit of an unlearned model.
-        checks: Reference models of the audit of a retrained model, which is exact without them.
         utility_margin: Loss of accuracy that does not matter.
         network: Name of the network, of torchvision or timm.
     """
@@ -56,17 +55,14 @@ class Size:
     trained: int = 60
     held_out: int = 48
     pictures: int = 3
-    side: int = 64
-    epochs: int = 10
+    side: int = 32
+    epochs: int = 8
     references: int = 3
-    checks: int = 3
     utility_margin: float = 0.15
     network: str = "resnet18"
 
 
-SMALL = Size(
-    trained=24, held_out=12, pictures=2, side=32, epochs=1, checks=0, utility_margin=0.9, network="test_resnet"
-)
+SMALL = Size(trained=24, held_out=12, pictures=2, side=32, epochs=1, utility_margin=0.9, network="test_resnet")
 
 
 def draw(folder: Path, size: Size) -> None:
@@ -127,12 +123,12 @@ def train(folder: Path, size: Size) -> None:
     torch.save(model.state_dict(), folder / "classifier.pth")
 
 
-def policy_of(size: Size, references: int) -> dict[str, object]:
-    """Return the policy of the store, which is declared before a batch runs."""
+def policy_of(size: Size) -> dict[str, object]:
+    """Return the policy of the store, which is declared before the first request."""
     return {
         "route": "auto",
         "retrain_minutes": 30,
-        "references": references,
+        "references": size.references,
         "utility_margin": size.utility_margin,
         "method": "SCRUB",
         "method_settings": {"lr": 0.01},
@@ -171,7 +167,7 @@ def run(folder: Path, size: Size) -> None:
     """Run the whole example in a folder."""
     draw(folder, size)
     train(folder, size)
-    (folder / "policy.yaml").write_text(yaml.safe_dump(policy_of(size, size.checks), sort_keys=False))
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy_of(size), sort_keys=False))
     with chdir(folder):
         init = ["erase", "init", "--weights", "classifier.pth", "--backbone", size.network, "--table", "faces.csv"]
         init += ["--held-out", "held_out.csv", "--root", "photos", "--image-size", str(size.side)]
@@ -207,9 +203,6 @@ def run(folder: Path, size: Size) -> None:
         step("erase", "run", expect=2)
         remove_person("anna_0")
 
-        settings = Path("erasures/store.yaml")
-        policy = {**yaml.safe_load(settings.read_text()), "policy": policy_of(size, size.references)}
-        settings.write_text(yaml.safe_dump(policy, sort_keys=False))
         step("erase", "run", "--route", "unlearn", expect=3)
         reason = "two people are too few for an answer; both were asked and agree"
         step("erase", "purge", "--accept-risk", reason)

@@ -50,9 +50,8 @@ def test_every_import_is_a_declared_dependency():
 
 
 def test_every_import_of_the_tests_is_declared():
-    extra = PROJECT["optional-dependencies"]["dev"]
-    cluster = PROJECT["optional-dependencies"]["cluster"]
-    declared = {normal(each) for each in [*PROJECT["dependencies"], *extra, *cluster]}
+    extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
+    declared = {normal(each) for each in [*PROJECT["dependencies"], *extras]}
     distributions = packages_distributions()
     names = (imported_by(ROOT / "tests") | imported_by(ROOT / "docs")) - {"gli", "tests", "benchmarks", "my_module"}
     # Modules that tests write into a temporary folder are no distributions.

@@ -65,6 +65,7 @@ def given_faces(
     eval_batch_size: int = 256,
     augmentation: Augmentation = NO_AUGMENTATION,
     recipe: Recipe = Recipe(),
+    reference_share: float | None = None,
 ) -> GivenFaces:
     """Return the user's sets as a data module.
 
@@ -76,6 +77,7 @@ def given_faces(
         eval_batch_size: Images per evaluation batch.
         augmentation: Augmentation of training batches.
         recipe: Recipe of methods that train from scratch.
+        reference_share: Share of the test people who are set aside; None for none.
     """
     if not isinstance(model, nn.Module):
         raise SettingError(f"model is a {type(model).__name__}; give a torch.nn.Module, or the path to gli.load.")
@@ -96,6 +98,7 @@ def given_faces(
         eval_batch_size=eval_batch_size,
         augmentation=augmentation,
         recipe=recipe,
+        reference_share=reference_share,
     )
 
 

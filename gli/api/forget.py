@@ -69,6 +69,7 @@ def forget(
     eval_batch_size: int = 256,
     augmentation: Augmentation = NO_AUGMENTATION,
     recipe: Recipe = Recipe(),
+    reference_share: float | None = None,
     margin: float = MARGIN,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -109,6 +110,8 @@ def forget(
         eval_batch_size: Images per evaluation batch.
         augmentation: Augmentation of training batches.
         recipe: Epochs, learning rate and schedule of methods that follow a recipe (EU-k, retraining).
+        reference_share: Share of the test people who are set aside for methods that compare with people who are neither
+            trained on nor audited, in (0, 1); None for none.
         margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
         seed: Seed of the run. The random numbers of the caller are left as they were.
         folder: Folder of runs; this one is kept in ``<folder>/<method>_given/version_<n>``, which ``gli report`` reads.
@@ -137,7 +140,7 @@ def forget(
     sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
     machine = {"accelerator": accelerator, "precision": precision}
     with quietly(), ExitStack() as closing:
-        data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe)
+        data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe, reference_share)
         method = copy.deepcopy(method)
         # Checkpoints hold plain values only, so that loading one runs no code.
         method.hparams.update({name: _plain(value) for name, value in method.hparams.items()})
@@ -147,6 +150,7 @@ def forget(
         if not method.needs_original:
             method.network = replace(network, module=_fresh(network, seed))
         method.check()
+        method.check_data(data)
         run = _run_folder(method, folder, closing)
         callbacks = [ForgettingAudit(), EarlyStop(patience, monitor), BestCheckpoint(monitor)]
         if folder is not None:
@@ -163,7 +167,7 @@ def forget(
         ours = loggers(run.parent.parent, run.parent.name, run.name)
         trainer = L.Trainer(logger=[*ours, *added_loggers(logger)], devices=1, **finished(given))
         if folder is not None:
-            _write_settings(run, method, data, seed, batch_size)
+            _write_settings(run, method, data, seed)
         if method.needs_original:
             audit_original(trainer, method, data, seed)
         trainer.fit(method, datamodule=data)
@@ -186,7 +190,7 @@ def _run_folder(method: Method, folder: str | Path | None, closing: ExitStack) -
     return run
 
 
-def _write_settings(run: Path, method: Method, data: GivenFaces, seed: int, batch_size: int | None) -> None:
+def _write_settings(run: Path, method: Method, data: GivenFaces, seed: int) -> None:
     """Write the settings of the run, for ``gli report``."""
     own = {name: value for name, value in method.hparams.items() if name not in ("backbone", "original")}
     assert method.network is not None

@@ -15,8 +15,9 @@ Every step can be killed and repeated. gli erase STEP --help shows the options o
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,17 @@ def main(args: Sequence[str]) -> int:
         if name != "verify":
             step.add_argument("--store", type=Path, default=STORE, help=f"folder of the store (default: {STORE})")
         add_options(step)
+    parser.epilog = _options_of_steps(steps.choices)
     options = parser.parse_args(args)
     work = STEPS[options.step][2]
     return run_command(f"gli erase {options.step}", lambda: work(options), "stopped. The same command continues.")
+
+
+def _options_of_steps(steps: Mapping[str, argparse.ArgumentParser]) -> str:
+    """Return the options of all steps, from the usage of each."""
+    words = {name: re.findall(r"--[a-z][\w-]*", step.format_usage()) for name, step in steps.items()}
+    lines = (f"  {name:<8} {' '.join(dict.fromkeys(options))}" for name, options in words.items())
+    return "\n".join(["options of the steps:", *lines])
 
 
 def _store(options: argparse.Namespace) -> Store:

@@ -16,6 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
+from gli.data.erased_people import is_store, refuse_erased
 from gli.data.faces import Faces, Rows
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
 from gli.data.people_lists import read_people_list
@@ -57,7 +58,8 @@ class FaceDataModule(L.LightningDataModule):
         held_out: People on whom the original model was never trained: a list of names, a text file with one name per
             line, or a CSV file with a column of identities. Test and unseen people are chosen among them alone.
         erased: People who were forgotten before, as names or as such a file. They are in no set, and neither are
-            identical files under other names, so that a later run does not train on them again.
+            identical files under other names, so that a later run does not train on them again. Or the folder of a
+            store of erasure requests (``gli erase``): a table with somebody whom it has erased is refused.
         evaluate_retain: Evaluate the retain set in audits as well.
         forget_share: Share of the training images to forget, if the split is ``identity`` or ``stable``.
         test_share: Share of all images in the test set, likewise.
@@ -334,6 +336,9 @@ class FaceDataModule(L.LightningDataModule):
 
         Names that are not in the table are allowed, because photographs of erased people are best removed from it.
         """
+        if isinstance(self.erased, str) and is_store(self.erased):
+            refuse_erased(Path(self.erased), self.identities, self.digests)
+            return splits
         names = self._people("erased")
         if not names:
             return splits

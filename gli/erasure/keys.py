@@ -9,6 +9,9 @@ from pathlib import Path
 from gli.erasure.canonical import durable_write, read_bytes
 from gli.errors import DataError
 from gli.system.digest import keyed_digest
+from gli.system.pseudonyms import file_hash, person_hash
+
+__all__ = ["KEY_FILE", "create_key", "file_hash", "is_named", "person_hash", "pseudonym", "read_key", "word_hash"]
 
 KEY_FILE = "key"
 KEY_BYTES = 32
@@ -39,16 +42,6 @@ def read_key(path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise DataError(f"{path}: is not the key of a store ({len(key)} bytes). Restore it from a backup.")
     return key
-
-
-def person_hash(key: bytes, identity: str) -> str:
-    """Return the keyed hash of a person's name in the table, as in the ledger (``people``)."""
-    return keyed_digest(key, "person", identity)
-
-
-def file_hash(key: bytes, digest: str) -> str:
-    """Return the keyed hash of a file, from its content hash (:func:`gli.system.digest.digest` of its bytes)."""
-    return keyed_digest(key, "file", digest)
 
 
 def word_hash(key: bytes, words: str) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from gli.erasure.batches import choose, group, hashes_of, prepare, read_batch, requests_of, sets_of, write_batch
 from gli.erasure.requests import Request, read_copies
-from gli.erasure.settings import LEAST_REFERENCES, Policy, Route
+from gli.erasure.settings import Policy, Route
 from gli.erasure.store import Store, note_departures
-from gli.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,7 @@ def route_of(policy: Policy, minutes: dict[str, float], wanted: Route | None = N
         policy: The policy.
         minutes: Measured minutes; empty if they were not measured.
         wanted: Route that was asked for; None for the policy's.
-
-    Raises:
-        SettingError: If the route needs more reference models than the policy trains.
     """
-    route, reason = _route(policy, minutes, wanted)
-    if route == "unlearn" and policy.references < LEAST_REFERENCES:
-        raise SettingError(
-            f"policy.references is {policy.references}; unlearned models need {LEAST_REFERENCES} or more."
-        )
-    return route, reason
-
-
-def _route(policy: Policy, minutes: dict[str, float], wanted: Route | None) -> tuple[Route, str]:
     chosen = wanted or policy.route
     if chosen != "auto":
         return chosen, f"{'You' if wanted else 'The policy'} chose to {chosen}."
@@ -133,9 +120,9 @@ def measured_minutes(store: Store, arguments: dict[str, Any]) -> dict[str, float
     retrain = minutes(method_named("Retrained")(**shared), table_of(arguments), accelerator)
     own = method_named(policy.method)(**method_arguments(store))
     unlearn = minutes(own, table_of(arguments), policy.trainer_settings)
-    audit = policy.references * retrain
+    audits = {"retrain": policy.retrain_references * retrain, "unlearn": policy.references * retrain}
     both = {"retrain": retrain, "unlearn": unlearn}
     return {
         **{name: round(value, 2) for name, value in both.items()},
-        **{f"{name}_with_audit": round(value + audit, 2) for name, value in both.items()},
+        **{f"{name}_with_audit": round(value + audits[name], 2) for name, value in both.items()},
     }

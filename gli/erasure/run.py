@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from gli.erasure.plan import measured_minutes, route_of
 from gli.erasure.settings import Route, settings_text
 from gli.erasure.status import step_of
 from gli.erasure.store import Store, erased_in, note_departures
+from gli.erasure.table import Photo
 from gli.errors import DataError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
@@ -89,12 +91,12 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     lines = note_departures(store, now)
     name = choose(store, name, ("planned", "run"))
     if step_of(lines, name) in ("purged", "released"):
-        return Result(name, read_evidence(store, name)["answer"], read_evidence(store, name), True)
+        evidence = read_evidence(store, name)
+        return Result(name, evidence["answer"], evidence, True)
     check_alone(lines, name)
     sets = sets_of(store, name)
     data = prepare(store, name, sets)
-    planned = read_batch(store, name)
-    minutes = planned.get("minutes") or {}
+    minutes = read_batch(store, name).get("minutes") or {}
     policy = store.settings.policy
     if not minutes and route is None and policy.route == "auto":
         minutes = measured_minutes(store, data)
@@ -110,7 +112,8 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     if done and done[-1].get("key") == job.key and (store.batch(name) / EVIDENCE).exists():
         evidence = read_evidence(store, name)
         return Result(name, evidence["answer"], evidence, True)
-    references = [model_job(store, name, data, None, FIRST_SEED + number) for number in range(policy.references)]
+    count = policy.references if chosen == "unlearn" else policy.retrain_references
+    references = [model_job(store, name, data, None, FIRST_SEED + number) for number in range(count)]
     jobs = [each for each in (job, *references) if each.run is None]
     failed = run_jobs(jobs, make_executor(policy.jobs), slots=policy.jobs) if jobs else []
     if failed:
@@ -135,7 +138,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
             "backbone": store.settings.backbone,
             "image_size": store.settings.image_size,
             "seed": policy.seed,
-            "references": policy.references,
+            "references": count,
         },
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
@@ -155,16 +158,17 @@ def _judge(
 
     settings, policy = store.settings, store.settings.policy
     model = store.batch(name) / MODEL
-    save_weights(checkpoint, model, store)
+    save_weights(checkpoint, model)
 
-    def outputs(photos: list[Any]) -> Models:
+    def outputs(photos: Sequence[Photo]) -> Models:
         pixels = pixels_of(photos, settings)
         before, after, *others = (
             evaluate(path, photos, pixels, settings) for path in (store.weights, model, *references)
         )
         return Models(before, after, others)
 
-    forget = [photo for request, rows in sets.forget.items() for photo in _as_one(rows, request)]
+    # A copy under another name is a photograph of the person who asked.
+    forget = [replace(photo, identity=request) for request, rows in sets.forget.items() for photo in rows]
     audit = Audit(
         outputs(forget),
         outputs(sets.earlier) if sets.earlier else None,
@@ -191,16 +195,8 @@ def _judge(
     }
 
 
-def _as_one(rows: list[Any], request: str) -> list[Any]:
-    from dataclasses import replace
-
-    return [replace(photo, identity=request) for photo in rows]
-
-
-def save_weights(checkpoint: Path, target: Path, store: Store) -> None:
+def save_weights(checkpoint: Path, target: Path) -> None:
     """Write the weights of a checkpoint as a plain state dict, durably; the same weights give the same file."""
-    import io
-
     import torch
 
     from gli.models.checkpoints import classifier_state

@@ -36,7 +36,8 @@ class Policy:
         trainer_settings: Settings of the trainer in the unlearning run, such as ``max_epochs`` or ``max_steps``.
         recipe: Training recipe (``data.recipe.*`` of ``gli fit``) of retrained and of reference models.
         data_settings: Further settings of the data, such as ``batch_size``.
-        references: Number of reference models that the audit trains; 0 is possible for retraining only.
+        references: Number of reference models that the audit of an unlearned model trains.
+        retrain_references: The same for a retrained model, which is exact without them.
         margin: Largest difference of the attack's AUC from 0.5 that counts as no leak.
         utility_margin: Largest loss of accuracy that does not matter, as a share of the test images.
         seed: Seed of the runs.
@@ -54,6 +55,7 @@ class Policy:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data_settings: Mapping[str, Any] = field(default_factory=dict)
     references: int = 4
+    retrain_references: int = 0
     margin: float = 0.1
     utility_margin: float = 0.05
     seed: int = 0
@@ -72,7 +74,8 @@ class Policy:
             "months": (1, 12),
             "batch_days": (0, 366),
             "retrain_minutes": (0, 1e9),
-            "references": (0, 1000),
+            "references": (LEAST_REFERENCES, 1000),
+            "retrain_references": (0, 1000),
             "seed": (0, 2**31),
             "jobs": (1, 1000),
         }

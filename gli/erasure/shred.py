@@ -52,7 +52,7 @@ def shred(path: Path) -> None:
 
 
 def remove_remains(folder: Path) -> None:
-    """Shred what killed processes have left half-written or half-removed; no other process may write there."""
+    """Shred what killed processes left half-written or half-removed; call only if no other process writes."""
     for pattern in (".*.part", f"{DOOMED}*"):
         for path in folder.rglob(pattern):
             shred(path)

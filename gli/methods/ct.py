@@ -65,6 +65,10 @@ class CT(FineTune):
 
     def check(self) -> None:
         """Refuse a network without kernels that a transposition changes."""
+        if self.network is not None:
+            if not square_convolutions(self.network.module):
+                raise SettingError(f"{self.network.name} has no kernels that CT could transpose.")
+            return
         with torch.device("meta"):
             if not square_convolutions(build_classifier(self.backbone, 1)):
                 raise SettingError(f"model.backbone {self.backbone} has no kernels that CT could transpose.")

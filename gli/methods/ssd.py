@@ -77,7 +77,8 @@ class SSD(Method):
         """Change the weights."""
         changed = total = 0
         for name, weight in self.model.named_parameters():
-            fisher = {part: sums[name] / self.batches[part] for part, sums in self.squares.items() if name in sums}
+            squares = {part: sums[name].to(weight.device) for part, sums in self.squares.items() if name in sums}
+            fisher = {part: square / self.batches[part] for part, square in squares.items()}
             if len(fisher) < 2:
                 continue
             special = fisher["forget"] > self.alpha * fisher["retain"]

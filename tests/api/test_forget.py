@@ -173,6 +173,19 @@ def test_methods_that_need_a_new_network_reinitialise_it_or_build_it(sets):
     assert fresh.rows[0]["iteration"] == 0
 
 
+SHIPPED = [name for name in gli.methods.__all__ if name not in ("Method", "Pass")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_method_unlearns_a_network_that_was_given(name, model, sets):
+    kind = getattr(gli.methods, name)
+    method = kind(k=1) if name in ("CFk", "EUk") else kind()
+    kept = run(model, sets, method, reference_share=0.5, recipe=Recipe(epochs=2))
+    assert type(kept.model) is type(model)
+    assert [row["iteration"] for row in kept.rows][:2] == [0, 1]
+
+
 def test_several_labels_are_a_multi_label_task(sets):
     torch.manual_seed(0)
     given = {

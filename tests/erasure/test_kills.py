@@ -185,7 +185,7 @@ def test_the_lock_of_a_killed_process_is_free(store):
 @pytest.mark.timeout(1200)
 def test_a_run_that_is_killed_while_it_trains_goes_on(tmp_path):
     home = make_home(tmp_path / "home")
-    policy = {"route": "retrain", "references": 0, "utility_margin": 0.9}
+    policy = {"route": "retrain", "utility_margin": 0.9}
     policy |= {"recipe": {"epochs": 30, "lr": 0.01}, "trainer_settings": {"accelerator": "cpu"}}
     (home / "policy.yaml").write_text(yaml.safe_dump(policy))
     from gli.erasure.settings import read_policy

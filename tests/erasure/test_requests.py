@@ -168,7 +168,7 @@ def test_the_route_is_retraining_wherever_the_policy_allows_it():
     assert route_of(policy, {"retrain": 1.0}, "unlearn")[0] == "unlearn"
     assert route_of(replace(policy, route="unlearn"), {"retrain": 1.0})[0] == "unlearn"
     with pytest.raises(SettingError, match="references is 2"):
-        route_of(replace(policy, references=2), {"retrain": 61.0})
+        replace(policy, references=2).check()
 
 
 def test_status_has_one_line_per_request_and_fails_when_one_is_due(store):

@@ -72,7 +72,7 @@ def settings_in(home: Path, **changes: Any) -> Settings:
         "labels": ["age"],
         "classes": CLASSES,
         "image_size": 24,
-        "policy": Policy(route="retrain", references=0),
+        "policy": Policy(route="retrain"),
     }
     return Settings(**{**values, **changes})
 
