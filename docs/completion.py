@@ -7,7 +7,10 @@ import io
 import re
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
+import gli.data
+import gli.methods
 from gli.commands.configs import shipped_names
 from gli.commands.main import COMMANDS, MODULES, main
 from gli.data import FaceDataModule
@@ -28,10 +31,9 @@ def options_of(command: str) -> list[str]:
     return re.findall(r"(?<![\w-])--[a-z][\w-]*", usage)
 
 
-def classes(base: type, package: str) -> list[str]:
-    """Return the concrete classes below a base that a package of gli defines, by name."""
-    known = concrete_subclasses(base)
-    return sorted(name for name, each in known.items() if each.__module__.startswith(f"gli.{package}."))
+def classes(base: type, package: ModuleType) -> list[str]:
+    """Return the public concrete classes of a package below a base, by name."""
+    return sorted(name for name in concrete_subclasses(base) if name in package.__all__)
 
 
 def lists() -> str:
@@ -39,8 +41,8 @@ def lists() -> str:
     values = {
         "commands": list(COMMANDS),
         "configs": shipped_names(),
-        "methods": classes(Method, "methods"),
-        "data": classes(FaceDataModule, "data"),
+        "methods": classes(Method, gli.methods),
+        "data": classes(FaceDataModule, gli.data),
     }
     lines = []
     for name, words in values.items():

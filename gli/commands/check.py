@@ -236,7 +236,7 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     import yaml
 
     from gli import methods
-    from gli.commands.reference_runs import SHARED, SHARED_TRAINER
+    from gli.commands.reference_runs import SHARED_TRAINER
     from gli.methods import Method
     from gli.runs.cost import device_name
     from gli.runs.read import REPEATS, flatten
@@ -261,7 +261,7 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     start = time.perf_counter()
     for name in names or known:
         try:
-            given = {setting: getattr(model, setting) for setting in SHARED}
+            given = {"backbone": model.backbone, "pretrained": model.pretrained, "normalize": model.normalize}
             method: Method = model if name == own else classes[name](**given)
             method.check()
             epochs = method.default_epochs(data.recipe)
