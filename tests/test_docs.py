@@ -38,7 +38,7 @@ README = ROOT / "README.md"
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "lightning_logs/README.md", *sorted(DOCS.rglob("*.md"))]
 MAX_LINES = 200
 #: Options in the text that belong to other programs.
-FOREIGN = {"master_addr"}
+FOREIGN = {"master_addr", "small"}
 #: Options of ``gli fit`` that no class declares.
 OWN = {"config", "seed_everything", "ckpt_path", "originals", "model", "data", "print_config"}
 
