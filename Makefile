@@ -41,7 +41,7 @@ docs: install    ## generate docs/methods, a picture and the shell completion, a
 	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/completion.py
 	PYTHONPATH=docs $(BIN)/python -c 'from figures import faces; faces()'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 tensorboard: install  ## show the curves of all runs
 	$(BIN)/tensorboard --logdir lightning_logs
