@@ -286,9 +286,9 @@ def test_make_help_lists_every_target():
 # -- the examples ------------------------------------------------------------------------------------------------------
 
 
-def example(containing: str) -> str:
-    """The only Python block of the README that contains a text."""
-    (block,) = (block for block in code_blocks(README.read_text(), "python") if containing in block)
+def example(containing: str, page: Path = README) -> str:
+    """The only Python block of a page that contains a text."""
+    (block,) = (block for block in code_blocks(page.read_text(), "python") if containing in block)
     return block
 
 
@@ -325,7 +325,7 @@ def test_the_examples_of_the_readme_run(tmp_path):
     assert any(math.isfinite(float(row.get("train/loss") or "nan")) for row in rows)
 
     checkpoint = folder / "checkpoints/best.ckpt"
-    code, replaced = re.subn(r'"[^"]+\.ckpt"', repr(str(checkpoint)), example("load_classifier"))
+    code, replaced = re.subn(r'"[^"]+\.ckpt"', repr(str(checkpoint)), example("load_classifier", DOCS / "own_faces.md"))
     assert replaced == 1
     names = {"images": torch.rand(2, 3, 32, 32)}
     exec(code, names)
