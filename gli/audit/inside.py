@@ -130,7 +130,9 @@ class Subjects:
     def __init__(self, data: FaceDataModule, device: torch.device, seed: int = 0) -> None:
         data.setup()
         self.task: Task = data.task
-        self.device, self.seed, self.lr = device, seed, data.recipe.lr
+        self.device, self.seed = device, seed
+        # That of the recipe's end: with its first learning rate some networks diverge.
+        self.lr = data.recipe.lr / 10
         self.forgotten = self._people(data, data.rows("forget"))
         self.never_seen = self._people(data, data.rows("unseen"))
         retain, households = data.rows("retain"), data.faces.households
@@ -260,7 +262,10 @@ def audit_inside(
         references: Measured on reference models, at least three.
     """
     values = {}
+    every = [model, *references, *([] if original is None else [original])]
     for name, own in model.values.items():
+        if any(name not in inside.values for inside in every):  # Not finite in one of them.
+            continue
         out = np.array([reference.values[name] for reference in references])
         before = None if original is None else excess_over_references(original.values[name], out)
         values[name] = Excess(float(own.mean()), float(out.mean()), excess_over_references(own, out), before)

@@ -15,6 +15,7 @@ from gli.commands.benchmark import benchmark
 from gli.commands.main import main
 from gli.runs.read import read_log
 from tests.helpers.benchmarks import CONFIGS, TINY, finished_cells, write_benchmark
+from tests.helpers.processes import eventually
 
 
 @pytest.fixture
@@ -110,13 +111,21 @@ def test_a_killed_benchmark_continues_and_ends_like_an_undisturbed_one(make_grid
 def test_an_interrupted_benchmark_stops_its_cells_and_says_how_to_continue(make_grid, tmp_path):
     config = make_grid(settings={"data.people": 24, "trainer.max_steps": 100000, "trainer.max_epochs": -1})
     command = [sys.executable, "-m", "gli", "benchmark", "--config", str(config), "--output", "out"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    log = tmp_path / "out/cells/FineTune-seed0/log.txt"
-    while not log.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=60)
+    # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        log = tmp_path / "out/cells/FineTune-seed0/log.txt"
+        assert eventually(log.exists, seconds=120)
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "gli benchmark: stopped. The same command runs the cells that are not finished." in printed
     assert "Traceback" not in printed
