@@ -96,8 +96,13 @@ def test_noise_is_made_as_in_float32(dtype, trained):
         assert torch.equal(maximise_error(model, noise, loss, steps=3, lr=0.1), exact)
 
 
+SHIPPED = sorted(name for name, one in concrete_subclasses(Method).items() if one.__module__.startswith("gli."))
+#: Methods whose steps are those of another one, as far as precision goes.
+LIKE_OTHERS = {"CT", "L1Sparse", "MSG", "RandomLabels", "RetrainBriefly", "SFRon"}
+
+
 @pytest.mark.parametrize(
-    "method", sorted(name for name, one in concrete_subclasses(Method).items() if one.__module__.startswith("gli."))
+    "method", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in SHIPPED]
 )
 def test_every_method_runs_to_its_end_in_bfloat16(method):
     arguments = [*ARGUMENTS, *NEEDED.get(method, []), "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"]
