@@ -1,6 +1,7 @@
 """The audit of one model in memory: its scores, and whether forgotten people can be told from people never seen.
 
-With three reference models or more the attack is RMIA, as in ``gli audit RUN``. With fewer, it ranks people by the
+With three reference models or more the attack is RMIA, on plain scores (``gli audit RUN`` takes off what the references
+score for the same image). With fewer, it ranks people by the
 margins of the audited model alone: a weaker attack, whose verdict says so.
 """
 
@@ -14,20 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.audit.attacks import Attack, attack
+from gli.audit.few_references import ATTACKED, LEAST_REFERENCES, fleet_of, log_p, rmia_of_sets
 from gli.audit.record import Audit, People, margins_of
-from gli.audit.references import Fleet
 from gli.audit.verdict import CHANCE, MARGIN, Verdict, judge
 from gli.errors import DataError
 from gli.metrics.intervals import Interval
-from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
-from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN
+from gli.metrics.rmia import calibrate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
-#: Reference models that RMIA needs.
-LEAST_REFERENCES = 3
 WEAK = (
     " The attacker has no reference models and ranks people by the model's own margins; one with reference models may "
     f"find more: give {LEAST_REFERENCES} or more retrained models as reference."
@@ -69,20 +67,6 @@ class ModelAudit:
         return f"{self.verdict.answer}: {self.verdict.sentence}"
 
 
-def _log_p(margins: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: log_confidence(values).sum(axis=1) for name, values in margins.items()}
-
-
-def _rmia(target: Mapping[str, Array], references: Sequence[Mapping[str, Array]], a: float) -> Array:
-    """Return RMIA's score of each forget and unseen image, with the test images as population."""
-
-    def ratios(name: str) -> Array:
-        return likelihood_ratios(target[name], np.array([each[name] for each in references]), a)
-
-    population = ratios("test")
-    return np.concatenate([rmia_scores(ratios(name), population) for name in ("forget", "unseen")])
-
-
 def audit_model(
     record: Audit,
     people: People,
@@ -110,16 +94,7 @@ def audit_model(
             f"forget and unseen hold the same people ({', '.join(sorted(forgotten & strangers)[:3])}). Give images of "
             "people whom the model never saw as unseen."
         )
-    states = np.repeat([FORGOTTEN, NEVER_SEEN], [len(people["forget"]), len(people["unseen"])])[None]
-    names, numbers = np.unique(np.concatenate([people["forget"], people["unseen"]]), return_inverse=True)
-    fleet = Fleet(
-        np.full((*states.shape, 1), np.nan),
-        states,
-        numbers,
-        tuple(names.tolist()),
-        np.zeros(1, np.int64),
-        np.full(1, np.nan),
-    )
+    fleet = fleet_of(people)
     if not all(np.isfinite(columns["loss"]).all() for columns in record.values.values()):
         verdict = Verdict("cannot tell", "The model's outputs are not finite: it has diverged.")
         return ModelAudit(scores, record, people, None, None, None, verdict)
@@ -128,30 +103,33 @@ def audit_model(
         return attack(scores_of_images[None], fleet)
 
     if original is not None and len(references) >= LEAST_REFERENCES:
-        logs = [_log_p(margins_of(each)) for each in (record, original, *references)]
-        out = {name: np.array([each[name] for each in logs[2:]]) for name in ("forget", "unseen")}
-        a = calibrate(logs[1]["forget"], logs[1]["unseen"], out["forget"], out["unseen"])
-        privacy, before = (attacked(_rmia(each, logs[2:], a)) for each in logs[:2])
-        others = [_rmia(each, [*logs[2 : 2 + place], *logs[3 + place :]], a) for place, each in enumerate(logs[2:])]
+        own, before, *models = (
+            {name: log_p(margins) for name, margins in margins_of(each).items()}
+            for each in (record, original, *references)
+        )
+        out = {name: np.array([each[name] for each in models]) for name in ATTACKED}
+        a = calibrate(before["forget"], before["unseen"], out["forget"], out["unseen"])
+        privacy, positive = (attacked(rmia_of_sets(each, models, a)) for each in (own, before))
+        others = [rmia_of_sets(each, [*models[:place], *models[place + 1 :]], a) for place, each in enumerate(models)]
         never = attacked(np.mean(others, axis=0))
-        verdict = judge(privacy.people, before.people, never.people, margin)
-        return ModelAudit(scores, record, people, privacy, before.people, never.people, verdict)
+        verdict = judge(privacy.people, positive.people, never.people, margin)
+        return ModelAudit(scores, record, people, privacy, positive.people, never.people, verdict)
 
     def by_margins(each: Audit) -> Array:
         margins = margins_of(each)
-        return np.concatenate([margins[name].mean(axis=1) for name in ("forget", "unseen")])
+        return np.concatenate([margins[name].mean(axis=1) for name in ATTACKED])
 
     privacy = attacked(by_margins(record))
-    positive = None if original is None else attacked(by_margins(original)).people
+    control = None if original is None else attacked(by_margins(original)).people
     reference = [by_margins(each) for each in references]
     negative = attacked(np.mean(reference, axis=0)).people if reference else None
-    if positive is None:
+    if control is None:
         verdict = judge(privacy.people, Interval(1.0, 1.0, 1.0, 0.0), negative, margin)
         if verdict.answer == "pass":
             sentence = "Nothing was found, but without the original nobody knows whether the attack can find anything."
             verdict = Verdict("cannot tell", sentence)
     else:
-        verdict = judge(privacy.people, positive, negative, margin)
+        verdict = judge(privacy.people, control, negative, margin)
     weak = verdict.answer == "pass" or (verdict.answer == "cannot tell" and privacy.people.covers(CHANCE))
     verdict = replace(verdict, sentence=verdict.sentence + WEAK) if weak else verdict
-    return ModelAudit(scores, record, people, privacy, positive, negative, verdict)
+    return ModelAudit(scores, record, people, privacy, control, negative, verdict)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from gli.audit.attacks import Attack, Exposure, attack
+from gli.audit.few_references import ATTACKED, LEAST_REFERENCES, fleet_of, log_p, rmia_of_sets
 from gli.audit.inside import InsideAudit
 from gli.audit.record import check_people, read_people
 from gli.audit.references import Fleet, read_model
@@ -22,13 +24,11 @@ from gli.errors import DataError
 from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.intervals import Interval, Trials, mean_interval, people_means
 from gli.metrics.klom import excess_klom
-from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
-from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN
+from gli.metrics.rmia import calibrate
 from gli.runs.cost import read_cost
 
 Array = npt.NDArray[np.float64]
-SETS = ("forget", "unseen", "test")
-LEAST_REFERENCES = 3
+SETS = (*ATTACKED, "test")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,14 @@ class Model:
     margins: dict[str, Array]
     accuracy: float
 
+    @cached_property
+    def log_ps(self) -> dict[str, Array]:
+        """Log p(label | image) of each set, summed over labels, shape ``(images,)`` each."""
+        return {name: log_p(margins) for name, margins in self.margins.items()}
+
     def log_p(self, name: str) -> Array:
         """Return log p(label | image) of a set, summed over labels, shape ``(images,)``."""
-        return np.asarray(log_confidence(self.margins[name]).sum(axis=1))
+        return self.log_ps[name]
 
     def margin(self, *names: str) -> Array:
         """Return the margins of some sets one after the other, mean over labels, shape ``(images,)``."""
@@ -121,28 +126,15 @@ def check_finished(run: Path) -> None:
     read_run_model(run, 0)
 
 
-def _fleet(sizes: tuple[int, int], people: npt.NDArray[np.int64], names: tuple[str, ...], models: int = 1) -> Fleet:
-    """Return a fleet whose images are those of forget and of unseen; the attacks here need no margins."""
-    states = np.repeat([FORGOTTEN, NEVER_SEEN], sizes)[None].repeat(models, axis=0)
-    nothing = np.full((*states.shape, 1), np.nan)
-    return Fleet(nothing, states, people, names, np.arange(models), np.full(models, np.nan))
-
-
 def _rmia(target: Model, references: Sequence[Model], a: float) -> Array:
     """Return RMIA's score of each forget and unseen image, with the test images as population."""
-
-    def ratios(name: str) -> Array:
-        return likelihood_ratios(target.log_p(name), np.array([model.log_p(name) for model in references]), a)
-
-    population = ratios("test")
-    return np.concatenate([rmia_scores(ratios(name), population) for name in ("forget", "unseen")])
+    return rmia_of_sets(target.log_ps, [model.log_ps for model in references], a)
 
 
 def _iam(target: Model, references: Sequence[Model], original: Model) -> Array:
     """Return IAM's score of each forget and unseen image."""
-    sets = ("forget", "unseen")
-    out = np.array([model.margin(*sets) for model in references])
-    return iam_scores(target.margin(*sets), original.margin(*sets), out)
+    out = np.array([model.margin(*ATTACKED) for model in references])
+    return iam_scores(target.margin(*ATTACKED), original.margin(*ATTACKED), out)
 
 
 class _Relative:
@@ -170,7 +162,7 @@ class _Relative:
 
 def _snapshots(before: Model, after: Sequence[Model], fleet: Fleet) -> Interval:
     """Return the AUC per person of an attacker who sees how far each image's margin moved, on average over models."""
-    moved = [np.abs(before.margin("forget", "unseen") - model.margin("forget", "unseen")) for model in after]
+    moved = [np.abs(before.margin(*ATTACKED) - model.margin(*ATTACKED)) for model in after]
     return attack(np.mean(moved, axis=0)[None], fleet).people
 
 
@@ -201,10 +193,8 @@ def audit_run(
     for folder in references:
         if any(not np.array_equal(read_people(folder)[each], identities[each]) for each in SETS):
             raise DataError(f"{folder}: this reference was audited on other images than {run}. Remove it.")
-    names, people = np.unique(np.concatenate([identities["forget"], identities["unseen"]]), return_inverse=True)
-    sizes = len(identities["forget"]), len(identities["unseen"])
-    one, several = (_fleet(sizes, people, tuple(names.tolist()), count) for count in (1, len(models)))
-    out = {each: np.array([model.log_p(each) for model in models]) for each in SETS}
+    one, several = (fleet_of(identities, count) for count in (1, len(models)))
+    out = {each: np.array([model.log_p(each) for model in models]) for each in ATTACKED}
     a = calibrate(original.log_p("forget"), original.log_p("unseen"), out["forget"], out["unseen"])
     rmia = _Relative(lambda target, others: _rmia(target, others, a), models)
     iam = _Relative(lambda target, others: _iam(target, others, original), models)

@@ -214,7 +214,8 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
 
 def _audit_runs(options: argparse.Namespace) -> int:
     from gli.audit.contents import contents_of_runs
-    from gli.audit.run_audit import LEAST_REFERENCES, audit_run, check_finished
+    from gli.audit.few_references import LEAST_REFERENCES
+    from gli.audit.run_audit import audit_run, check_finished
     from gli.audit.verdict import MARGIN
     from gli.commands.inside_runs import audit_weights
     from gli.commands.reference_runs import reference_jobs

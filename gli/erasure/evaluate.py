@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gli.audit.few_references import log_p
 from gli.data.faces import ImageFiles
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.erasure.settings import Settings
 from gli.erasure.table import Photo
 from gli.errors import DataError
-from gli.metrics.rmia import log_confidence
 from gli.models.backbones import build_classifier
 from gli.models.checkpoints import load_weights
 
@@ -44,7 +44,7 @@ class Outputs:
     @property
     def log_p(self) -> Array:
         """Log p(label | image), summed over labels, shape ``(images,)``."""
-        return np.asarray(log_confidence(self.margins).sum(axis=1))
+        return log_p(self.margins)
 
 
 def task_of(settings: Settings) -> Task:

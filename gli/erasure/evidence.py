@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gli.audit.few_references import LEAST_REFERENCES
 from gli.audit.verdict import CHANCE, judge
 from gli.erasure.evaluate import Outputs
 from gli.metrics.iam import degree_of_memory
@@ -26,6 +27,7 @@ from gli.metrics.intervals import (
     mean_interval,
     people_means,
 )
+from gli.metrics.power import null_error
 from gli.metrics.rmia import calibrate, likelihood_ratios, rmia_scores
 
 Array = npt.NDArray[np.float64]
@@ -97,8 +99,7 @@ def detectable_auc(people: int, strangers: int) -> float:
         people: Number of forgotten people.
         strangers: Number of people who were never seen.
     """
-    error = math.sqrt((people + strangers + 1) / (12 * people * strangers))
-    return min(1.0, CHANCE + DETECTION * error)
+    return min(1.0, CHANCE + DETECTION * null_error(people, strangers))
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ class Audit:
     def _control(self, a: float) -> Interval | None:
         """Return the attack on each reference with the others as references; None with fewer than three."""
         count = len(self.forget.references)
-        if count < 3:
+        if count < LEAST_REFERENCES:
             return None
         totals = []
         for number in range(count):

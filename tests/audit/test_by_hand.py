@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from gli.audit.attacks import attack
+from gli.audit.few_references import fleet_of
 from gli.audit.references import Fleet
-from gli.audit.run_audit import Model, _fleet, _iam, _Relative, _rmia, _snapshots
+from gli.audit.run_audit import Model, _iam, _Relative, _rmia, _snapshots
 from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.klom import histogram_klom, normal_klom
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER, ulira_scores
 
 TASKS = pytest.mark.parametrize("labels", [1, 2], ids=["multi-class", "multi-label"])
 #: Images 0 and 1 are forgotten, 2 and 3 were never seen; each shows another person.
-FOUR: Fleet = _fleet((2, 2), np.arange(4), ("a", "b", "c", "d"))
+FOUR: Fleet = fleet_of({"forget": np.array(["a", "b"]), "unseen": np.array(["c", "d"])})
 
 
 def model(*columns: list[float]) -> Model:
@@ -129,6 +130,7 @@ def test_two_snapshots(labels):
 def test_people_who_differ_are_not_mistaken_for_people_who_were_trained_on():
     """The forgotten are easier than the never seen: plain scores tell them apart in a model that saw neither."""
     plain, relative, found = [], [], []
+    numbers = np.array([f"{number:03d}" for number in range(120)])
     for seed in range(40):
         generator = np.random.default_rng(seed)
         difficulty = 2 * generator.normal(size=120) + np.repeat([1.0, 0.0], 60)
@@ -139,7 +141,7 @@ def test_people_who_differ_are_not_mistaken_for_people_who_were_trained_on():
                 Model({"forget": margins[:60, None], "unseen": margins[60:, None], "test": margins[60:, None]}, 0.5)
             )
         references, retrained, original = models[:8], models[8], models[9]
-        fleet = _fleet((60, 60), np.arange(120), tuple(map(str, range(120))))
+        fleet = fleet_of({"forget": numbers[:60], "unseen": numbers[60:]})
         scores = _Relative(lambda target, others: _rmia(target, others, 0.3), references)
         plain.append(attack(_rmia(retrained, references, 0.3)[None], fleet).people.value)
         relative.append(attack(scores.of(retrained), fleet).people)
