@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gli.audit.relearning import PIXELS, halves, relearning_losses
+from gli.audit.relearning import halves, relearning_losses
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Rows
 from gli.data.tasks import Task
@@ -25,7 +25,7 @@ from gli.metrics.klom import excess_klom
 from gli.metrics.linear_probe import probe_hits
 from gli.metrics.reidentification import rank_one_hits, verification_areas
 from gli.metrics.residual_knowledge import residual_knowledge
-from gli.system.chunks import in_chunks
+from gli.system.chunks import CHUNK_PIXELS, in_chunks
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -193,7 +193,7 @@ class Subjects:
 
         images, labels = self._float(side).to(self.device), side.labels.to(self.device)
         with torch.inference_mode():
-            return np.asarray(in_chunks(margins, images, labels, pixels=PIXELS).cpu().numpy().mean(axis=1))
+            return np.asarray(in_chunks(margins, images, labels, pixels=CHUNK_PIXELS).cpu().numpy().mean(axis=1))
 
     def _around(self, model: nn.Module) -> Array:
         """Return the share of right answers around the pictures of each person."""
@@ -209,7 +209,7 @@ class Subjects:
                 noise = torch.randn(images.shape, generator=generator)
                 noise /= noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
                 moved = (images + NORM * noise.to(self.device)).clamp(0, 1)
-                right += in_chunks(accuracy, moved, labels, pixels=PIXELS)
+                right += in_chunks(accuracy, moved, labels, pixels=CHUNK_PIXELS)
         return _by_person((right / DIRECTIONS).double().cpu().numpy(), self.around.people)
 
     def _relearning(self, model: nn.Module) -> Array:
@@ -244,7 +244,7 @@ def features_of(model: nn.Module, images: Tensor, device: torch.device) -> Array
     hook = head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].flatten(1)))
     try:
         with torch.inference_mode():
-            in_chunks(model, images.to(device), pixels=PIXELS)
+            in_chunks(model, images.to(device), pixels=CHUNK_PIXELS)
     finally:
         hook.remove()
     return np.asarray(torch.cat(kept).double().cpu().numpy())

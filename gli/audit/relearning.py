@@ -18,13 +18,11 @@ from torch import Tensor, nn
 from gli.data.faces import Rows
 from gli.data.loading import shuffled_batches
 from gli.data.tasks import Task
-from gli.system.chunks import in_chunks
+from gli.system.chunks import CHUNK_PIXELS, in_chunks
 
 #: Steps after which the losses are measured; the last is the number of steps.
 CHECKS = (0, 5, 10, 20)
 BATCH, MOMENTUM = 64, 0.9
-#: Pixels of a chunk of an evaluation on the CPU.
-PIXELS = 2**19
 
 
 def halves(people: npt.NDArray[np.int64], seed: int = 0) -> tuple[Rows, Rows]:
@@ -81,7 +79,7 @@ def relearning_losses(
     for step in range(CHECKS[-1] + 1):
         if step in CHECKS:
             with torch.inference_mode():
-                losses = in_chunks(lambda x, y: task.losses(model(x), y), *judge, pixels=PIXELS)
+                losses = in_chunks(lambda x, y: task.losses(model(x), y), *judge, pixels=CHUNK_PIXELS)
             curve.append(losses.double().cpu().numpy())
         if step < CHECKS[-1]:
             batch = torch.from_numpy(batches[step]).to(images.device)

@@ -20,6 +20,11 @@ class Verdict:
     sentence: str
 
 
+def auc_in_words(area: Interval) -> str:
+    """Return an AUC with its interval, as sentences show it."""
+    return f"AUC {area.value:.2f}, 95 % interval {area.low:.2f} to {area.high:.2f}"
+
+
 def judge(attack: Interval, positive: Interval, negative: Interval | None, margin: float = MARGIN) -> Verdict:
     """Judge a method from an attack and its controls.
 
@@ -29,7 +34,7 @@ def judge(attack: Interval, positive: Interval, negative: Interval | None, margi
         negative: AUC of the same attack on retrained models, which never saw anybody; None if there are none.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
     """
-    shown = f"AUC {attack.value:.2f}, 95 % interval {attack.low:.2f} to {attack.high:.2f}"
+    shown = auc_in_words(attack)
     if positive.low <= CHANCE + margin:
         return Verdict(
             "cannot tell",

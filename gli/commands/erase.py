@@ -26,7 +26,7 @@ from gli.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from gli.erasure.run import Result
-    from gli.erasure.settings import Policy
+    from gli.erasure.settings import Policy, Settings
     from gli.erasure.store import Store
 
 #: Exit status of verify for a certificate that does not hold, and of status where a request is due.
@@ -113,7 +113,7 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace, policy: Policy):  # type: ignore[no-untyped-def]
+def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
     from gli.data.table import FaceTable
     from gli.data.tasks import MultiClass
     from gli.erasure.settings import Settings

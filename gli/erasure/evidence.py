@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.audit.few_references import LEAST_REFERENCES
-from gli.audit.verdict import CHANCE, judge
+from gli.audit.verdict import CHANCE, auc_in_words, judge
 from gli.erasure.evaluate import Outputs
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import (
@@ -201,7 +201,7 @@ class Audit:
         people = int(trials.positive.sum())
         strangers = len(trials.positive) - people
         interval = auc_interval(trials)
-        shown = f"AUC {interval.value:.2f}, 95 % interval {interval.low:.2f} to {interval.high:.2f}"
+        shown = auc_in_words(interval)
         answer: Answer = "cannot tell"
         least = detectable_auc(people, strangers)
         if people < LEAST_PEOPLE or strangers < LEAST_PEOPLE:
@@ -259,7 +259,7 @@ class Audit:
         trials = self._attack(group, "after", a)
         interval = auc_interval(trials)
         people = int(trials.positive.sum())
-        shown = f"AUC {interval.value:.2f}, 95 % interval {interval.low:.2f} to {interval.high:.2f}"
+        shown = auc_in_words(interval)
         least = detectable_auc(people, len(trials.positive) - people)
         if people < LEAST_PEOPLE:
             answer, sentence = "cannot tell", f"{counted(people)} cannot show an AUC below {least:.2f} ({shown})."

@@ -28,7 +28,7 @@ code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page;
 {% for each in c.requests %}<tr><td>{{ each.request }}</td><td>{{ each.received }}</td><td>{{ each.due }}</td>
 <td>{{ each.photographs }}</td></tr>{% endfor %}</table>
 <h2>What was done</h2>
-<p>{% if c.route == 'retrain' %}The classifier was trained anew without these photographs.
+<p>{% if c.route == 'retrain' %}The classifier was trained again from scratch without these photographs.
 {% else %}The classifier was changed by the method {{ c.method.name }}.{% endif %}
 {{ c.purge.files }} files with traces of the people were removed or rewritten; nothing was found by the search after
 it.</p>
@@ -67,7 +67,7 @@ An image classifier that was changed to honour erasure requests, by gli {{ c.ver
 |---|---|
 | network | {{ c.method.backbone }}, images of {{ c.method.image_size }} x {{ c.method.image_size }} pixels in [0, 1] |
 | outputs | {{ outputs | join(', ') }} |
-| how | {{ 'trained anew without the erased photographs' if c.route == 'retrain' else c.method.name }} |
+| how | {{ 'trained from scratch without the erased photographs' if c.route == 'retrain' else c.method.name }} |
 | training images | {{ c.manifest.images_after }} (before: {{ c.manifest.images_before }}) |
 | verdict | {{ c.verdict.answer }} |
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +119,7 @@ def read_copies(store: Store) -> list[Copy]:
         decision = row["decision"]
         if decision not in get_args(Decision):
             raise DataError(f"{path}, line {row.line}: the decision is {decision!r}; write accept or keep.")
-        copies.append(Copy(row["request"], row["file"], row["identity"], row["kind"], decision))  # type: ignore[arg-type]
+        copies.append(Copy(row["request"], row["file"], row["identity"], row["kind"], cast("Decision", decision)))
     return copies
 
 

@@ -34,11 +34,8 @@ from gli.models.checkpoints import load_features, load_weights
 from gli.models.network import Network
 from gli.models.training_images import TRAINING_IMAGES, pack, read_training_images, unpack
 from gli.runs.membership import Membership
-from gli.system.chunks import in_chunks
+from gli.system.chunks import CHUNK_PIXELS, in_chunks
 from gli.system.lightning import clear_step_values, current_epoch
-
-#: Pixels that a CPU evaluates at a time: with more, activations outgrow its cache; with fewer, its cores idle.
-CHUNK_PIXELS = 2**19
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 BatchNormMode = Literal["train", "eval", "train_first", "released"]

@@ -18,7 +18,7 @@ def excess_over_references(model: Array, references: Array, level: float = 0.95)
 
     The interval holds two sources of chance: the people, and the training run. Another retrained model differs from the
     mean of R references by the spread between them, times the root of 1 + 1/R; so the interval covers 0 if the model is
-    one of theirs.
+    one more retrained model.
 
     Args:
         model: One value per person under the model, shape ``(people,)``.

@@ -7,6 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+#: Pixels that a network evaluates at a time on a CPU: with more, activations outgrow its cache; with fewer, its cores
+#: idle.
+CHUNK_PIXELS = 2**19
+
 
 def in_chunks(function: Callable[..., Tensor], images: Tensor, *others: Tensor, pixels: int) -> Tensor:
     """Apply ``function`` to a batch: in cache-sized chunks on the CPU, in one call elsewhere.

@@ -20,11 +20,11 @@ from gli.callbacks import Stopwatch
 from gli.data import FaceDataModule
 from gli.data.loading import Batch, EpochPlan, FaceDataset, Pass
 from gli.errors import DataError
-from gli.methods.base import CHUNK_PIXELS, Method
+from gli.methods.base import Method
 from gli.runs.cost import read_cost
 from gli.runs.folder import snake_case
 from gli.runs.read import read_run
-from gli.system.chunks import in_chunks
+from gli.system.chunks import CHUNK_PIXELS, in_chunks
 
 #: Share of its planned iterations that the last audit of a finished run has reached at least.
 COMPLETE = 0.9

@@ -129,7 +129,7 @@ def test_two_thousand_changes_of_a_single_byte_are_all_noticed(shipped, monkeypa
     monkeypatch.setattr(verifying, "sha256_file", lambda path: known.get(path) or hashed(path))
     weights = shipped / "model.safetensors"
     for number in range(CHANGES):
-        # The weights are large, so hashing them takes most of the time: every fiftieth change is one of theirs.
+        # The weights are large, so hashing them takes most of the time: every fiftieth change is in them.
         name = FILES[0] if number % 50 == 0 else FILES[1 + number % (len(FILES) - 1)]
         data = bytearray(contents[name])
         place = generator.randrange(len(data))

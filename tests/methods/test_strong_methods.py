@@ -416,7 +416,7 @@ def test_the_bound_on_noisy_training_holds_for_two_runs_that_are_as_far_apart_as
 
 
 @in_both_tasks
-def test_retrain_briefly_starts_anew_and_compresses_the_schedule(task, monkeypatch):
+def test_retrain_briefly_starts_from_a_new_network_and_compresses_the_schedule(task, monkeypatch):
     """The recipe divides the rate by ten after one of two epochs: here after one of two iterations."""
     steps, expected = batches(task), other_model()
     model = run(RetrainBriefly(), task, steps, monkeypatch)
