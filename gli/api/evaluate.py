@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from gli.errors import SettingError
 from gli.methods import Original
 from gli.models.network import Network
 from gli.runs.log import MetricsLog
+from gli.system.console import quiet_loggers
 from gli.training.run import trainer_settings
 
 #: Reference models: one, several, or none.
@@ -44,17 +44,9 @@ class Evaluated:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Leave random numbers, warning filters and Lightning's log levels as they were, and hide its advertisements."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), isolate_rng():
+    with warnings.catch_warnings(), isolate_rng(), quiet_loggers("lightning.pytorch", "lightning.fabric"):
         silence_lightning()
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield
 
 
 def given_faces(

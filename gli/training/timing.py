@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,7 +23,10 @@ from gli.runs.cost import read_cost
 from gli.runs.folder import snake_case
 from gli.runs.read import read_run
 from gli.system.chunks import CHUNK_PIXELS, in_chunks
+from gli.system.console import quiet_loggers
 
+#: Where the trainer says what it does.
+TRAINER_LOG = "lightning.pytorch.utilities.rank_zero"
 #: Share of its planned iterations that the last audit of a finished run has reached at least.
 COMPLETE = 0.9
 
@@ -179,7 +180,7 @@ def measure(
         batches += loaded
         lengths.append(len(loaded))
     times = _StepTimes()
-    with _quiet(), warnings.catch_warnings():
+    with quiet_loggers(TRAINER_LOG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
         trainer = L.Trainer(
             max_epochs=1,
@@ -204,18 +205,6 @@ def measure(
     counted_steps = sum(max(1, length - 1) for length in lengths)
     iterations = sum(count for _, count in passes)
     return Timing(method.name, iterations, seconds, f"measured over {counted_steps} steps")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what the trainer says of itself."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def seconds_per_audit(method: Method, data: FaceDataModule, device: torch.device) -> float:
