@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,18 @@ def make_table() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """One folder for all runs of a file, so that the tiny original is trained once."""
-    return tmp_path_factory.mktemp("home")
+def home(tmp_path_factory) -> Iterator[Path]:
+    """One folder for all runs of a file, so that the tiny original is trained once; removed after the file."""
+    folder = tmp_path_factory.mktemp("home")
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
-def at_home(home, monkeypatch) -> None:
-    """Work in that folder."""
+def at_home(home, monkeypatch) -> Iterator[None]:
+    """Work in that folder. Checkpoints of the test's runs are removed: those of a file together take gigabytes."""
+    before = set(home.glob("lightning_logs/*/version_*"))
     monkeypatch.chdir(home)
+    yield
+    for run in set(home.glob("lightning_logs/*/version_*")) - before:
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)

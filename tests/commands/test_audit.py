@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +33,15 @@ FEW = {**SETTINGS, "data.people": 60, "data.pictures": 2, "trainer.max_steps": 1
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Path:
+def config(tmp_path_factory) -> Iterator[Path]:
     """A small audit beside copies of the shipped configurations."""
     root = tmp_path_factory.mktemp("audit")
     shutil.copytree(CONFIGS, root / "configs")
     path = root / "configs/audit/small.yaml"
     settings = {"data": "synthetic", "methods": ["FineTune"], "originals": 6, "draws": 1, "settings": FEW}
     path.write_text(yaml.safe_dump(settings))
-    return path
+    yield path
+    shutil.rmtree(root)
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +202,15 @@ def test_shipped_audits_find_their_configurations():
 
 
 @pytest.fixture(scope="module")
-def existing(tmp_path_factory) -> Path:
+def existing(tmp_path_factory) -> Iterator[Path]:
     """A run of GLI, in a home of its own."""
     home = tmp_path_factory.mktemp("existing")
+    people = ["--data.people=60", "--data.pictures=2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        people = ["--data.people=60", "--data.pictures=2"]
-        return home / str(run(["fit", "--model=GLI", *TINY, *people, *EVERY, "--trainer.max_steps=2"]).trainer.log_dir)
+        trainer = run(["fit", "--model=GLI", *TINY, *people, *EVERY, "--trainer.max_steps=2"]).trainer
+    yield home / str(trainer.log_dir)
+    shutil.rmtree(home)
 
 
 def test_a_run_is_audited_with_reference_models(existing, monkeypatch):
