@@ -95,12 +95,23 @@ def _resampled(groups: Sequence[People], resamples: int, seed: int) -> Iterator[
     generator = np.random.default_rng(seed)
     everyone = {name: np.unique(np.concatenate([group[name] for group in groups])) for name in groups[0]}
     rows_of = [{name: _rows_of_people(group[name], everyone[name]) for name in everyone} for group in groups]
+    strata = {name: _strata(people, [group[name] for group in groups]) for name, people in everyone.items()}
     for _ in range(resamples):
-        drawn = {name: generator.integers(0, len(people), len(people)) for name, people in everyone.items()}
+        drawn = {
+            name: np.concatenate([people[generator.integers(0, len(people), len(people))] for people in strata[name]])
+            for name in everyone
+        }
         yield [
             {name: np.concatenate([rows[name][person] for person in drawn[name]]) for name in everyone}
             for rows in rows_of
         ]
+
+
+def _strata(everyone: npt.NDArray[np.str_], groups: Sequence[npt.NDArray[np.str_]]) -> list[Rows]:
+    """Return the numbers of the people who are in the same groups: so drawn, no group loses people by chance."""
+    member = np.stack([np.isin(everyone, group) for group in groups], axis=1)
+    number = np.unique(member, axis=0, return_inverse=True)[1].ravel()
+    return [np.flatnonzero(number == stratum) for stratum in range(number.max() + 1)]
 
 
 def _rows_of_people(identities: npt.NDArray[np.str_], everyone: npt.NDArray[np.str_]) -> list[Rows]:

@@ -19,7 +19,7 @@ STATES: Mapping[State, str] = {
     "best": "at the audit with the best final score",
     "end": "at the end of the run",
 }
-PATTERN = re.compile(r"(?P<of>[^>]+)>(?P<baseline>.+):(?P<score>\w+)(?:@(?P<at>\w+))?")
+PATTERN = re.compile(r"(?P<of>[^>]+)>(?P<baseline>.+):\s*(?P<score>\w+)\s*(?:@\s*(?P<at>\w+))?")
 EXAMPLE = "Write OF>WITH:SCORE@STATE, such as 'GLI>LI:accuracy@end'."
 
 

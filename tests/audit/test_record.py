@@ -23,7 +23,7 @@ from gli.audit.record import (
 from gli.errors import DataError
 from gli.metrics.jensen_shannon import jensen_shannon_distance
 from gli.metrics.membership_inference import membership_inference_accuracy
-from tests.helpers.audits import make_audit, make_people
+from tests.helpers.audits import SETS, make_audit, make_people
 
 
 def with_column(audit: Audit, column: str, accuracies: set[str]) -> Audit:
