@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 #: Bootstrap resamples of the people for each comparison.
 RESAMPLES = 200
 Rows = Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims that a report decides.
+
+    Attributes:
+        comparisons: The claims.
+        names: In a benchmark, the name of the method or variant by the folder of its run: the names of the comparisons
+            are then these, otherwise those of the table of methods.
+    """
+
+    comparisons: Sequence[Comparison] = ()
+    names: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,33 +87,39 @@ class Compared:
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
-def compare(
-    comparison: Comparison,
+def decide_claims(
+    claims: Claims,
     results: Sequence[Result],
     select: Select = "final_score",
-    names: Mapping[Path, str] | None = None,
+    tick: Callable[[int], None] = lambda count: None,
 ) -> list[Compared]:
-    """Decide a claim over the seeds that both methods have, once for each backbone.
+    """Decide claims over the seeds that both methods have, each once for every backbone.
 
     Args:
-        comparison: The claim.
+        claims: The claims.
         results: The results of the report.
         select: How the reported audits were selected, see :func:`gli.report.results.select_audit`.
-        names: Name of the method or variant by the folder of a run, as in the configuration of a benchmark; the names
-            of a comparison are then these.
+        tick: Called with 1 after each claim.
     """
-    found = [_results_of(name, results, names or {}) for name in (comparison.of, comparison.baseline)]
-    backbones = [{str(result.run.settings.get("model.backbone", "")) for result in side} for side in found]
-    shared = sorted(backbones[0] & backbones[1])
     compared = []
-    for backbone in shared or [""]:
-        sides = [
-            [result for result in side if not shared or result.run.settings.get("model.backbone", "") == backbone]
-            for side in found
-        ]
-        claim = comparison.sentence + (f" ({backbone})" if len(shared) > 1 else "")
-        compared.append(_decided(comparison, claim, sides, select))
+    for comparison in claims.comparisons:
+        found = [_results_of(name, results, claims.names) for name in (comparison.of, comparison.baseline)]
+        by_backbone = [_by_backbone(side) for side in found]
+        shared = sorted(by_backbone[0].keys() & by_backbone[1].keys())
+        if not shared:
+            compared.append(_decided(comparison, comparison.sentence, found, select))
+        for backbone in shared:
+            claim = comparison.sentence + (f" ({backbone})" if len(shared) > 1 else "")
+            compared.append(_decided(comparison, claim, [side[backbone] for side in by_backbone], select))
+        tick(1)
     return compared
+
+
+def _by_backbone(results: Sequence[Result]) -> dict[str, list[Result]]:
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(str(result.run.settings.get("model.backbone", "")), []).append(result)
+    return groups
 
 
 def _results_of(name: str, results: Sequence[Result], names: Mapping[Path, str]) -> list[Result]:

@@ -10,7 +10,7 @@ import pytest
 from gli.audit.record import read_record, split_people_in_half, write_people
 from gli.report import compare as module
 from gli.report.claims import Comparison
-from gli.report.compare import compare
+from gli.report.compare import Claims, decide_claims
 from gli.report.results import collect_results
 from gli.runs.read import read_run
 from tests.helpers.run_folders import PEOPLE, SETS, change_log
@@ -25,7 +25,7 @@ def few_resamples(monkeypatch):
 
 def decided(folders, comparison=ACCURACY, select="final_score", names=None):
     results = collect_results([read_run(folder) for folder in folders], select)[0]
-    (compared,) = compare(comparison, results, select, names)
+    (compared,) = decide_claims(Claims([comparison], names or {}), results, select)
     return compared
 
 
@@ -159,10 +159,10 @@ def test_the_entries_of_a_benchmark_are_found_by_their_folders_and_compared_for_
     }  # fmt: skip
     names = {folder: name for (name, _, _), folder in folders.items()}
     results = collect_results([read_run(folder) for folder in folders.values()])[0]
-    compared = compare(Comparison("warm", "GLI", "accuracy", "end", "Warm-up helps"), results, names=names)
+    claims = [Comparison("warm", "GLI", "accuracy", "end", "Warm-up helps"), Comparison("LI", "GLI", "accuracy")]
+    *compared, failed = decide_claims(Claims(claims, names), results)
     assert [each.claim for each in compared] == ["Warm-up helps (large)", "Warm-up helps (small)"]
     assert all(each.seeds == (0, 1) and each.difference > 0 for each in compared)
-    (failed,) = compare(Comparison("LI", "GLI", "accuracy"), results, names=names)
     assert "there is no result of LI" in failed.evidence
 
 
