@@ -81,23 +81,27 @@ def place_labels(
     obstacles = [
         Box(x - radius, y - radius, x + radius, y + radius) for (x, y), radius in zip(points, radii, strict=True)
     ]
-    places: list[Box | None] = [None] * len(points)
+    candidates = []
+    for (x, y), radius, size in zip(points, radii, sizes, strict=True):
+        boxes = [
+            (_beside(x, y, radius, size, angle, gap), gap + rank / len(DEGREES))
+            for gap in GAPS
+            for rank, angle in enumerate(DEGREES)
+        ]
+        candidates.append([(box, far + _penalty(box, obstacles, avoid, frame)) for box, far in boxes])
+    places = [min(own, key=lambda each: each[1])[0] for own in candidates]
     for _ in range(SWEEPS):
-        for number, ((x, y), radius, size) in enumerate(zip(points, radii, sizes, strict=True)):
-            taken = [box for other, box in enumerate(places) if box is not None and other != number]
-            candidates = [
-                (_beside(x, y, radius, size, angle, gap), gap + rank / len(DEGREES))
-                for gap in GAPS
-                for rank, angle in enumerate(DEGREES)
-            ]
-            places[number] = min(
-                candidates, key=lambda each: each[1] + _penalty(each[0], taken, obstacles, avoid, frame)
-            )[0]
-    return [box for box in places if box is not None]
+        before = list(places)
+        for number, own in enumerate(candidates):
+            taken = [box for other, box in enumerate(places) if other != number]
+            costs = [cost + sum(box.overlap(other) for other in taken) for box, cost in own]
+            places[number] = own[costs.index(min(costs))][0]
+        if places == before:
+            break
+    return places
 
 
-def _penalty(box: Box, taken: Sequence[Box], obstacles: Sequence[Box], avoid: Sequence[Box], frame: Box) -> float:
-    """Return how bad a place is, in pixels of distance from the point that it is worth."""
+def _penalty(box: Box, obstacles: Sequence[Box], avoid: Sequence[Box], frame: Box) -> float:
+    """Return how bad a place is without other labels, in pixels of distance from the point that it is worth."""
     outside = box.area - box.overlap(frame)
-    covered = sum(box.overlap(other) for other in (*taken, *obstacles))
-    return outside + covered + 0.3 * sum(box.overlap(other) for other in avoid)
+    return outside + sum(map(box.overlap, obstacles)) + 0.3 * sum(map(box.overlap, avoid))

@@ -98,9 +98,7 @@ class Tradeoff:
             "The line is the Pareto frontier: no other unlearning method is better in both.",
         ]
         if self.unit:
-            sentences.append(
-                f"The area of a point is its cost ({self.unit}); very cheap methods have the smallest one."
-            )
+            sentences.append(f"The area of a point is its cost ({self.unit}), but not below the smallest one.")
         return " ".join(sentences)
 
 

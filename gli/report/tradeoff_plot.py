@@ -171,23 +171,29 @@ def _lines(axes: Axes) -> list[Box]:
     return boxes
 
 
-def tradeoff_svg(tradeoff: Tradeoff) -> str:
-    """Return the figure as an SVG element, whose text alternative gives its numbers."""
-    with svg_settings():
-        return svg_of(tradeoff_figure(tradeoff), tradeoff.text)
-
-
-def save_tradeoff(tradeoff: Tradeoff | Path, path: Path, title: str = "") -> Path:
-    """Write the figure as PNG.
+def draw_tradeoff(tradeoff: Tradeoff, path: Path, title: str = "") -> str:
+    """Write the figure as PNG, and return it as an SVG element whose text alternative gives its numbers.
 
     Args:
-        tradeoff: The trade-off, or the folder of a report.
+        tradeoff: The trade-off.
+        path: The PNG file.
+        title: Title of the figure.
+    """
+    with svg_settings():
+        figure = tradeoff_figure(tradeoff, title)
+        save(figure, path)
+        return svg_of(figure, tradeoff.text)
+
+
+def save_tradeoff(report: Path, path: Path, title: str = "") -> None:
+    """Write the figure of a report as PNG, such as for a document.
+
+    Args:
+        report: Folder of the report.
         path: The file.
         title: Title of the figure.
 
     Raises:
         DataError: If the folder holds no report, or one of an earlier version.
     """
-    drawn = read_tradeoff(tradeoff) if isinstance(tradeoff, Path) else tradeoff
-    with svg_settings():
-        return save(tradeoff_figure(drawn, title), path)
+    draw_tradeoff(read_tradeoff(report), path, title)

@@ -97,11 +97,11 @@ def write_report(
     _write_text(output / "results.md", _markdown(data, notes, {**tables, **decided, **picture, **runs_table}))
     # Only pictures need matplotlib.
     from gli.report.figures import draw_svg
-    from gli.report.tradeoff_plot import save_tradeoff, tradeoff_svg
+    from gli.report.tradeoff_plot import draw_tradeoff
 
     if tradeoff.points:
-        save_tradeoff(tradeoff, output / "tradeoff.png", data)
-        picture = {TRADEOFF: f"{tradeoff_svg(tradeoff)}<figcaption>{html.escape(tradeoff.caption)}</figcaption>"}
+        drawn = draw_tradeoff(tradeoff, output / "tradeoff.png", data)
+        picture = {TRADEOFF: f"{drawn}<figcaption>{html.escape(tradeoff.caption)}</figcaption>"}
     after = ["<h2>Audit</h2>", *audit_section(audited_models, level=3)] if audited_models is not None else []
     sections: dict[str, Section] = {**tables, **decided, **picture, **draw_svg(runs, results), **runs_table}
     _write_text(output / "report.html", page(data, notes, sections, json_text(contents), after))
