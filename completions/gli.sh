@@ -26,7 +26,7 @@ _gli_data="FaceTable MUCAC MUFAC SyntheticFaces"
 _gli_own_options() {
     case "$1" in
         check) echo "--json --contact-sheet --methods --steps --seconds --help" ;;
-        report) echo "--output --select --resamples --audit --help" ;;
+        report) echo "--output --select --resamples --audit --compare --help" ;;
         benchmark) echo "--config --methods --seeds --backbones --jobs --cluster --set --output --originals --select --audit --help" ;;
         audit) echo "--config --methods --budget --references --answers-only --jobs --cluster --output --margin --help" ;;
         search) echo "--try --max-utility-drop --output --jobs --cluster --help" ;;

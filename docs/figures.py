@@ -1,7 +1,8 @@
 """The pictures of the README: a contact sheet of drawn faces, and curves of runs.
 
 ``python docs/figures.py RUN...`` takes folders below lightning_logs: the first picture shows GLI, LI and NegGrad among
-them, the other one all runs. Without runs only the contact sheet is drawn.
+them, the other one all runs. Without runs only the contact sheet is drawn. ``python docs/figures.py --tradeoff REPORT
+NAME`` draws ``tradeoff_NAME.png`` from the folder of a report instead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gli.audit.plots import save
 from gli.data import SyntheticFaces
 from gli.data.drawing import contact_sheet
 from gli.report.plots import utility_grid
+from gli.report.tradeoff_plot import save_tradeoff
 from gli.runs.read import Run, read_run
 
 IMAGES = Path(__file__).parent / "images"
@@ -53,6 +55,10 @@ def curves(runs: Sequence[Run]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--tradeoff"]:
+        report, name = sys.argv[2:]
+        save_tradeoff(Path(report), IMAGES / f"tradeoff_{name}.png")
+        sys.exit()
     faces()
     runs = [read_run(Path(run)) for run in sys.argv[1:]]
     if runs:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gli.commands.report import read_runs
+from gli.report.claims import parse_comparisons
+from gli.report.compare import Claims
 from gli.report.results import Select
 from gli.report.write import write_report
 
@@ -18,6 +20,7 @@ def report(
     select: Select = "final_score",
     resamples: int = 0,
     audit: str | Path | None = None,
+    compare: Sequence[str] = (),
 ) -> Path:
     """Write a report of runs, as ``gli report`` does, and return the path of its page.
 
@@ -28,9 +31,11 @@ def report(
             than those it reports.
         resamples: Bootstrap resamples of the people for each run's confidence intervals; 0 for none.
         audit: Folder of an audit of the same methods, to show beside the scores.
+        compare: Claims to decide over seeds and people, such as ``["GLI>LI:accuracy@end"]``.
 
     Raises:
         DataError: If a folder is not a run, or the runs are of several data sets.
+        SettingError: If a claim cannot be read.
 
     Example:
         >>> gli.report(["runs/gli_given/version_0", "runs/scrub_given/version_0"])  # doctest: +SKIP
@@ -38,7 +43,9 @@ def report(
     """
     folders = [runs] if isinstance(runs, str | Path) else runs
     found, missing = read_runs([Path(folder) for folder in folders])
-    failed = write_report(found, Path(output), select, resamples, missing, None if audit is None else Path(audit))
+    claims = Claims(parse_comparisons(compare, found))
+    audited = None if audit is None else Path(audit)
+    failed = write_report(found, Path(output), select, resamples, missing, audited, claims)
     for message in (*missing, *failed):
         warnings.warn(f"left out of the report: {message}", stacklevel=2)
     return Path(output) / "report.html"

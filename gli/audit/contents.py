@@ -41,6 +41,7 @@ def contents_of_methods(
             "auc_retained_in_retrained": _interval(audit.retained_reference),
             "auc_by_memorisation": audit.strata,
             "test_accuracy": float(np.mean(audit.accuracy)),
+            "test_accuracy_deviation": float(np.std(audit.accuracy, ddof=1)) if len(audit.accuracy) > 1 else None,
             "cost": costs.get(audit.name),
             "models": audit.models,
             "diverged": audit.diverged,

@@ -8,7 +8,7 @@ those columns that are accuracies. All are plain arrays, each file written whole
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.errors import DataError
-from gli.metrics.registry import EVALUATION_SETS, LOSS, MARGIN, Audited, compute_scores
+from gli.metrics.registry import EVALUATION_SETS, LOSS, MARGIN, Audited, compute_score, compute_scores
 from gli.system.files import atomic_write
 
 FOLDER, PEOPLE, ROWS = "audits", "people.npz", "rows.npz"
@@ -48,11 +48,22 @@ class Audit:
             chosen: For each evaluation set a mask or row numbers (which may repeat); a set that is not named counts
                 whole.
         """
+        return compute_scores(self._chosen(chosen), self.accuracies, "report")
+
+    def score(self, name: str, chosen: Mapping[str, npt.NDArray[Any]] | None = None) -> float:
+        """Compute one score, optionally of a subset of the images as in :meth:`scores`; NaN where there is none."""
+        return compute_score(self._chosen(chosen), name)
+
+    def _chosen(self, chosen: Mapping[str, npt.NDArray[Any]] | None) -> Audited:
         sets = {
             name: {key: value[chosen[name]] if chosen and name in chosen else value for key, value in values.items()}
             for name, values in self.values.items()
         }
-        return compute_scores(Audited(sets), self.accuracies, "report")
+        return Audited(sets)
+
+    def restricted(self, rows: Mapping[str, npt.NDArray[Any]]) -> Audit:
+        """Return the audit of a subset of the images, chosen as in :meth:`scores`."""
+        return replace(self, values=self._chosen(rows).sets)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -233,40 +244,3 @@ def split_people_in_half(
         choose[name] = np.isin(people[name], half)
         report[name] = ~choose[name]
     return choose, report
-
-
-def bootstrap_intervals(
-    audit: Audit, people: People, resamples: int = 100, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Return bootstrap confidence intervals of one audit's scores, resampling people.
-
-    People, not images, are drawn with replacement in every evaluation set, because pictures of one person are alike.
-
-    Args:
-        audit: The audit.
-        people: Identity on each of its images, for each evaluation set.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
-
-    Returns:
-        For each score its 2.5 % and 97.5 % quantile over the resamples.
-
-    Raises:
-        ValueError: If ``resamples`` is less than 1.
-    """
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
-    generator = np.random.default_rng(seed)
-    rows_of_people = {
-        name: [np.flatnonzero(inverse == person) for person in range(inverse.max() + 1)]
-        for name, inverse in ((name, np.unique(people[name], return_inverse=True)[1]) for name in audit.values)
-    }
-    samples: dict[str, list[float]] = {}
-    for _ in range(resamples):
-        chosen = {
-            name: np.concatenate([rows[person] for person in generator.integers(0, len(rows), len(rows))])
-            for name, rows in rows_of_people.items()
-        }
-        for key, value in audit.scores(chosen).items():
-            samples.setdefault(key, []).append(value)
-    return {key: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for key, values in samples.items()}

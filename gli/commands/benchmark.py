@@ -23,6 +23,7 @@ from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import DataError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
+from gli.report.compare import Claims
 from gli.report.results import SELECTIONS, Select
 from gli.report.write import write_report
 from gli.runs.folder import LOGS, ORIGINALS
@@ -68,13 +69,17 @@ def benchmark(
     folder = (output or Path(f"benchmark_{grid.data}")).absolute()
     with writable(folder, content="the benchmark", setting="--output"):
         folder.mkdir(parents=True, exist_ok=True)
-    planned = [cell.job for cell in cells_of(grid, config, folder, originals.absolute())]
+    cells = cells_of(grid, config, folder, originals.absolute())
+    planned = [cell.job for cell in cells]
     failed = run_jobs(planned, make_executor(jobs, cluster), slots=jobs)
-    runs = [read_run(_relative(run)) for run in (job.run for job in planned) if run is not None]
+    finished = {job.run: cell.name for job, cell in zip(planned, cells, strict=True)}
+    names = {_relative(run): name for run, name in finished.items() if run is not None}
+    runs = [read_run(run) for run in names]
     if not runs:
         raise DataError("No cell of the benchmark was finished. " + " ".join(failed))
     with writable(folder, content="the report", setting="--output"):
-        without_result = write_report(runs, folder, select or grid.select, grid.resamples, failed, audit)
+        claims = Claims(grid.compare, names)
+        without_result = write_report(runs, folder, select or grid.select, grid.resamples, failed, audit, claims)
     return folder, [*failed, *without_result]
 
 

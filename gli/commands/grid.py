@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from gli.errors import DataError, SettingError, did_you_mean
+from gli.report.claims import Comparison, read_comparison
 from gli.report.results import SELECTIONS, Select
 from gli.runs.folder import snake_case
 from gli.system.files import read_yaml
@@ -27,6 +28,7 @@ SETTINGS: Mapping[str, type] = {
     "variants": dict,
     "select": str,
     "resamples": int,
+    "compare": list,
 }
 #: Settings that earlier versions called otherwise.
 RENAMED = {"draws": "resamples"}
@@ -63,6 +65,7 @@ class Grid:
         settings: Settings of all cells, by dotted name; the settings of an entry override them.
         select: Which audit of a run is reported, see :func:`gli.report.results.select_audit`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
+        compare: Claims that one entry is better than another, which the report decides.
     """
 
     data: str
@@ -73,6 +76,7 @@ class Grid:
     settings: Mapping[str, Any] = field(default_factory=dict)
     select: Select = "final_score"
     resamples: int = 0
+    compare: Sequence[Comparison] = ()
 
     def restricted(
         self,
@@ -81,6 +85,8 @@ class Grid:
         backbones: Sequence[str] | None = None,
     ) -> Grid:
         """Return the grid of some methods and variants, and of other seeds or backbones; None leaves them as they are.
+
+        Claims about methods and variants that are left out are left out too.
 
         Raises:
             SettingError: If the grid has no such method or variant.
@@ -91,11 +97,13 @@ class Grid:
                     f"--methods: the benchmark has no {name!r}.{did_you_mean(name, self.entries)} "
                     f"Known: {', '.join(self.entries)}."
                 )
+        entries = {name: entry for name, entry in self.entries.items() if not methods or name in methods}
         return replace(
             self,
-            entries={name: entry for name, entry in self.entries.items() if not methods or name in methods},
+            entries=entries,
             seeds=seeds or self.seeds,
             backbones=backbones or self.backbones,
+            compare=[claim for claim in self.compare if not methods or {claim.of, claim.baseline} <= entries.keys()],
         )
 
     def changed(self, settings: Mapping[str, Any]) -> Grid:
@@ -149,8 +157,8 @@ def read_grid(path: Path) -> Grid:
         "settings": contents.get("settings", {}),
     }.items():
         check_settings(f"{path}, {place}", settings)
-    others = {name: value for name, value in contents.items() if name not in ("methods", "variants")}
-    return Grid(entries=entries, **others)
+    others = {name: value for name, value in contents.items() if name not in ("methods", "variants", "compare")}
+    return Grid(entries=entries, compare=_claims(path, contents.get("compare", []), entries), **others)
 
 
 def read_settings(path: Path, kind: str, example: str) -> Mapping[Any, Any]:
@@ -241,6 +249,22 @@ def _entries(path: Path, contents: Mapping[str, Any]) -> dict[str, Entry]:
             )
         entries[name] = Entry(variant["config"], variant.get("settings", {}))
     return entries
+
+
+def _claims(path: Path, claims: Sequence[Any], entries: Mapping[str, Entry]) -> list[Comparison]:
+    """Return the claims; their methods are entries of the benchmark, or the original that every run starts from."""
+    known = {*entries, "Original"}
+    comparisons = []
+    for claim in claims:
+        try:
+            comparison = read_comparison(claim)
+            for name in (comparison.of, comparison.baseline):
+                if name not in known:
+                    raise SettingError(f"the benchmark has no {name!r}.{did_you_mean(name, known)}")
+        except SettingError as error:
+            raise SettingError(f"{path}: compare has {claim!r}: {error}") from error
+        comparisons.append(comparison)
+    return comparisons
 
 
 def check_settings(place: str, settings: Mapping[Any, Any]) -> None:

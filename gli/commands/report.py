@@ -1,7 +1,7 @@
 """Report existing runs: tables, figures, and one page that needs no other file.
 
 gli report lightning_logs/*_synthetic/version_* --output report --resamples 100
-gli report benchmark_synthetic --output report
+gli report benchmark_synthetic --output report --compare "GLI>LI:accuracy@end"
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from gli.commands.cells import CELLS, finished_runs
 from gli.commands.main import make_parser, run_command
 from gli.errors import DataError, SettingError
+from gli.report.claims import parse_comparisons
+from gli.report.compare import Claims
 from gli.report.results import SELECTIONS
 from gli.report.write import write_report
 from gli.runs.read import Run, read_run
@@ -38,6 +40,13 @@ def main(args: Sequence[str]) -> int:
         help="bootstrap resamples of the people for each run's confidence intervals (default: none)",
     )
     parser.add_argument("--audit", type=Path, help="folder of an audit of the same methods, to show beside the scores")
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="OF>WITH:SCORE@STATE",
+        help="decide over seeds and people whether one method is better, such as 'GLI>LI:accuracy@end'; repeatable",
+    )
     options = parser.parse_args(args)
     return run_command("gli report", lambda: _report(options))
 
@@ -46,8 +55,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.resamples < 0:
         raise SettingError(f"--resamples is {options.resamples}; it must not be negative.")
     runs, missing = read_runs(options.runs)
+    claims = Claims(parse_comparisons(options.compare, runs))
     with writable(options.output, content="the report", setting="--output"):
-        failed = write_report(runs, options.output, options.select, options.resamples, missing, options.audit)
+        failed = write_report(runs, options.output, options.select, options.resamples, missing, options.audit, claims)
     for message in (*missing, *failed):
         print(f"gli report: left out: {message}", file=sys.stderr)
     print(options.output / "report.html")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -181,6 +181,41 @@ def compute_scores(audited: Audited, accuracies: Collection[str] = (), place: Pl
         if value is not None:
             audited.scores[score.name] = float(value)  # A NumPy float would not load from a checkpoint.
     return audited.scores
+
+
+class _OnDemand(dict[str, float]):
+    """Scores of an audit that are computed when they, or scores that are derived from them, are asked for."""
+
+    def __init__(self, audited: Audited) -> None:
+        super().__init__()
+        self._audited = replace(audited, scores=self)
+
+    def __missing__(self, name: str) -> float:
+        score = score_of(name)
+        if score is None:
+            raise KeyError(name)
+        try:
+            value = score.compute(self._audited)
+        except ValueError:
+            value = None
+        self[name] = math.nan if value is None else float(value)
+        return self[name]
+
+
+def compute_score(audited: Audited, name: str) -> float:
+    """Compute one score of an audit, and only those others that it is derived from.
+
+    Args:
+        audited: The per-image columns, and the original's scores.
+        name: Name of the score.
+
+    Returns:
+        The score; NaN where it does not apply or the values do not allow it.
+
+    Raises:
+        KeyError: If there is no such score.
+    """
+    return _OnDemand(audited)[name]
 
 
 # -- the scores of the paper and of the audit --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +16,10 @@ from gli.metrics.registry import LOSS
 from gli.report import plots
 from gli.report.results import FROM_SCRATCH, Result, labels, summarise, warm_up
 from gli.runs.read import Run
+
+#: Colours that become variables of the page, so that figures follow the theme of the reader. Matplotlib leaves out the
+#: black of areas and text, for which the page has a rule.
+THEMED = {"#000000": "var(--text)", "#ffffff": "var(--back)"}
 
 
 def svg_settings() -> AbstractContextManager[None]:
@@ -69,9 +74,20 @@ def draw_svg(runs: Sequence[Run], results: Sequence[Result]) -> dict[str, str]:
         return {title: svg_of(figure) for title, figure in draw_figures(runs, results).items()}
 
 
-def svg_of(figure: Figure) -> str:
-    """Return a figure as an SVG element; call inside :func:`svg_settings`, where the figure was drawn."""
+def svg_of(figure: Figure, text: str = "") -> str:
+    """Return a figure as an SVG element in the colours of the page that it is put into.
+
+    Call inside :func:`svg_settings`, where the figure was drawn.
+
+    Args:
+        figure: The figure.
+        text: Text alternative for screen readers.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    drawn = buffer.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for colour, variable in THEMED.items():
+        drawn = drawn.replace(colour, variable)
+    alternative = f' role="img" aria-label="{html.escape(text)}"' if text else ""
+    return drawn.replace("<svg", f"<svg{alternative}", 1)

@@ -14,6 +14,7 @@ STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 #: Heading of the table with a row for each run.
 RUNS = "Runs"
+Section = Table | str | Sequence[str]
 #: HTML elements of the marks of the best and the second best.
 ELEMENTS = {MARKS[1]: "b", MARKS[2]: "u"}
 
@@ -21,7 +22,7 @@ ELEMENTS = {MARKS[1]: "b", MARKS[2]: "u"}
 def page(
     data: str,
     notes: Sequence[str],
-    sections: Mapping[str, Table | str],
+    sections: Mapping[str, Section],
     contents: str = "",
     after: Sequence[str] = (),
 ) -> str:
@@ -30,8 +31,9 @@ def page(
     Args:
         data: Class name of the data module.
         notes: Sentences above the tables.
-        sections: Tables, and figures as SVG elements, by their headings; the first table needs none (``""``). The
-            script finds the rows of the table :data:`RUNS` by their order, which is that of the results.
+        sections: Tables, contents of figures (SVG elements and captions) and lists of sentences by their headings; the
+            first table needs none (``""``). The script finds the rows of the table :data:`RUNS` by their order, which
+            is that of the results.
         contents: ``results.json``, which the script's chart shows; empty for a page without the chart.
         after: HTML elements at the end.
     """
@@ -41,8 +43,10 @@ def page(
         body += [f"<h2>{html.escape(heading)}</h2>"] if heading else []
         if isinstance(content, Table):
             body.append(html_table(content, heading or "Methods", "runs" if heading == RUNS else ""))
-        else:
+        elif isinstance(content, str):
             body.append(f"<figure>{content}</figure>")
+        else:
+            body.append(f"<ul>{''.join(f'<li>{html.escape(sentence)}</li>' for sentence in content)}</ul>")
         if contents and not heading:
             # A script element ends at "</script"; \u003c is the same character in JSON.
             escaped = contents.replace("<", "\\u003c")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +16,13 @@ from gli.audit.best import best_audit
 from gli.audit.record import (
     Audit,
     People,
-    bootstrap_intervals,
     check_people,
     read_people,
     read_record,
     read_records,
     split_people_in_half,
 )
+from gli.audit.resample import bootstrap_intervals
 from gli.errors import DataError
 from gli.metrics.registry import Score, scores_among
 from gli.runs.cost import read_cost
@@ -140,36 +140,36 @@ def _result(run: Run, label: str, row: Mapping[str, float], reported: Masks | No
     scores = {name: value for name, value in row.items() if name != "iteration"}
     intervals: dict[str, tuple[float, float]] = {}
     if reported is not None or resamples:
-        audit, people = _record(run, iteration)
+        audit, people = record_of(run, iteration)
         if reported is not None:
-            audit, people = _restrict(audit, people, reported)
+            audit, people = restrict(audit, people, reported)
             scores = audit.scores()
         if resamples:
             intervals = bootstrap_intervals(audit, people, resamples)
     return Result(run, label, iteration, scores, intervals)
 
 
-def _record(run: Run, iteration: int) -> tuple[Audit, People]:
-    """Return the record of an audit and the identities on its images."""
+def record_of(run: Run, iteration: int) -> tuple[Audit, People]:
+    """Return the record of an audit and the identities on its images.
+
+    Raises:
+        DataError: If the record was not kept, or does not agree with the identities.
+    """
     audit = read_record(run.folder, iteration)
     if audit is None:
         raise DataError(
             f"{run.folder}: the audit of iteration {iteration} was not kept. Run again with --audit.keep_losses true, "
-            "or report with --select final_score and without --resamples."
+            "or report with --select final_score and without --resamples and --compare."
         )
     people = read_people(run.folder)
     check_people(run.folder, audit, people)
     return audit, people
 
 
-def _restrict(audit: Audit, people: People, masks: Masks) -> tuple[Audit, People]:
-    """Return an audit and the identities on its images, restricted to the images that the masks select."""
-    values = {
-        name: {column: value[masks[name]] for column, value in columns.items()} if name in masks else columns
-        for name, columns in audit.values.items()
-    }
-    identities = {name: owners[masks[name]] if name in masks else owners for name, owners in people.items()}
-    return replace(audit, values=values), identities
+def restrict(audit: Audit, people: People, chosen: Mapping[str, npt.NDArray[Any]]) -> tuple[Audit, People]:
+    """Return an audit and the identities on its images, restricted to some images, as masks or row numbers."""
+    kept = {name: owners[chosen[name]] if name in chosen else owners for name, owners in people.items()}
+    return audit.restricted(chosen), kept
 
 
 # -- many runs ---------------------------------------------------------------------------------------------------------

@@ -1,24 +1,33 @@
-"""Write a report: ``results.csv``, ``results.json``, ``results.md`` and ``report.html``."""
+"""Write a report: ``results.csv``, ``results.json``, ``results.md``, ``tradeoff.png`` and ``report.html``."""
 
 from __future__ import annotations
 
 import csv
+import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
 from gli.report.audit import auc_of_methods, audit_section, read_audit
-from gli.report.page import RUNS, page
+from gli.report.compare import Claims, decide_claims
+from gli.report.page import RUNS, Section, page
 from gli.report.published import PUBLISHED
 from gli.report.results import SELECTIONS, Result, Select, collect_results, reported_scores, summarise, warm_up
 from gli.report.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
+from gli.report.tradeoff import tradeoff_of
 from gli.runs.membership import read_membership
 from gli.runs.read import Run
 from gli.system.console import progress
 from gli.system.files import atomic_write, json_text, write_json
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
+
+CLAIMS, TRADEOFF = "Claims", "Privacy against accuracy"
+CLAIMS_NOTE = (
+    "Claims: yes or no where the 95 % confidence interval of the difference, over seeds and people, excludes 0, "
+    "otherwise cannot tell. The intervals are not corrected for the number of claims."
+)
 
 
 def write_report(
@@ -28,6 +37,7 @@ def write_report(
     resamples: int = 0,
     missing: Sequence[str] = (),
     audit: Path | None = None,
+    claims: Claims | None = None,
 ) -> list[str]:
     """Write the report of runs on one data set.
 
@@ -38,7 +48,8 @@ def write_report(
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         missing: Messages for runs that are expected in the report and could not be read.
         audit: Folder of an audit of the same methods: its AUC per person stands beside the scores, and the page ends
-            with it.
+            with it. The trade-off between privacy and accuracy is then that of the audit.
+        claims: Claims that one method is better than another, which the report decides.
 
     Returns:
         A message for every run that gave no result.
@@ -63,20 +74,36 @@ def write_report(
     notes = _notes(data, select, resamples, left_out) + _without_meaning(results)
     if audited:
         notes.append(f"{AUDIT_HEADING}: 0.5 if forgotten people cannot be told from those never seen ({audit}).")
+    claims = claims or Claims()
+    compared = []
+    if claims.comparisons:
+        notes.append(CLAIMS_NOTE)
+        with progress("Deciding claims", len(claims.comparisons)) as tick:
+            compared = decide_claims(claims, results, select, tick)
+    decided = {CLAIMS: [each.sentence for each in compared]} if compared else {}
+    tradeoff = tradeoff_of(results, audited_models)
     tables = {"": table_of_methods(results, data, audited)}
-    if compared := warm_up(results):
-        tables[WARM_UP] = table_of_methods(compared, data)
+    if by_warm_up := warm_up(results):
+        tables[WARM_UP] = table_of_methods(by_warm_up, data)
     runs_table = {RUNS: table_of_runs(results)}
     rows = [_flat_row(result, select) for result in results]
     _write_csv(output / "results.csv", rows)
-    contents = _contents(data, select, results, rows, left_out)
+    contents = _contents(data, select, results, rows, left_out) | {
+        "comparisons": [each.values for each in compared],
+        "tradeoff": tradeoff.values,
+    }
     write_json(output / "results.json", contents)
-    _write_text(output / "results.md", _markdown(data, notes, tables | runs_table))
-    # Only a page needs matplotlib.
+    picture = {TRADEOFF: f"![{tradeoff.text}](tradeoff.png)\n\n{tradeoff.caption}"} if tradeoff.points else {}
+    _write_text(output / "results.md", _markdown(data, notes, {**tables, **decided, **picture, **runs_table}))
+    # Only pictures need matplotlib.
     from gli.report.figures import draw_svg
+    from gli.report.tradeoff_plot import draw_tradeoff
 
+    if tradeoff.points:
+        drawn = draw_tradeoff(tradeoff, output / "tradeoff.png", data)
+        picture = {TRADEOFF: f"{drawn}<figcaption>{html.escape(tradeoff.caption)}</figcaption>"}
     after = ["<h2>Audit</h2>", *audit_section(audited_models, level=3)] if audited_models is not None else []
-    sections = tables | draw_svg(runs, results) | runs_table
+    sections: dict[str, Section] = {**tables, **decided, **picture, **draw_svg(runs, results), **runs_table}
     _write_text(output / "report.html", page(data, notes, sections, json_text(contents), after))
     return failed
 
@@ -113,11 +140,19 @@ def _without_meaning(results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _markdown(data: str, notes: Sequence[str], tables: Mapping[str, Table]) -> str:
-    paragraphs = [f"# {data}", "\n".join(f"- {note}" for note in notes)]
-    for heading, table in tables.items():
-        paragraphs += [f"## {heading}", markdown(table)] if heading else [markdown(table)]
+def _markdown(data: str, notes: Sequence[str], sections: Mapping[str, Section]) -> str:
+    paragraphs = [f"# {data}", _list(notes)]
+    for heading, content in sections.items():
+        paragraphs += [f"## {heading}"] if heading else []
+        if isinstance(content, Table):
+            paragraphs.append(markdown(content))
+        else:
+            paragraphs.append(content if isinstance(content, str) else _list(content))
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _flat_row(result: Result, select: Select) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Run:
         seed: Seed of the run.
         settings: Settings by dotted name, without those that differ between repetitions.
         rows: The audits in its log: ``iteration`` and the scores.
+        data_seed: Seed that the people were drawn with; None where they are those of files.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Run:
     seed: int
     settings: Mapping[str, Any]
     rows: Sequence[Mapping[str, float]]
+    data_seed: int | None = None
 
     @property
     def kind(self) -> str:
@@ -110,6 +112,7 @@ def read_run(folder: Path) -> Run:
         settings = {f"model.{name}": value for name, value in flatten(model.get("init_args") or {}).items()}
         settings |= {f"data.{name}": value for name, value in flatten(data.get("init_args") or {}).items()}
         seed = int(config["seed_everything"])
+        data_seed = settings.get("data.seed")
         if not method.isidentifier() or not module.isidentifier():
             raise ValueError(f"{method!r} or {module!r} is not a class name")
     except FileNotFoundError as error:
@@ -117,4 +120,4 @@ def read_run(folder: Path) -> Run:
     except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
     settings = {name: value for name, value in settings.items() if name.rpartition(".")[2] not in REPEATS}
-    return Run(folder, method, module, seed, settings, read_log(folder))
+    return Run(folder, method, module, seed, settings, read_log(folder), data_seed)

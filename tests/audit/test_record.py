@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from gli.audit.record import (
     FOLDER,
     Audit,
-    bootstrap_intervals,
     check_people,
     read_people,
     read_record,
@@ -25,22 +23,7 @@ from gli.audit.record import (
 from gli.errors import DataError
 from gli.metrics.jensen_shannon import jensen_shannon_distance
 from gli.metrics.membership_inference import membership_inference_accuracy
-
-SETS = ("test", "forget", "unseen")
-
-
-def make_audit(people: int = 20, pictures: int = 4, shift: float = 0.5, iteration: int = 3) -> Audit:
-    generator = np.random.default_rng(1)
-    values = {}
-    for number, name in enumerate(SETS):
-        own = np.repeat(generator.normal(size=people), pictures)  # Pictures of a person are alike.
-        loss = np.abs(own + 0.1 * generator.normal(size=people * pictures)) + shift * number
-        values[name] = {"loss": loss.astype(np.float32).astype(float), "accuracy": (own > 0).astype(float)}
-    return Audit(iteration, values)
-
-
-def make_people(people: int = 20, pictures: int = 4) -> dict[str, np.ndarray]:
-    return {name: np.repeat([f"{name}{person}" for person in range(people)], pictures) for name in SETS}
+from tests.helpers.audits import SETS, make_audit, make_people
 
 
 def with_column(audit: Audit, column: str, accuracies: set[str]) -> Audit:
@@ -190,32 +173,3 @@ def test_halves_split_people_whatever_the_order_of_the_images(count, seed, data)
         assert not first & second
         assert abs(len(first) - len(second)) <= 1
     assert (choose["test"][::-1] == choose["unseen"]).all()
-
-
-def test_intervals_cover_the_score_and_are_the_same_for_the_same_seed():
-    audit = make_audit()
-    intervals = bootstrap_intervals(audit, make_people(), resamples=20)
-    assert intervals.keys() == audit.scores().keys()
-    for name, value in audit.scores().items():
-        low, high = intervals[name]
-        assert low <= high
-        if name in ("accuracy", "jsd"):
-            assert low <= value <= high
-    assert bootstrap_intervals(audit, make_people(), resamples=20) == intervals
-    assert bootstrap_intervals(audit, make_people(), resamples=20, seed=1) != intervals
-
-
-def test_people_are_resampled_and_not_images():
-    """With alike pictures, the accuracy of 20 people is as uncertain as 20 coin tosses, not as 80."""
-    generator = np.random.default_rng(0)
-    hits = np.repeat(generator.integers(0, 2, 20), 4).astype(float)
-    audit = make_audit()
-    values = {**audit.values, "test": {"loss": audit.values["test"]["loss"], "accuracy": hits}}
-    low, high = bootstrap_intervals(Audit(0, values), make_people(), resamples=100)["accuracy"]
-    of_people = 2 * 1.96 * math.sqrt(hits.mean() * (1 - hits.mean()) / 20)
-    assert high - low == pytest.approx(of_people, rel=0.35)
-
-
-def test_intervals_without_resamples_are_refused():
-    with pytest.raises(ValueError, match="resamples must be at least 1, got 0"):
-        bootstrap_intervals(make_audit(), make_people(), resamples=0)

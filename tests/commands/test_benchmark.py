@@ -26,7 +26,8 @@ def make_grid(tmp_path, monkeypatch):
 
 
 def test_a_grid_is_run_and_reported_and_then_found_done(make_grid, tmp_path):
-    config = make_grid(seeds=[0, 1], seed_data=True, resamples=3)
+    claim = {"of": "FineTune", "with": "NegGrad", "score": "accuracy", "at": "end", "claim": "Fine-tuning is harmless"}
+    config = make_grid(seeds=[0, 1], seed_data=True, resamples=3, compare=[claim])
     arguments = ["benchmark", "--config", str(config), "--output", "out", "--jobs", "2"]
     assert main(arguments) == 0
     out = tmp_path / "out"
@@ -50,6 +51,10 @@ def test_a_grid_is_run_and_reported_and_then_found_done(make_grid, tmp_path):
     # The report of the folder is that of the benchmark.
     assert main(["report", "out", "--output", "again", "--resamples", "3"]) == 0
     again = json.loads((tmp_path / "again/results.json").read_text())
+    (compared,) = contents.pop("comparisons")
+    assert (compared["claim"], compared["seeds"]) == ("Fine-tuning is harmless", [0, 1])
+    assert compared["low"] <= compared["difference"] <= compared["high"]
+    assert again.pop("comparisons") == []
     assert again == contents
 
 

@@ -75,6 +75,12 @@ def test_a_grid_can_be_restricted(tmp_path):
         ({"data": "../synthetic"}, "data is '../synthetic'; expected the last part"),
         ({"select": "luck"}, "select is 'luck'; expected one of final_score, held_out"),
         ({"resamples": -1}, "resamples is -1; it must not be negative"),
+        ({"compare": {"of": "GLI"}}, "compare is {'of': 'GLI'}; expected a list"),
+        ({"compare": ["GLI>LI"]}, "compare has 'GLI>LI': expected names as of, with"),
+        (
+            {"compare": [{"of": "FineTun", "with": "NegGrad", "score": "accuracy"}]},
+            "the benchmark has no 'FineTun'. Did you mean 'FineTune'?",
+        ),
         ({"resamples": "many"}, "resamples is 'many'; expected a whole number"),
         (
             {"methods": ["SCRUBB"]},

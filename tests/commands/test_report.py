@@ -140,6 +140,20 @@ def test_runs_of_several_data_sets_are_not_compared(make_run, capsys, tmp_path):
     assert "several data sets (MUFAC, SyntheticFaces)" in capsys.readouterr().err
 
 
+def test_a_claim_is_decided(make_run, tmp_path):
+    folders = [str(make_run(method, seed)) for method in ("GLI", "LI") for seed in (0, 1)]
+    claims = ["--compare", "GLI>LI:accuracy@end", "--compare", "LI>Original:accuracy"]
+    assert main(["report", *folders, "--output", str(tmp_path / "out"), *claims]) == 0
+    comparisons = json.loads((tmp_path / "out/results.json").read_text())["comparisons"]
+    assert [each["seeds"] for each in comparisons] == [[0, 1], [0, 1]]
+
+
+def test_a_mistyped_claim_is_refused_before_anything_is_written(make_run, tmp_path, capsys):
+    assert main(["report", str(make_run()), "--output", str(tmp_path / "out"), "--compare", "GLI>LI:accuracy"]) == 2
+    assert "--compare GLI>LI:accuracy: there is no 'LI' in the table of methods" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_negative_number_of_resamples_is_refused(make_run, capsys):
     assert main(["report", str(make_run()), "--resamples", "-1"]) == 2
     assert "--resamples is -1; it must not be negative" in capsys.readouterr().err

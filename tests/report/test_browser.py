@@ -193,11 +193,20 @@ def test_dark_and_light_follow_the_system(open_page):
     assert open_page(color_scheme="light").evaluate(brightness) > 700
 
 
+def test_text_of_figures_can_be_read_in_both_themes(open_page):
+    fill = "text => getComputedStyle(text).fill.match(/\\d+/g).reduce((sum, x) => sum + +x, 0)"
+    for scheme, readable in (("dark", lambda light: light > 600), ("light", lambda light: light < 150)):
+        texts = open_page(color_scheme=scheme).locator("figure svg text")
+        assert texts.count() > 20
+        assert all(readable(text.evaluate(fill)) for text in texts.all()[:40])
+
+
 def test_without_scripts_the_tables_and_figures_are_there(open_page):
     page = open_page(java_script_enabled=False)
     assert page.get_by_role("button").count() == page.locator("input").count() == 0
     assert page.locator("#runs tbody tr").count() == 8
-    assert page.locator("figure svg").count() == 3
+    assert page.locator("figure svg").count() == 4
+    assert page.get_by_role("img", name="Test accuracy against forgetting score").is_visible()
 
 
 def test_a_run_name_in_the_data_is_text_and_not_markup(browser, tmp_path):

@@ -14,7 +14,7 @@ import gli.report
 PLOTS, ARRAYS = {"matplotlib"}, {"scipy", "sklearn"}
 NEVER = {"torch", "lightning", "torchmetrics", "torchvision", "timm", "jsonargparse"}
 MODULES = [module.name for module in pkgutil.iter_modules(gli.report.__path__)]
-DRAWING = {"plots", "figures", "audit_plots"}
+DRAWING = {"plots", "figures", "audit_plots", "tradeoff_plot"}
 
 
 def loaded_by(code: str) -> set[str]:

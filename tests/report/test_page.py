@@ -13,7 +13,12 @@ def test_cells_are_escaped_and_marked():
 
 
 def test_a_page_holds_notes_tables_and_figures_in_their_order():
-    sections = {"": Table(["x"], [["1"]]), "A & B": "<svg>drawn</svg>", "Runs": Table(["y"], [["2"]])}
+    sections = {
+        "": Table(["x"], [["1"]]),
+        "A & B": "<svg>drawn</svg>",
+        "Claims": ["1 < 2"],
+        "Runs": Table(["y"], [["2"]]),
+    }
     text = page("MUFAC", ["**best** and *second best*", "<b>"], sections)
     parts = [
         "<title>MUFAC: unlearning methods</title>",
@@ -23,9 +28,10 @@ def test_a_page_holds_notes_tables_and_figures_in_their_order():
         '<th scope="row">1</th>',
         "<h2>A &amp; B</h2>",
         "<figure><svg>drawn</svg></figure>",
+        "<h2>Claims</h2>\n<ul><li>1 &lt; 2</li></ul>",
         "<h2>Runs</h2>",
         '<th scope="row">2</th>',
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
-    assert text.count("<h2>") == 2
+    assert text.count("<h2>") == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 
@@ -13,6 +14,9 @@ from gli.audit.method_audit import audit_fleets
 from gli.errors import DataError
 from gli.report import write_report
 from gli.report.audit import auc_of_methods, write_audit
+from gli.report.claims import Comparison
+from gli.report.compare import Claims
+from gli.report.tradeoff import read_tradeoff
 from gli.runs.read import read_run
 from tests.helpers.fleets import fleet, shifted
 from tests.helpers.run_folders import change_log
@@ -38,13 +42,50 @@ def test_a_report_is_complete_and_names_its_runs(make_run, tmp_path):
     assert [line["method"] for line in contents["lines"]] == ["Original", "Retrained", "GLI", "LI"]
     assert contents["lines"][0]["standard_deviation"]["jsd"] is not None
     page = (output / "report.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|url\(["']?http""", page)
     assert all(str(folder) in page for folder in folders)
     text = (output / "results.md").read_text()
     assert "**" in text
     assert "as in the released code" in text
     assert "3 bootstrap resamples" in text
+    assert "## Claims" not in text
+
+
+def test_claims_are_in_every_file(make_run, tmp_path):
+    folders = [make_run(method, seed, better=0.9 * (method == "GLI")) for method in ("GLI", "LI") for seed in (0, 1)]
+    claims = Claims([Comparison("GLI", "LI", "accuracy", "end"), Comparison("GLI", "nobody", "accuracy")])
+    write(folders, tmp_path, claims=claims)
+    first, second = json.loads((tmp_path / "results.json").read_text())["comparisons"]
+    assert (first["of"], first["baseline"], first["seeds"], first["left_out"]) == ("GLI", "LI", [0, 1], [])
+    assert first["low"] <= first["difference"] <= first["high"]
+    assert second["difference"] is None
+    text, page = (tmp_path / "results.md").read_text(), (tmp_path / "report.html").read_text()
+    for compared in (first, second):
+        assert f"- {compared['sentence']}\n" in text
+        assert f"<li>{html.escape(compared['sentence'])}</li>" in page
+    assert "not corrected for the number of claims" in text
+
+
+def test_the_trade_off_is_a_picture_with_its_numbers_in_words(make_run, tmp_path):
+    write([make_run(method) for method in ("GLI", "Retrained")], tmp_path)
+    assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+    tradeoff = read_tradeoff(tmp_path)
+    assert [point.label for point in tradeoff.points] == ["Original", "Retrained", "GLI"]
+    assert json.loads((tmp_path / "results.json").read_text())["tradeoff"]["frontier"] == ["GLI"]
+    assert f"![{tradeoff.text}](tradeoff.png)" in (tmp_path / "results.md").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert f'role="img" aria-label="{html.escape(tradeoff.text)}"' in page
+    assert html.escape(tradeoff.caption) in page
+    assert "tradeoff.png" not in page  # The page needs no other file.
+
+
+def test_a_report_without_any_privacy_score_has_no_trade_off(make_run, tmp_path):
+    folder = make_run("Retrained")
+    change_log(folder, 6, "forgetting_score", float("nan"))
+    write([folder], tmp_path)
+    assert not (tmp_path / "tradeoff.png").exists()
+    assert read_tradeoff(tmp_path).points == ()
 
 
 def test_the_selection_is_explained(make_run, tmp_path):
@@ -125,6 +166,11 @@ def test_the_audit_of_the_methods_stands_beside_their_scores(make_run, tmp_path)
     page = (output / "report.html").read_text()
     assert "<h2>Audit</h2>" in page
     assert page.count("above the grey band") == 3
+    points = {point.label: point for point in read_tradeoff(output).points}
+    (gli,) = [entry for entry in contents["methods"] if entry["method"] == "GLI"]
+    assert set(points) == {"Original", "Retrained", "GLI"}
+    assert points["GLI"].accuracy == gli["test_accuracy"]
+    assert "AUC per person against retraining" in text
     (tmp_path / "audit.json").write_text("[]")
     with pytest.raises(DataError, match="cannot be read as the result of an audit"):
         write_report(runs, output, audit=tmp_path)
