@@ -3,8 +3,6 @@
 Run it with ``python examples/timm_vit.py``; it draws its own faces, and downloads nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +13,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import ConcatDataset, DataLoader
 
 import gli
+from gli.methods import GLI, SCRUB, CFk
 
-METHODS = {
-    "GLI": gli.methods.GLI(lr=0.01, steps=1),
-    "SCRUB": gli.methods.SCRUB(lr=0.01),
-    "CF-k": gli.methods.CFk(k=2, lr=0.01),
-}
+METHODS = {"GLI": GLI(lr=0.01, steps=1), "SCRUB": SCRUB(lr=0.01), "CF-k": CFk(k=2, lr=0.01)}
 
 
 class NormalisedViT(nn.Module):
@@ -42,24 +37,19 @@ def faces(people: int = 120, size: int = 32, **settings: Any) -> dict[str, Any]:
     return {name: drawn.dataset(name) for name in ("retain", "forget", "unseen", "test")}
 
 
-def train(model: nn.Module, data: Any, epochs: int = 5) -> nn.Module:
-    """Train a classifier in plain PyTorch."""
+def main(sets: Mapping[str, Any], epochs: int = 5, **settings: Any) -> tuple[nn.Module, dict[str, gli.Result]]:
+    """Train an original in plain PyTorch; forget by each method; return the original and the results."""
+    torch.manual_seed(0)
+    model, trained_on = NormalisedViT(8), ConcatDataset([sets["retain"], sets["forget"]])
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.001)
     for _ in range(epochs):
-        for images, labels, _ in DataLoader(data, batch_size=32, shuffle=True, drop_last=True):
+        for images, labels, _ in DataLoader(trained_on, batch_size=32, shuffle=True, drop_last=True):
             optimizer.zero_grad()
             cross_entropy(model(images), labels).backward()
             optimizer.step()
-    return model.eval()
-
-
-def main(sets: Mapping[str, Any], epochs: int = 5, **settings: Any) -> tuple[nn.Module, dict[str, gli.Result]]:
-    """Train an original; forget by each method; return the original and the results."""
-    torch.manual_seed(0)
-    model = train(NormalisedViT(8), ConcatDataset([sets["retain"], sets["forget"]]), epochs)
     results = {}
     for name, method in METHODS.items():
-        results[name] = gli.forget(model, **sets, method=method, **settings)
+        results[name] = gli.forget(model.eval(), **sets, method=method, **settings)
         print(f"\n{name}\n{results[name]}")
     return model, results
 

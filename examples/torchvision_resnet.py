@@ -4,8 +4,6 @@ Run it with ``python examples/torchvision_resnet.py``; it draws its own faces. R
 your data and your model: any data set of (image in [0, 1], label, identity), any network that returns logits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +13,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import ConcatDataset, DataLoader
 
 import gli
+from gli.methods import GLI, SCRUB, CFk
 
-METHODS = {
-    "GLI": gli.methods.GLI(lr=0.01),
-    "SCRUB": gli.methods.SCRUB(lr=0.01),
-    "CF-k": gli.methods.CFk(k=3, lr=0.01),
-}
+METHODS = {"GLI": GLI(lr=0.01), "SCRUB": SCRUB(lr=0.01), "CF-k": CFk(k=3, lr=0.01)}
 
 
 def build(outputs: int) -> torch.nn.Module:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.wheel import build_wheel
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -67,16 +68,7 @@ def test_every_dependency_is_imported_or_needed_by_one():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """The wheel, built from a copy of the sources without the network."""
-    folder, sources = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("sources")
-    for name in ("gli", "configs"):
-        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(sources)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    (path,) = folder.glob("*.whl")
-    return path
+    return build_wheel(tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("sources"))
 
 
 def test_the_wheel_has_all_modules_and_configurations(wheel):
@@ -85,7 +77,8 @@ def test_the_wheel_has_all_modules_and_configurations(wheel):
         names = {name for name in archive.namelist() if not name.startswith("guided_loss_increasing-")}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gli").rglob("*.py")}
     configs = {f"gli/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
-    assert names == modules | configs | {"gli/py.typed", "gli/report/page.css", "gli/report/page.js"}
+    scripts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gli/report").glob("*.js")}
+    assert names == modules | configs | {"gli/py.typed", "gli/report/page.css", *scripts}
 
 
 def test_the_description_of_the_wheel_can_be_shown(wheel):

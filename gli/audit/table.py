@@ -9,7 +9,7 @@ from rich.table import Table
 from gli.metrics.registry import scores_among
 
 #: Where each score is explained; printed below the closing table, and in the report.
-SCORES_PAGE = "scores      docs/scores.md: what each means, typical values, and what it cannot show"
+SCORES_PAGE = "scores      docs/scores.md of the sources: what each means, typical values, and what it cannot show"
 
 
 def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:

@@ -68,10 +68,12 @@ class BestCheckpoint(Checkpoint):
         self.best_model_path, self.best_model_score = "", math.nan
         self.last_model_path = ""
         self._folder = Path()
+        self._fits = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Find the folder of the run on every process, because the answer is broadcast."""
         self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
+        self._fits = stage == "fit"
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the last checkpoint, and the best if this audit is the best so far."""
@@ -121,7 +123,7 @@ class BestCheckpoint(Checkpoint):
         self.best_model_path = state_dict["best_model_path"]
         self.best_model_score = float(state_dict["best_model_score"])
         former = Path(self.best_model_path)
-        if former.parent != self._folder and former.is_file():
+        if self._fits and former.parent != self._folder and former.is_file():
             path = self._folder / former.name
             _copy(former, path)
             self.best_model_path = str(path)

@@ -264,9 +264,14 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
             given = {"backbone": model.backbone, "pretrained": model.pretrained, "normalize": model.normalize}
             method: Method = model if name == own else classes[name](**given)
             method.check()
-            epochs = method.default_epochs(data.recipe)
-            limits = (trainer.max_epochs or epochs, trainer.max_steps) if name == own else (epochs, -1)
-            passes = planned_passes(method, data, *limits)
+            epochs: int | None = method.default_epochs(data.recipe)
+            limit = -1
+            if name == own:
+                limit = trainer.max_steps
+                limited = trainer.max_epochs not in (None, -1)
+                # As in Lightning, a limit of steps alone lets a run begin as many epochs as it takes.
+                epochs = trainer.max_epochs if limited else None if limit >= 0 else epochs
+            passes = planned_passes(method, data, epochs, limit)
             iterations = sum(count for _, count in passes)
             timing = finished_run(name, data, written, iterations, command.logs, device_name(device))
             if timing is None and time.perf_counter() - start > seconds:

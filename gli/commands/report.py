@@ -18,7 +18,7 @@ from gli.report.claims import parse_comparisons
 from gli.report.compare import Claims
 from gli.report.results import SELECTIONS
 from gli.report.write import write_report
-from gli.runs.read import Run, read_run
+from gli.runs.read import EvaluationFolder, Run, read_run
 from gli.system.files import writable
 
 
@@ -71,7 +71,8 @@ def read_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
         arguments: Folders of runs; the folder of a benchmark stands for all its finished cells.
 
     Returns:
-        The runs, each once, and a message for every run that was cut off before its first audit, or is damaged.
+        The runs, each once, and a message for every run that was cut off before its first audit, or is damaged. Folders
+        of ``gli test`` and ``gli validate`` are skipped: the run that they evaluate would count twice.
 
     Raises:
         DataError: If a folder does not exist, a benchmark has no cells, or no run can be read.
@@ -86,13 +87,16 @@ def read_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
         else:
             folders.append(argument)
     runs: list[Run] = []
+    skipped: list[str] = []
     for folder in dict.fromkeys(folders):
         try:
             runs.append(read_run(folder))
+        except EvaluationFolder as error:
+            skipped.append(str(error))
         except DataError as error:
             if not folder.is_dir():  # A mistyped path.
                 raise
             missing.append(str(error))
     if not runs:
-        raise DataError(" ".join(missing))
+        raise DataError(" ".join(missing or skipped))
     return runs, missing

@@ -34,8 +34,9 @@ def read_people_list(
     if not isinstance(value, str):
         return list(dict.fromkeys(str(name) for name in value))
     if not os.path.isfile(value):
+        where = "" if os.path.isabs(value) else f" in {Path.cwd()}, the current folder"
         raise SettingError(
-            f"{setting}: {value}: no such file. The file has one name per line; to give a single name, write "
+            f"{setting}: {value}: no such file{where}. The file has one name per line; to give a single name, write "
             f"'[{value}]'."
         )
     path = Path(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -235,10 +236,10 @@ def near_copies(store: Store, request: str, own: Sequence[Photo], others: Sequen
     pixels = _Pixels(store, photos)
     pairs = find_near_copies(pixels, np.arange(len(own)), np.arange(len(own), len(photos)))
     if pairs:
-        how = f"Write: gli erase add --store {store.folder} --accept FILE (or --keep FILE)."
+        command = shlex.join(["gli", "erase", "add", "--store", str(store.folder)])
         names = np.array([photo.identity for photo in photos])
         files = [photo.file for photo in photos]
-        write_near_copies_page(copies_page(store, request), pairs, pixels, names, files=files, how_to_decide=how)
+        write_near_copies_page(copies_page(store, request), pairs, pixels, names, files=files, command=command)
     return [photos[row] for row in sorted({pair.copy_row for pair in pairs})]
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Pairs on a page; more would make it too large to open.
 MOST_PAIRS = 500
+#: What the page adds where scripts run.
+SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 #: Width and height of a picture on the page, in pixels of the screen.
 SHOWN = 128
 
@@ -34,7 +36,7 @@ def write_near_copies_page(
     *,
     files: Sequence[str] | None = None,
     decisions: Mapping[tuple[int, int], str] | None = None,
-    how_to_decide: str = "",
+    command: str = "",
 ) -> None:
     """Write a page with pairs of pictures, which only the owner of the file can read (file mode 600).
 
@@ -45,7 +47,8 @@ def write_near_copies_page(
         identities: Name of the person of each row.
         files: File name of each row.
         decisions: What was decided (``accept``, ``keep``) by ``(row, copy_row)``; the others are shown as open.
-        how_to_decide: Sentence above the table: where to write the decision.
+        command: Command that records decisions, with ``--accept FILE`` or ``--keep FILE`` after it; empty for none.
+            With scripts, the open pairs can be decided on the page, which completes the command.
     """
     shown = pairs[:MOST_PAIRS]
     notes = [
@@ -53,7 +56,7 @@ def write_near_copies_page(
         "the decisions are made.",
         f"{len(pairs)} pairs of pictures look alike. On the left is a person to erase. accept: the right one is a "
         "copy, and is erased as well; keep: it is another photograph.",
-        *([how_to_decide] if how_to_decide else []),
+        *([f"Write: {command} --accept FILE (or --keep FILE)."] if command else []),
         *([f"The first {MOST_PAIRS} are shown, the most similar first."] if len(shown) < len(pairs) else []),
     ]
     heads = ("", "picture", "", "found", "", "different bits", "mirrored", "decision")
@@ -61,20 +64,30 @@ def write_near_copies_page(
         f"<tr><td>{number}</td>"
         + "".join(_picture(pixels, identities, files, row) for row in (pair.row, pair.copy_row))
         + f"<td>{pair.distance}</td><td>{'yes' if pair.mirrored else 'no'}</td>"
-        + f"<td>{html.escape((decisions or {}).get((pair.row, pair.copy_row), 'open'))}</td></tr>"
+        + _decision((decisions or {}).get((pair.row, pair.copy_row)), files[pair.copy_row] if files and command else "")
+        + "</tr>"
         for number, pair in enumerate(shown, start=1)
     ]
     body = [
         "<h1>Near-copies</h1>",
         *(f"<p>{html.escape(note)}</p>" for note in notes),
-        f'<div class="wide"><table><thead><tr>{"".join(f"<th>{head}</th>" for head in heads)}</tr></thead>',
+        '<div class="wide" role="region" aria-label="Pairs" tabindex="0">'
+        f"<table><thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead>",
         f"<tbody>{''.join(lines)}</tbody></table></div>",
+        f'<section id="command" data-command="{html.escape(command)}" hidden><h2>Record the decisions</h2>'
+        '<p role="status"></p><pre></pre></section>',
     ]
     with atomic_write(path) as temporary:
         # The mode is given when the file is created: there is no moment at which others could read it.
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(file, "w", encoding="utf-8") as stream:
-            stream.write(document("Near-copies", body))
+            stream.write(document("Near-copies", body, SCRIPT))
+
+
+def _decision(decision: str | None, file: str) -> str:
+    """Return the cell of a decision; the script puts a choice into one that is open and names the file of the copy."""
+    choice = f' data-file="{html.escape(file)}"' if decision is None and file else ""
+    return f"<td{choice}>{html.escape(decision or 'open')}</td>"
 
 
 def _picture(pixels: Pixels, identities: npt.NDArray[np.str_], files: Sequence[str] | None, row: int) -> str:

@@ -36,8 +36,14 @@
     return match ? Number(match[0].replaceAll(",", "")) : NaN;
   }
 
+  /** Return the text of a cell; of one with a choice, what is chosen. */
+  function textOf(cell) {
+    const chosen = cell.querySelector("input:checked");
+    return chosen ? chosen.value : cell.textContent.trim();
+  }
+
   function cellText(row, column) {
-    return row.cells[column].textContent.trim();
+    return textOf(row.cells[column]);
   }
 
   /** Return the rows in the order of a column; cells without a value come last in both directions. */
@@ -87,7 +93,7 @@
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
       for (const row of rows) {
-        const text = [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase();
+        const text = [...row.cells].map(textOf).join(" ").toLowerCase();
         const matches = words.every((word) => text.includes(word));
         row.classList.toggle("filtered", !matches);
         left += matches;

@@ -57,12 +57,13 @@ def page(
     return document(f"{title}: unlearning methods", [*body, *after])
 
 
-def document(title: str, body: Sequence[str]) -> str:
+def document(title: str, body: Sequence[str], script: str = "") -> str:
     """Return an HTML document that needs no other file; its script makes tables in ``.wide`` sortable.
 
     Args:
         title: The title, escaped.
         body: Elements of the body.
+        script: Script of this page alone, which runs before that of all pages.
     """
     return "\n".join(
         [
@@ -72,6 +73,7 @@ def document(title: str, body: Sequence[str]) -> str:
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>',
             "<body>",
             *body,
+            *([f"<script>{script}</script>"] if script else []),
             f"<script>{SCRIPT}</script>",
             "</body></html>",
             "",

@@ -113,7 +113,7 @@ def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -
     notes = [
         f"Reported: {SELECTIONS[select]}.",
         "Mean ± standard deviation over runs; **best** and *second best* of the methods.",
-        "What each score means, typical values, and what it cannot show: docs/scores.md.",
+        "What each score means, typical values, and what it cannot show: docs/scores.md of the sources.",
     ]
     if data in PUBLISHED:
         notes.append("In round brackets the published scores of the paper (ResNet-18 at 128x128).")

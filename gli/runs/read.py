@@ -20,6 +20,10 @@ FIXED = "GLI with fixed weight"
 EXAMPLE = "Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
 
 
+class EvaluationFolder(DataError):
+    """A folder of ``gli test`` or ``gli validate``: it evaluates a checkpoint of a run, and is no run itself."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The folder of a run.
@@ -100,6 +104,7 @@ def read_run(folder: Path) -> Run:
     """Read the folder of a run.
 
     Raises:
+        EvaluationFolder: If it is the folder of ``gli test`` or ``gli validate``.
         DataError: If it is not the folder of a run, or a file in it is damaged.
     """
     path = folder / SETTINGS
@@ -107,6 +112,7 @@ def read_run(folder: Path) -> Run:
         if not path.is_file():
             raise FileNotFoundError(path)
         config = read_yaml(path, "the settings of a run")
+        evaluated = "verbose" in config  # A setting that gli test and gli validate have, and gli fit has not.
         model, data = config["model"], config["data"]
         method, module = (section["class_path"].rpartition(".")[2] for section in (model, data))
         settings = {f"model.{name}": value for name, value in flatten(model.get("init_args") or {}).items()}
@@ -119,5 +125,7 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"{path}: no such file. {EXAMPLE}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
+    if evaluated:
+        raise EvaluationFolder(f"{folder}: is a folder of gli test or gli validate, not of a run. {EXAMPLE}")
     settings = {name: value for name, value in settings.items() if name.rpartition(".")[2] not in REPEATS}
     return Run(folder, method, module, seed, settings, read_log(folder), data_seed)

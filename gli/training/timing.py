@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +48,30 @@ class Timing:
     source: str
 
 
-def planned_passes(method: Method, data: FaceDataModule, epochs: int, steps: int = -1) -> list[tuple[Pass, int]]:
+def planned_passes(method: Method, data: FaceDataModule, epochs: int | None, steps: int = -1) -> list[tuple[Pass, int]]:
     """Return the different passes of a run with the number of batches of each, in the order of their first use.
 
     Args:
         method: The method.
         data: The data module, set up.
-        epochs: Epochs of the run.
+        epochs: Epochs of the run; None where only ``steps`` ends it.
         steps: Most iterations of the run; -1 for no limit.
     """
+    assert epochs is not None or steps >= 0, "a run needs a limit"
     passes: list[tuple[Pass, int]] = []
     left = float("inf") if steps < 0 else steps
-    for epoch in range(epochs):
+    for epoch in count() if epochs is None else range(epochs):
+        if not left:
+            break
         for pass_ in method.passes_in(epoch):
-            count = int(min(left, len(_plan(data, pass_))))
-            left -= count
+            batches = int(min(left, len(_plan(data, pass_))))
+            left -= batches
             place = next((place for place, (known, _) in enumerate(passes) if known == pass_), None)
             if place is None:
-                passes.append((pass_, count))
+                passes.append((pass_, batches))
             else:
-                passes[place] = (pass_, passes[place][1] + count)
-    return [(pass_, count) for pass_, count in passes if count]
+                passes[place] = (pass_, passes[place][1] + batches)
+    return [(pass_, batches) for pass_, batches in passes if batches]
 
 
 def _plan(data: FaceDataModule, pass_: Pass) -> EpochPlan:
@@ -198,12 +201,12 @@ def measure(
         trainer.fit(method, datamodule=_FewBatches(data, batches))
     each = np.diff([0.0, *times.total])
     seconds, first = times.prepared, 0
-    for (_, count), length in zip(passes, lengths, strict=True):
+    for (_, planned), length in zip(passes, lengths, strict=True):
         own = each[first : first + length]
-        seconds += count * float((own[1:] if length > 1 else own).mean())
+        seconds += planned * float((own[1:] if length > 1 else own).mean())
         first += length
     counted_steps = sum(max(1, length - 1) for length in lengths)
-    iterations = sum(count for _, count in passes)
+    iterations = sum(planned for _, planned in passes)
     return Timing(method.name, iterations, seconds, f"measured over {counted_steps} steps")
 
 

@@ -69,6 +69,11 @@ def test_minutes_come_from_a_finished_run_or_from_measured_steps(run_of_gli, cap
     assert found["original"].startswith("found: lightning_logs/originals/")
 
 
+def test_a_limit_of_steps_alone_is_not_cut_to_the_epochs_of_the_method(capsys):
+    found = checked(capsys, "--model=GLI", "--trainer.max_steps=90", "--steps", "1", "--methods", "GLI")
+    assert [timing["iterations"] for timing in found["timings"]] == [90]
+
+
 def test_a_run_of_other_settings_or_another_length_is_not_taken(run_of_gli):
     data, folder = run_of_gli.datamodule, Path("lightning_logs")
     settings = _settings(run_of_gli)
@@ -93,6 +98,8 @@ def test_the_planned_iterations_are_those_of_the_loaders(run_of_gli):
         lengths = [sum(len(list(_plan(data, pass_))) for pass_ in method.passes_in(epoch)) for epoch in range(epochs)]
         assert sum(count for _, count in planned) == sum(lengths)
     assert [count for _, count in planned_passes(SCRUB(), data, 2, steps=3)] == [3]
+    long = 3 * len(list(_plan(data, GLI().passes[0])))  # A limit of steps alone takes as many epochs as it needs.
+    assert [count for _, count in planned_passes(GLI(), data, None, steps=long)] == [long]
 
 
 def _plan(data, pass_):

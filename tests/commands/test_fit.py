@@ -25,6 +25,7 @@ from gli.data.tasks import MultiClass
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
 from gli.runs.folder import snake_case
+from gli.runs.read import EvaluationFolder, read_run
 from gli.system.classes import concrete_subclasses
 from gli.system.digest import digest
 from tests.helpers.tiny import EVERY, NEEDED, TINY
@@ -191,6 +192,10 @@ def test_a_checkpoint_gives_the_same_audit_again(subcommand, gli_run):
     metrics = command.trainer.callback_metrics
     for name in ("accuracy", "mia_accuracy", "jsd", "final_score", "utility_drop"):
         assert float(metrics[f"{prefix}/{name}"]) == pytest.approx(best[name], abs=1e-6)
+    folder = Path(command.trainer.log_dir)
+    assert not list(folder.rglob("*.ckpt"))  # Weights are personal data: an audit copies none.
+    with pytest.raises(EvaluationFolder, match=r"a folder of gli test or gli validate.*Name the folder of a run"):
+        read_run(folder)  # A report would count the run twice.
 
 
 def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoint(capsys):

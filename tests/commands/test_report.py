@@ -41,6 +41,18 @@ def test_runs_are_reported_with_confidence_intervals(make_run, tmp_path, capsys)
     assert all(row["accuracy_low"] <= row["accuracy_high"] for row in results)
 
 
+def test_an_evaluation_of_a_checkpoint_is_no_run_of_its_own(make_run, tmp_path, capsys):
+    run, evaluation = make_run(), make_run()
+    with (evaluation / "config.yaml").open("a") as file:
+        file.write("ckpt_path: best.ckpt\nverbose: true\n")  # As gli test and gli validate write it.
+    output = tmp_path / "out"
+    assert main(["report", str(run), str(evaluation), "--output", str(output)]) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert reported(output) == {str(run)}
+    assert main(["report", str(evaluation), "--output", str(output)]) == 2
+    assert f"{evaluation}: is a folder of gli test or gli validate" in capsys.readouterr().err
+
+
 def test_the_folder_of_a_benchmark_means_its_finished_cells(make_run, tmp_path, capsys):
     benchmark, output = tmp_path / "benchmark_synthetic", tmp_path / "out"
     finished = {str(write_cell(benchmark, name)) for name in ("GLI", "LI")}

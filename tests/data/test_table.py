@@ -385,5 +385,9 @@ def test_forgetting_all_people_of_a_given_split_is_refused(tmp_path: Path, make_
 
 
 def test_error_for_a_missing_file_of_names_gives_its_path(tmp_path: Path, make_table: Maker) -> None:
+    root = make_table(tmp_path / "faces", _people())
     with pytest.raises(SettingError, match=r"requests.txt: no such file. The file has one name per line"):
-        _module(make_table(tmp_path / "faces", _people()), forget_identities=str(tmp_path / "requests.txt")).setup()
+        _module(root, forget_identities=str(tmp_path / "requests.txt")).setup()
+    (root / "requests.txt").write_text("p0")  # Beside the table, where the paths of the table begin.
+    with pytest.raises(SettingError, match=r"requests.txt: no such file in .*, the current folder"):
+        _module(root, forget_identities="requests.txt").setup()

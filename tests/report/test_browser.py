@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 
@@ -11,20 +10,6 @@ from gli.report import write_report
 from gli.report.page import document
 from gli.runs.read import read_run
 from tests.helpers.run_folders import RunFolders
-
-sync_api = pytest.importorskip("playwright.sync_api")
-#: Names under which distributions install the browser; Playwright's own download is not used.
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium is installed", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -38,28 +23,6 @@ def address(runs, tmp_path_factory):
     output = tmp_path_factory.mktemp("report")
     write_report(runs, output, resamples=2)
     return (output / "report.html").as_uri()
-
-
-@pytest.fixture
-def open_page(browser, address):
-    """Open the page in a context of its own; the test fails if a script fails or the page asks the network."""
-    contexts, problems = [], []
-
-    def open_page(width=1200, where=address, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: problems.append(request.url) if "://" in request.url[:8] else None)
-        page.goto(where)
-        problems[:] = [problem for problem in problems if problem != where]
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
 
 
 def column(page, number):

@@ -79,9 +79,9 @@ def test_names_and_files_are_never_markup(tmp_path_factory, texts):
         return parser.tags
 
     folder = tmp_path_factory.mktemp("page")
-    plain = _write(folder, identities=np.array(["a"] * 3), files=["b"] * 3, decisions={(0, 1): "c"}, how_to_decide="d")
+    plain = _write(folder, identities=np.array(["a"] * 3), files=["b"] * 3, decisions={(0, 1): "c"}, command="d")
     names = [text.encode(errors="replace").decode() + "<script>" for text in texts]
     page = _write(
-        folder, identities=np.array(names[:3]), files=names[3:], decisions={(0, 1): names[0]}, how_to_decide=names[1]
+        folder, identities=np.array(names[:3]), files=names[3:], decisions={(0, 1): names[0]}, command=names[1]
     )
     assert tags(page) == tags(plain)
