@@ -165,8 +165,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", nargs="+", default=[], metavar="FILE", help="pictures that are no copies")
 
 
+def _counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as ``1 person`` or ``2 people``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def _add(options: argparse.Namespace) -> int:
-    from gli.erasure.requests import add, copies_page, decide, read_copies, wanted
+    from gli.erasure.copies import NEAR_HELD_OUT, copies_page, decide, read_copies
+    from gli.erasure.requests import add, wanted
 
     store = _store(options)
     with store.lock():
@@ -180,14 +186,17 @@ def _add(options: argparse.Namespace) -> int:
                 print(f"{each.request}  received {each.received}  due {each.due}")
         copies = read_copies(store)
         open_requests = sorted({copy.request for copy in copies if copy.decision == "undecided"})
+        held_out = len({copy.identity for copy in copies if (copy.kind, copy.decision) == (NEAR_HELD_OUT, "accept")})
+        if held_out:
+            people = _counted(held_out, "held-out person", "held-out people")
+            print(f"{people} left out of the comparison, because of a copy among their photographs.")
         identical = sum(copy.kind == "identical" for copy in copies)
         if identical:
-            print(f"{identical} identical files under other names: they are erased as well.")
+            print(f"{_counted(identical, 'identical file')} under other names, to be erased as well.")
         for request in open_requests:
             count = sum(copy.decision == "undecided" for copy in copies if copy.request == request)
-            print(
-                f"{count} possible copies under other names to decide (--accept, --keep): {copies_page(store, request)}"
-            )
+            copies_shown = _counted(count, "possible copy", "possible copies")
+            print(f"{copies_shown} under other names to decide (--accept, --keep): {copies_page(store, request)}")
     return 0
 
 

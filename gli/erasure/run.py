@@ -187,6 +187,11 @@ def _judge(
             f"{counted(gone)} erased before: the photographs are gone, so the new model cannot be tested on them. It "
             "was not trained on them."
         )
+    if sets.copied_people:
+        not_tested.append(
+            f"{counted(sets.copied_people)} among the held-out people took no part in the comparison: a photograph of "
+            "somebody who asked, on which the classifier was trained, is under that name."
+        )
     return {
         "answer": overall(findings),
         "findings": [finding.contents() for finding in findings],

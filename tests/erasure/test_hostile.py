@@ -15,8 +15,9 @@ from markupsafe import escape
 
 from gli.erasure.canonical import canonical
 from gli.erasure.certificate import FIELDS, SCHEMA, read_certificate, sealed
+from gli.erasure.copies import read_copies
 from gli.erasure.page import certificate_page
-from gli.erasure.requests import add, read_copies, read_requests, wanted
+from gli.erasure.requests import add, read_requests, wanted
 from gli.erasure.settings import Policy, Settings, parse_policy, read_settings
 from gli.erasure.status import status
 from gli.erasure.store import Store, check_batch_name
