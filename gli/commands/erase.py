@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gli.commands.main import make_parser, run_command
-from gli.errors import DataError, SettingError
+from gli.errors import DataError
 
 if TYPE_CHECKING:
     from gli.erasure.run import Result
@@ -99,11 +99,14 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     from gli.erasure.baseline import baseline
+    from gli.erasure.evaluate import load_model
     from gli.erasure.settings import Policy, read_policy
     from gli.erasure.store import create
 
     policy: Policy = read_policy(options.policy) if options.policy else Policy()
-    store = create(options.store, _settings(options, policy), options.weights)
+    settings = _settings(options, policy)
+    load_model(options.weights, settings)  # A store of a file that cannot be read would be in the way.
+    store = create(options.store, settings, options.weights)
     with store.lock():
         for sentence in baseline(store):
             print(sentence)
@@ -119,8 +122,6 @@ def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
     from gli.erasure.settings import Settings
     from gli.system.files import read_csv
 
-    if options.image_size < 1:
-        raise SettingError(f"--image-size is {options.image_size}; it must be at least 1.")
     root = options.root or options.table.parent
     header = read_csv(options.table, [options.file, options.identity])[0]
     others = [name for name in header if name not in (options.file, options.identity, "split")]
@@ -133,7 +134,7 @@ def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
         labels=labels,
         classes=options.classes,
     ).faces.task
-    return Settings(
+    settings = Settings(
         weights=str(options.weights),
         weights_sha256="",
         backbone=options.backbone,
@@ -150,6 +151,8 @@ def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
         erased=[str(each) for each in options.erased],
         policy=policy,
     )
+    settings.check()
+    return settings
 
 
 # -- add ---------------------------------------------------------------------------------------------------------------
@@ -209,6 +212,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from gli.erasure.page import printable
     from gli.erasure.plan import plan
 
     store = _store(options)
@@ -218,10 +222,10 @@ def _plan(options: argparse.Namespace) -> int:
     for each in result.requests:
         count = result.photographs.get(each.request)
         copies = ", ".join(f"{number} {decision}" for decision, number in sorted(result.copies[each.request].items()))
+        shown_copies = f" (copies: {copies})" if copies else ""
         photographs = f"{count} photographs" if count is not None else "copies to decide first"
-        print(
-            f"  {each.request}  {each.subject}  {photographs}{f' (copies: {copies})' if copies else ''}  due {each.due}"
-        )
+        who = printable(each.subject)
+        print(f"  {each.request}  {who}  {photographs}{shown_copies}  due {each.due}")
     for name in ("retrain", "unlearn"):
         if name in result.minutes:
             audit = result.minutes[f"{name}_with_audit"]

@@ -135,11 +135,14 @@ def elsewhere(store: Store, photos: Sequence[Photo], exceptions: Sequence[str]) 
 
 
 def check_texts(store: Store, name: str, texts: Sequence[str]) -> None:
-    """Refuse texts for the certificate that name a person of the batch.
+    """Refuse texts for the certificate that name a person of the batch, or hold characters that nobody can see.
 
     Raises:
         SettingError: If there is one.
     """
+    for text in texts:
+        if not text.isprintable():
+            raise SettingError(f"{text[:60]!r}: holds characters that cannot be printed. Write it in one plain line.")
     hashes = frozenset(word for each in read_batch(store, name).get("hashes", {}).values() for word in each["words"])
     if any(is_named(store.key, text, hashes) for text in texts):
         raise SettingError(

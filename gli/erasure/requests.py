@@ -81,7 +81,7 @@ def wanted(csv_file: Path | None, subject: str | None, received: str | None) -> 
 def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None = None) -> list[Request]:
     """Add requests, all or none, and find the copies of their photographs; call with the store locked.
 
-    A request that is already there is returned as it is.
+    A person has one request at a time: one that is already there is returned as it is.
 
     Args:
         store: The store.
@@ -94,9 +94,9 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
     """
     lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
-    requests = {each.request: each for each in read_requests(store)}
-    added: list[Request] = []
-    for subject, text in subjects:
+    requests = {each.subject: each for each in read_requests(store)}
+    added: dict[str, Request] = {}
+    for subject, text in dict.fromkeys(subjects):
         received = parse_received(text, store.zone)
         if received > today(store.zone, now):
             raise SettingError(f"{text}: this day lies in the future. Give the day on which the request was received.")
@@ -118,22 +118,20 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
             received,
             due_date(received, store.settings.policy.months),
         )
-        same = next((each for each in requests.values() if each.subject == subject), request)
-        requests.setdefault(same.request, same)
-        added.append(same)
+        added[subject] = requests.setdefault(subject, request)
     copies = read_copies(store)
-    for each in added:
+    for each in added.values():
         if not lines.of_kind("request", request=each.request):
             known_copies = {(copy.request, copy.file) for copy in copies}
             found = find_copies(store, each.request, each.subject)
             copies += [copy for copy in found if (copy.request, copy.file) not in known_copies]
     write_copies(store, copies)
     write_requests(store, sorted(requests.values(), key=lambda each: (each.due, each.request)))
-    for each in dict.fromkeys(added):
+    for each in added.values():
         if not lines.of_kind("request", request=each.request):
             dates = {"received": str(each.received), "due": str(each.due)}
             store.ledger.append("request", {"request": each.request, **dates}, now)
-    return added
+    return list(added.values())
 
 
 def held_out_copies(store: Store, requests: Sequence[Request]) -> dict[str, list[Photo]]:

@@ -33,7 +33,7 @@ from gli.models.checkpoints import classifier_state
 from gli.models.training_images import read_training_images
 from gli.runs.read import read_run
 from gli.system.digest import digest
-from tests.helpers.erasure import BACKBONE, NOW, TRAINED, ask, fake_run, files_below, make_store
+from tests.helpers.erasure import BACKBONE, NOW, TRAINED, ask, fake_run, files_below, make_store, packed
 
 PEOPLE = ("anna", "emil")
 
@@ -251,12 +251,6 @@ def test_trackers_are_listed(logs_home):
     assert any("lightning_logs/wandb: a tracker's folder" in each for each in exceptions)
     assert (folder / "figure.png").exists()
     assert not (folder.parents[1] / "run-1.wandb").exists()
-
-
-def packed(**arrays) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
 
 
 def in_a_figure(picture: bytes) -> bytes:

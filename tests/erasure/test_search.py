@@ -17,12 +17,7 @@ from PIL import Image
 from gli.erasure.clean import cleaned
 from gli.erasure.purge import trace_in
 from gli.erasure.search import Traces, rows_of_pixels
-
-
-def packed(**arrays) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
+from tests.helpers.erasure import packed
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["utf-8", "utf-16-le", "utf-32-le"]))
