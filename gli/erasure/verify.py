@@ -94,4 +94,6 @@ def verify(
     if signed_by is not None:
         check_signature(folder / SIGNATURE, read_bytes(certificate, "a certificate"), signed_by)
         passed.append(f"The signature is of the key {signed_by[:16]}.")
+    else:
+        passed.append("It is not signed: whoever can replace all of these files can make up others that verify.")
     return passed

@@ -17,6 +17,7 @@ from gli.erasure.canonical import canonical
 from gli.erasure.certificate import load_public_key
 from gli.erasure.ledger import parse_lines
 from gli.erasure.release import release
+from gli.erasure.run import declared_settings, limits_of
 from gli.erasure.status import status
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
@@ -248,6 +249,18 @@ def test_a_verdict_that_is_not_pass_needs_a_reason_that_names_nobody(store):
     assert certificate["accepted_risk"] == "one person is too few"
     assert certificate["verdict"]["answer"] == "cannot tell"
     assert any("3 different settings" in limit for limit in certificate["limits"])
+
+
+def test_settings_that_were_changed_later_are_on_the_certificate(store):
+    ask(store, "anna")
+    path = store.folder / "store.yaml"
+    for margin, changed in (("margin: 0.1", False), ("margin: 0.2", True)):
+        path.write_text(path.read_text().replace("margin: 0.1\n", f"{margin}\n"))
+        limits = limits_of(1, declared_settings(Store(store.folder)))
+        assert any("changed after it was created" in limit for limit in limits) == changed
+    store = Store(store.folder)
+    purge_batch(store, fake_run(store), now=NOW)
+    assert release(store, now=NOW).certificate["limits"][-1] == limits[0]
 
 
 def test_markup_in_a_reason_stays_text(store):

@@ -18,7 +18,7 @@ from gli.commands import job as jobs
 from gli.erasure.batches import group, hashes_of, requests_of, sets_of, write_batch
 from gli.erasure.canonical import sha256_file, write_canonical
 from gli.erasure.requests import add
-from gli.erasure.run import EVIDENCE, MODEL
+from gli.erasure.run import EVIDENCE, MODEL, declared_settings, limits_of
 from gli.erasure.settings import Policy, Settings
 from gli.erasure.store import Store, create
 from gli.models.backbones import build_classifier
@@ -113,7 +113,7 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
         "answer": answer,
         "route": "retrain",
         "reason": "a test",
-        "attempts": attempts,
+        "limits": limits_of(attempts, declared_settings(store)),
         "manifest": sets.manifests,
         "policy": "",
         "left_out": 0,
