@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gli.commands.main import make_parser, run_command
-from gli.errors import DataError, SettingError
+from gli.errors import DataError
 
 if TYPE_CHECKING:
     from gli.erasure.run import Result
@@ -99,11 +99,14 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     from gli.erasure.baseline import baseline
+    from gli.erasure.evaluate import load_model
     from gli.erasure.settings import Policy, read_policy
     from gli.erasure.store import create
 
     policy: Policy = read_policy(options.policy) if options.policy else Policy()
-    store = create(options.store, _settings(options, policy), options.weights)
+    settings = _settings(options, policy)
+    load_model(options.weights, settings)  # A store of a file that cannot be read would be in the way.
+    store = create(options.store, settings, options.weights)
     with store.lock():
         for sentence in baseline(store):
             print(sentence)
@@ -119,8 +122,6 @@ def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
     from gli.erasure.settings import Settings
     from gli.system.files import read_csv
 
-    if options.image_size < 1:
-        raise SettingError(f"--image-size is {options.image_size}; it must be at least 1.")
     root = options.root or options.table.parent
     header = read_csv(options.table, [options.file, options.identity])[0]
     others = [name for name in header if name not in (options.file, options.identity, "split")]
@@ -133,7 +134,7 @@ def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
         labels=labels,
         classes=options.classes,
     ).faces.task
-    return Settings(
+    settings = Settings(
         weights=str(options.weights),
         weights_sha256="",
         backbone=options.backbone,
@@ -150,6 +151,8 @@ def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
         erased=[str(each) for each in options.erased],
         policy=policy,
     )
+    settings.check()
+    return settings
 
 
 # -- add ---------------------------------------------------------------------------------------------------------------
@@ -165,8 +168,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", nargs="+", default=[], metavar="FILE", help="pictures that are no copies")
 
 
+def _counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as ``1 person`` or ``2 people``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def _add(options: argparse.Namespace) -> int:
-    from gli.erasure.requests import add, copies_page, decide, read_copies, wanted
+    from gli.erasure.copies import NEAR_HELD_OUT, copies_page, decide, read_copies
+    from gli.erasure.requests import add, wanted
 
     store = _store(options)
     with store.lock():
@@ -180,14 +189,17 @@ def _add(options: argparse.Namespace) -> int:
                 print(f"{each.request}  received {each.received}  due {each.due}")
         copies = read_copies(store)
         open_requests = sorted({copy.request for copy in copies if copy.decision == "undecided"})
+        held_out = len({copy.identity for copy in copies if (copy.kind, copy.decision) == (NEAR_HELD_OUT, "accept")})
+        if held_out:
+            people = _counted(held_out, "held-out person", "held-out people")
+            print(f"{people} left out of the comparison, because of a copy among their photographs.")
         identical = sum(copy.kind == "identical" for copy in copies)
         if identical:
-            print(f"{identical} identical files under other names: they are erased as well.")
+            print(f"{_counted(identical, 'identical file')} under other names, to be erased as well.")
         for request in open_requests:
             count = sum(copy.decision == "undecided" for copy in copies if copy.request == request)
-            print(
-                f"{count} possible copies under other names to decide (--accept, --keep): {copies_page(store, request)}"
-            )
+            copies_shown = _counted(count, "possible copy", "possible copies")
+            print(f"{copies_shown} under other names to decide (--accept, --keep): {copies_page(store, request)}")
     return 0
 
 
@@ -200,6 +212,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from gli.erasure.page import printable
     from gli.erasure.plan import plan
 
     store = _store(options)
@@ -209,10 +222,10 @@ def _plan(options: argparse.Namespace) -> int:
     for each in result.requests:
         count = result.photographs.get(each.request)
         copies = ", ".join(f"{number} {decision}" for decision, number in sorted(result.copies[each.request].items()))
+        shown_copies = f" (copies: {copies})" if copies else ""
         photographs = f"{count} photographs" if count is not None else "copies to decide first"
-        print(
-            f"  {each.request}  {each.subject}  {photographs}{f' (copies: {copies})' if copies else ''}  due {each.due}"
-        )
+        who = printable(each.subject)
+        print(f"  {each.request}  {who}  {photographs}{shown_copies}  due {each.due}")
     for name in ("retrain", "unlearn"):
         if name in result.minutes:
             audit = result.minutes[f"{name}_with_audit"]
@@ -238,6 +251,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"  {each['answer']:<12} {each['name']}: {each['sentence']}")
     for text in result.evidence["not_tested"]:
         print(f"  {'not tested':<12} {text}")
+    for text in result.evidence["limits"]:
+        print(f"  {'limit':<12} {text}")
     return result.status
 
 

@@ -13,22 +13,13 @@ from typing import Any
 
 from gli.erasure.batches import BATCH, WORK, choose, read_batch
 from gli.erasure.canonical import durable_copy, read_canonical, sha256_file, write_canonical
+from gli.erasure.copies import COPIES, copies_page, read_copies, write_copies
 from gli.erasure.dates import timestamp
 from gli.erasure.descent import WEIGHTS
 from gli.erasure.keys import KEY_FILE, is_named
 from gli.erasure.ledger import HEAD, LEDGER, Lines
 from gli.erasure.purge import JOURNAL, RECEIPT, Journal, Scope, check_folder, purge, receipt_of
-from gli.erasure.requests import (
-    COPIES,
-    REQUESTS,
-    Request,
-    copies_page,
-    photos_of,
-    read_copies,
-    read_requests,
-    write_copies,
-    write_requests,
-)
+from gli.erasure.requests import REQUESTS, Request, held_out_copies, photos_of, read_requests, write_requests
 from gli.erasure.run import EVIDENCE, MODEL, read_evidence
 from gli.erasure.search import Traces, digests_of, rows_of_pixels
 from gli.erasure.settings import SETTINGS
@@ -144,11 +135,14 @@ def elsewhere(store: Store, photos: Sequence[Photo], exceptions: Sequence[str]) 
 
 
 def check_texts(store: Store, name: str, texts: Sequence[str]) -> None:
-    """Refuse texts for the certificate that name a person of the batch.
+    """Refuse texts for the certificate that name a person of the batch, or hold characters that nobody can see.
 
     Raises:
         SettingError: If there is one.
     """
+    for text in texts:
+        if not text.isprintable():
+            raise SettingError(f"{text[:60]!r}: holds characters that cannot be printed. Write it in one plain line.")
     hashes = frozenset(word for each in read_batch(store, name).get("hashes", {}).values() for word in each["words"])
     if any(is_named(store.key, text, hashes) for text in texts):
         raise SettingError(
@@ -215,8 +209,8 @@ def purge_batch(
     check_verdict(store, name, accepted_risk)
     check_texts(store, name, [*exceptions, accepted_risk or ""])
     requests = [each for each in read_requests(store) if each.batch == name]
-    rows = photos_of(store, requests)
-    photos = [photo for each in rows.values() for photo in each]
+    rows = [*photos_of(store, requests).values(), *held_out_copies(store, requests).values()]
+    photos = [photo for each in rows for photo in each]
     scope = scope_of(store, name, requests, photos)
     scope.exceptions.extend(elsewhere(store, photos, exceptions))
     journal = Journal(folder / JOURNAL)

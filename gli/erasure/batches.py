@@ -15,7 +15,7 @@ from gli.erasure.canonical import durable_write, read_canonical, write_canonical
 from gli.erasure.dates import days_left
 from gli.erasure.keys import file_hash, person_hash, word_hash
 from gli.erasure.ledger import Lines
-from gli.erasure.requests import Request, photos_of, read_requests, write_requests
+from gli.erasure.requests import Request, held_out_copies, photos_of, read_requests, write_requests
 from gli.erasure.status import step_of
 from gli.erasure.store import BATCHES, Store
 from gli.erasure.table import Photo, assignment_text, manifest, table_text
@@ -35,6 +35,7 @@ class Sets:
         test: Rows of held-out people that measure accuracy.
         unseen: Rows of held-out people that the forgotten ones are compared with.
         left_out: Number of rows of open requests of other batches.
+        copied_people: Number of held-out people left out because a photograph of somebody who asked is among theirs.
     """
 
     retain: list[Photo]
@@ -43,6 +44,7 @@ class Sets:
     test: list[Photo]
     unseen: list[Photo]
     left_out: int
+    copied_people: int = 0
 
     @property
     def forget_rows(self) -> list[Photo]:
@@ -153,14 +155,16 @@ def sets_of(store: Store, name: str) -> Sets:
     retain = [photo for photo in store.photos if photo.file not in out]
     forgotten = {request: rows for request, rows in forget.items() if request in own}
     left_out = sum(len(rows) for request, rows in forget.items() if request not in own)
+    copied = [*store.erased_held_out(lines).values(), *held_out_copies(store, open_requests).values()]
+    people_out = {photo.identity for rows in copied for photo in rows}
     halves: tuple[list[Photo], list[Photo]] = ([], [])
-    for photo in store.held_out:
+    for photo in (each for each in store.held_out if each.identity not in people_out):
         halves[int(person_hash(store.key, photo.identity)[:8], 16) % 2].append(photo)
     if not halves[0] or not halves[1]:
         raise DataError(f"{store.settings.held_out}: has too few people. Name ten or more who were never trained on.")
     if not retain or not any(forgotten.values()):
         raise DataError(f"{store.settings.table}: nobody is left to {'remember' if not retain else 'forget'}.")
-    return Sets(retain, forgotten, earlier, halves[0], halves[1], left_out)
+    return Sets(retain, forgotten, earlier, halves[0], halves[1], left_out, len(people_out))
 
 
 def prepare(store: Store, name: str, sets: Sets) -> dict[str, Any]:
@@ -203,12 +207,13 @@ def prepare(store: Store, name: str, sets: Sets) -> dict[str, Any]:
 
 def hashes_of(store: Store, name: str, sets: Sets) -> dict[str, dict[str, list[str]]]:
     """Return the keyed hashes by which erased people and files are recognised, by request."""
-    subjects = {each.request: each.subject for each in requests_of(store, name)}
+    requests = requests_of(store, name)
+    subjects, copies = {each.request: each.subject for each in requests}, held_out_copies(store, requests)
     return {
         request: {
             "people": [person_hash(store.key, subjects[request])],
             "words": [word_hash(store.key, subjects[request])],
-            "files": sorted({file_hash(store.key, photo.digest) for photo in rows}),
+            "files": sorted({file_hash(store.key, photo.digest) for photo in [*rows, *copies[request]]}),
         }
         for request, rows in sets.forget.items()
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,11 +55,22 @@ def read_bytes(path: Path, kind: str) -> bytes:
         DataError: If it cannot be read, or is too large.
     """
     try:
+        _require_plain(path)
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path}: is too large to be {kind}.")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as {kind} ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse pipes and devices, whose end may never come.
+
+    Raises:
+        OSError: If the path is neither a plain file nor a folder, or does not exist.
+    """
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "not a plain file")
 
 
 def sha256(data: bytes) -> str:
@@ -73,6 +86,7 @@ def sha256_file(path: Path) -> str:
     """
     state = hashlib.sha256()
     try:
+        _require_plain(path)
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):
                 state.update(chunk)

@@ -25,6 +25,8 @@ WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors", ".onnx", ".bin")
 #: Methods whose training leaves the forget set out.
 NEVER_SEES_FORGET = "Retrained"
 CHECKPOINTS = "checkpoints"
+#: Folders of Weights & Biases and MLflow.
+TRACKERS = ("wandb", "mlruns", "mlartifacts")
 
 
 def is_run(folder: Path) -> bool:
@@ -35,6 +37,11 @@ def is_run(folder: Path) -> bool:
 def runs_below(folder: Path) -> list[Path]:
     """Return the folders of runs in a folder, itself included; links are not followed."""
     return [Path(parent) for parent, _, _ in os.walk(folder) if is_run(Path(parent)) and Path(parent).name != ORIGINALS]
+
+
+def tracker_folders(folder: Path) -> list[Path]:
+    """Return the folders below a folder in which Weights & Biases or MLflow keep what runs sent them."""
+    return [Path(parent, name) for parent, names, _ in os.walk(folder) for name in names if name in TRACKERS]
 
 
 def holds_gli_files(folder: Path) -> bool:

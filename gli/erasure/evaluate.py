@@ -17,7 +17,7 @@ from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.erasure.settings import Settings
 from gli.erasure.table import Photo
 from gli.errors import DataError
-from gli.models.backbones import build_classifier
+from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
 
 Array = npt.NDArray[np.float64]
@@ -73,6 +73,20 @@ def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uin
     return np.stack([images.pixels(row, size) for row in range(len(photos))])
 
 
+def load_model(weights: Path, settings: Settings) -> Classifier:
+    """Return the classifier of a file.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is of another network.
+        DataError: If a weight is not a finite number.
+    """
+    model = build_classifier(settings.backbone, task_of(settings).num_outputs, normalize=settings.normalize)
+    load_weights(model, weights, settings.backbone)
+    if not all(bool(each.isfinite().all()) for each in model.state_dict().values()):
+        raise DataError(f"{weights}: holds weights that are not finite numbers. Name the file of a model that works.")
+    return model
+
+
 @torch.no_grad()
 def evaluate(weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint8], settings: Settings) -> Outputs:
     """Return the outputs of a classifier.
@@ -83,9 +97,7 @@ def evaluate(weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint
         pixels: Their pixels, of :func:`pixels_of`.
         settings: Settings of the store.
     """
-    task = task_of(settings)
-    model = build_classifier(settings.backbone, task.num_outputs, normalize=settings.normalize)
-    load_weights(model, weights, settings.backbone)
+    task, model = task_of(settings), load_model(weights, settings)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     labels = labels_of(photos, settings)

@@ -8,9 +8,9 @@ written when the process was killed: it does not count, and the next entry repla
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,46 @@ START = "0" * 64
 #: Fields that every line has, besides those of its kind.
 FIELDS = {"number", "previous", "time", "kind", "hash"}
 Entry = dict[str, Any]
+#: Larger numbers are no counts and no scores.
+MOST = 10**12
+Check = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _day(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and str(date.fromisoformat(value)) == value
+    except ValueError:
+        return False
+
+
+def _numbers(count: int) -> Check:
+    def check(value: Any) -> bool:
+        fits = isinstance(value, list) and len(value) == count
+        return fits and all(type(each) in (int, float) and abs(each) < MOST for each in value)
+
+    return check
+
+
+#: Fields that other steps read from the lines of each kind: a chain whose hashes are right may still be made up.
+KINDS: Mapping[str, Mapping[str, Check]] = {
+    "init": {"weights": _text, "policy": _text},
+    "baseline": {"auc": _numbers(3), "accuracy": _numbers(2), "people": _numbers(2), "images": _numbers(2)},
+    "request": {"request": _text, "received": _day, "due": _day},
+    "plan": {"batch": _text, "requests": _texts},
+    "run": {"batch": _text, "evidence": _text, "key": _text},
+    "erased": {"batch": _text, "request": _text, "people": _texts, "files": _texts},
+    "gone": {"request": _text},
+    "purge": {"batch": _text, "receipt": _text},
+    "release": {"batch": _text, "certificate": _text, "pages": lambda value: isinstance(value, dict)},
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +125,11 @@ def parse_lines(data: bytes, where: str) -> Lines:
             raise DataError(
                 f"{where}, line {number + 1}: does not follow the line before it: one was removed, moved or repeated."
             )
+        for name, fits in KINDS.get(entry["kind"], {}).items():
+            if not fits(entry.get(name)):
+                raise DataError(
+                    f"{where}, line {number + 1}: gli did not write it: {name!r} is missing or of another kind."
+                )
         previous = entry["hash"]
         entries.append(entry)
     return Lines(entries, len(data) - len(torn), torn)

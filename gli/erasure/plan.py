@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from gli.erasure.batches import choose, group, hashes_of, prepare, read_batch, requests_of, sets_of, write_batch
-from gli.erasure.requests import Request, read_copies
+from gli.erasure.copies import read_copies
+from gli.erasure.requests import Request
 from gli.erasure.settings import Policy, Route
 from gli.erasure.store import Store, note_departures
 

@@ -20,9 +20,10 @@ import numpy as np
 from gli.audit.record import FOLDER as AUDITS
 from gli.erasure.canonical import canonical, parse_canonical, read_bytes, sha256, sha256_file, sync_folder
 from gli.erasure.clean import INSTEAD, cleaned, named_rows, without_rows
-from gli.erasure.descent import WEIGHTS, Run, holds_gli_files, related_runs
+from gli.erasure.descent import WEIGHTS, Run, holds_gli_files, related_runs, tracker_folders
 from gli.erasure.search import Traces, digests_of, is_searchable
 from gli.erasure.shred import DOOMED, has_other_names, is_regular, remove_remains, replace_contents, shred
+from gli.erasure.unpack import PIECE, contents_of
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG
@@ -33,10 +34,6 @@ SCHEMA = "gli-purge-receipt/1"
 #: Reason for rewriting the audits of a run that only evaluated the people.
 NEVER_TRAINED = "losses and names of people whom this run never trained on, in an audit"
 REMOVED, REWRITTEN, RENAMED = "removed", "rewritten", "renamed"
-#: Larger files are searched in pieces that overlap.
-PIECE = 64 << 20
-#: Longest trace across the border of two pieces.
-OVERLAP = 1 << 16
 LOCKS = (".lock",)
 #: Endings of checkpoints that may have a record of their training images.
 CHECKPOINTS = (".ckpt", ".pt", ".pth")
@@ -130,23 +127,13 @@ def _add(scope: Scope, exception: str) -> None:
 
 
 def trace_in(path: Path, traces: Traces) -> str:
-    """Return what a file holds of the people, or an empty string; large files are searched in pieces.
+    """Return what a file holds of the people, also packed or in a picture; an empty string for nothing.
 
     Raises:
         DataError: If the file cannot be read.
     """
     try:
-        size = path.stat().st_size
-        if size <= PIECE:
-            return traces.found_in_file(path.read_bytes())
-        with path.open("rb") as file:
-            before = b""
-            while piece := file.read(PIECE):
-                found = traces.found_in(before + piece)
-                if found:
-                    return found
-                before = piece[-OVERLAP:]
-        return ""
+        return next(filter(None, map(traces.found_in, contents_of(path))), "")
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -167,6 +154,8 @@ def plan_actions(scope: Scope, notes: Sequence[Mapping[str, Any]] = ()) -> list[
     for run in related:
         for tracker in run.trackers:
             _add(scope, f"{scope.shown(run.folder)}: also logged to {tracker}. Look there.")
+    for path in (each for folder in scope.folders.values() for each in tracker_folders(folder)):
+        _add(scope, f"{scope.shown(path)}: a tracker's folder. It was searched, but figures in it may show the people.")
     labels = {run.folder.parent.name.rpartition("_")[2] for run in related}
     audits = {action.path: action for run in related for action in _audits(run, scope)}
     of_run = {run.folder: run for run in related}

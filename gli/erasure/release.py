@@ -142,11 +142,6 @@ def _contents(
 ) -> dict[str, Any]:
     """Return the fields of a certificate that do not depend on the files of the release."""
     batch = read_batch(store, name)
-    limits = list(LIMITS)
-    if evidence["attempts"] > 1:
-        limits.append(
-            f"These people were audited with {evidence['attempts']} different settings: the verdict is too favourable."
-        )
     decided = [finding for finding in evidence["findings"] if finding["decides"] and finding["answer"] != "pass"]
     return {
         "schema": SCHEMA,
@@ -167,7 +162,7 @@ def _contents(
         },
         "findings": evidence["findings"],
         "not_tested": evidence["not_tested"],
-        "limits": limits,
+        "limits": [*LIMITS, *evidence["limits"]],
         "accepted_risk": accepted_risk,
         "purge": {"files": len(receipt["files"]), "exceptions": receipt["exceptions"], "limits": receipt["limits"]},
     }

@@ -69,7 +69,7 @@ def read_evidence(store: Store, name: str) -> dict[str, Any]:
     entries = store.ledger.read().of_kind("run", batch=name)
     if not entries or entries[-1].get("evidence") != digest:
         raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
-    return evidence
+    return {"limits": [], **evidence}
 
 
 def run(store: Store, name: str | None = None, route: Route | None = None, now: datetime | None = None) -> Result:
@@ -126,7 +126,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         "batch": name,
         "route": chosen,
         "reason": reason,
-        "attempts": attempts,
+        "limits": limits_of(attempts, declared_settings(store)),
         "manifest": sets.manifests,
         "policy": sha256(settings_text(store.settings)),
         "left_out": sets.left_out,
@@ -147,6 +147,30 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         "run", {**fields, **{f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}}, now
     )
     return Result(name, evidence["answer"], evidence)
+
+
+def declared_settings(store: Store) -> bool:
+    """Return whether the settings of a store are those that it was created with, as its ledger says."""
+    first = store.ledger.read().of_kind("init")[0]
+    return bool(first["policy"] == sha256(settings_text(store.settings)))
+
+
+def limits_of(attempts: int, declared: bool) -> list[str]:
+    """Return what makes the verdict on a batch weaker than it looks, one sentence each.
+
+    Args:
+        attempts: Number of different models of this batch that were audited.
+        declared: Whether the settings are those that the store was created with.
+    """
+    limits = []
+    if attempts > 1:
+        limits.append(f"These people were audited with {attempts} different settings: the verdict is too favourable.")
+    if not declared:
+        limits.append(
+            "The settings of the store were changed after it was created: margins and method were not all declared "
+            "before the first request."
+        )
+    return limits
 
 
 def _judge(
@@ -186,6 +210,11 @@ def _judge(
         not_tested.append(
             f"{counted(gone)} erased before: the photographs are gone, so the new model cannot be tested on them. It "
             "was not trained on them."
+        )
+    if sets.copied_people:
+        not_tested.append(
+            f"{counted(sets.copied_people)} among the held-out people took no part in the comparison: a photograph of "
+            "somebody who asked, on which the classifier was trained, is under that name."
         )
     return {
         "answer": overall(findings),

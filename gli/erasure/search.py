@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import html
+import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+import unicodedata
+import urllib.parse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from gli.system.digest import digest
 
@@ -22,8 +24,6 @@ LEAST_NAME = 3
 PIXEL_ROWS = 4
 #: A row with fewer different bytes, such as one of a plain background, may be anybody's.
 LEAST_VARIETY = 12
-#: Archives are unpacked up to this size.
-MAX_UNPACKED = 1 << 30
 #: What binary formats write between the lowest byte of a length and the text.
 _TAILS = (b"", bytes(3), bytes(7))
 _LETTER = rb"[A-Za-z0-9\x80-\xff]"
@@ -32,6 +32,24 @@ _LETTER = rb"[A-Za-z0-9\x80-\xff]"
 def is_searchable(name: str) -> bool:
     """Return whether a name can be looked for among other text."""
     return len(name) >= LEAST_NAME and not name.isdigit()
+
+
+def spellings(name: str) -> set[str]:
+    """Return a name as files may have it: composed and decomposed, and escaped for JSON, YAML, HTML and addresses."""
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} | {name}
+    escapes: tuple[Callable[[str], str], ...] = (
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: yaml.safe_dump(text, default_style='"', width=10**6).strip()[1:-1],
+        html.escape,
+        urllib.parse.quote,
+    )
+    return forms | {escape(form) for form in forms for escape in escapes}
+
+
+def _pattern_of(name: str) -> list[bytes]:
+    """Return patterns of a name in UTF-8 and Latin-1; programs that fold lines break it at its blanks."""
+    codes = ("utf-8", "latin-1") if name.isprintable() and max(map(ord, name)) < 256 else ("utf-8",)
+    return [rb"\s+".join(re.escape(word) for word in name.encode(code).split()) for code in codes]
 
 
 @dataclass(frozen=True)
@@ -54,17 +72,24 @@ class Traces:
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes] | None:
-        names = [name.encode() for name in sorted(self.names, key=len, reverse=True) if is_searchable(name)]
+        spelt = {each for name in self.names if is_searchable(name) for each in spellings(name)}
+        names = [name.encode() for name in self.names if is_searchable(name)]
+        choices = {choice for each in spelt for choice in _pattern_of(each)} - {b""}
         files = [file.encode() for file in sorted(self.files, key=len, reverse=True) if len(file) > LEAST_NAME]
         parts = []
         if names:
-            parts.append(rb"(?<!%b)(?:%b)(?!%b)" % (_LETTER, b"|".join(map(re.escape, names)), _LETTER))
+            longest_first = sorted(choices, key=lambda choice: (-len(choice), choice))
+            parts.append(rb"(?<!%b)(?:%b)(?!%b)" % (_LETTER, b"|".join(longest_first), _LETTER))
         # Pickles and other binary formats write the length in front of a text, and no blank behind it.
         parts += [re.escape(bytes([len(each)]) + tail + each) for each in names if len(each) < 256 for tail in _TAILS]
         if files:  # A file of that name in another folder is another file.
             choice = b"|".join(map(re.escape, files))
             parts.append(rb"(?<![A-Za-z0-9\x80-\xff/._-])(?:%b)(?!%b)" % (choice, _LETTER))
         return re.compile(b"|".join(parts)) if parts else None
+
+    @cached_property
+    def _fields(self) -> frozenset[str]:
+        return frozenset(unicodedata.normalize("NFC", each) for each in (*self.names, *self.files))
 
     @cached_property
     def _encoded(self) -> list[tuple[bytes, int]]:
@@ -79,8 +104,8 @@ class Traces:
         return any(_is_word(data, text, width) for text, width in self._encoded)
 
     def is_name(self, text: str) -> bool:
-        """Return whether a field is a name."""
-        return text in self.names or text in self.files
+        """Return whether a field is a name, or the name of a file."""
+        return unicodedata.normalize("NFC", text) in self._fields
 
     def without_names(self, text: str, instead: str) -> str:
         """Return a text with every name replaced."""
@@ -94,13 +119,9 @@ class Traces:
             return "a name"
         lower = data.lower() if self.digests else b""
         for each in self.digests:
-            if each.encode() in lower or (len(each) == 32 and bytes.fromhex(each) in data):
+            if each.encode() in lower or bytes.fromhex(each) in data:
                 return "a digest"
         return "a row of pixels" if any(row in data for row in self.rows) else ""
-
-    def found_in_file(self, data: bytes) -> str:
-        """Return what is in a file, unpacked if it is an archive; see :meth:`found_in`."""
-        return next(filter(None, (self.found_in(part) for part in unpacked(data))), "")
 
 
 def _digits(text: bytes) -> bool:
@@ -118,24 +139,6 @@ def _is_word(data: bytes, text: bytes, width: int) -> bool:
     return False
 
 
-def unpacked(data: bytes) -> Iterable[bytes]:
-    """Yield bytes, and the members of the archive that they are, if they are one."""
-    yield data
-    if data[:2] == b"PK":
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                for member in archive.infolist():
-                    if member.file_size <= MAX_UNPACKED and member.compress_type != zipfile.ZIP_STORED:
-                        yield archive.read(member)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, ValueError, EOFError):
-            return
-    elif data[:2] == b"\x1f\x8b":
-        try:
-            yield zlib.decompressobj(47).decompress(data, MAX_UNPACKED)
-        except zlib.error:
-            return
-
-
 def digests_of(data: bytes) -> set[str]:
     """Return digests by which a file may be known: gli's own, SHA-256, SHA-1 and MD5."""
     known = (hashlib.sha256, hashlib.sha1, hashlib.md5)
@@ -143,7 +146,9 @@ def digests_of(data: bytes) -> set[str]:
 
 
 def rows_of_pixels(pixels: npt.NDArray[np.uint8]) -> list[bytes]:
-    """Return the most varied rows of a picture, and the same in float32 from 0 to 1.
+    """Return the most varied rows of a picture: as they are, their green values alone, and both in float32 from 0 to 1.
+
+    Caches have the colours of a pixel side by side; tensors often have one colour after the other.
 
     Args:
         pixels: Shape ``(size, size, 3)``.
@@ -151,4 +156,5 @@ def rows_of_pixels(pixels: npt.NDArray[np.uint8]) -> list[bytes]:
     variety = [len(np.unique(row)) for row in pixels]
     chosen = sorted(range(len(pixels)), key=lambda number: -variety[number])[:PIXEL_ROWS]
     rows = [pixels[number] for number in chosen if variety[number] >= LEAST_VARIETY]
-    return [each.tobytes() for row in rows for each in (row, (row / np.float32(255)).astype(np.float32))]
+    arrays = [each for row in rows for each in (row, row[:, 1]) if len(np.unique(each)) >= LEAST_VARIETY]
+    return [form.tobytes() for each in arrays for form in (each, (each / np.float32(255)).astype(np.float32))]

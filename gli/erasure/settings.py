@@ -17,6 +17,8 @@ from gli.system.files import read_yaml
 SETTINGS = "store.yaml"
 VERSION = 1
 Route = Literal["auto", "retrain", "unlearn"]
+#: Longest side of the images, in pixels.
+LARGEST_IMAGE = 4096
 #: Reference models without which an unlearned model cannot be audited.
 LEAST_REFERENCES = 3
 
@@ -130,6 +132,15 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     version: int = VERSION
 
+    def check(self) -> None:
+        """Refuse a size of images that none have.
+
+        Raises:
+            SettingError: Naming the size.
+        """
+        if not 1 <= self.image_size <= LARGEST_IMAGE:
+            raise SettingError(f"image_size is {self.image_size}; it must lie in 1 to {LARGEST_IMAGE}.")
+
 
 def _parsed(cls: type[Any], contents: Any, where: str) -> dict[str, Any]:
     """Return the values of a section, each of the type of its field.
@@ -207,9 +218,9 @@ def read_settings(folder: Path) -> Settings:
     if values.get("version", VERSION) != VERSION:
         raise DataError(f"{path}: was written by another version of gli (format {values['version']}).")
     values["policy"] = parse_policy(values.get("policy", {}), str(path))
-    if values.get("image_size", 1) < 1:
-        raise SettingError(f"{path}: image_size is {values['image_size']}; it must be at least 1.")
-    return Settings(**values)
+    settings = Settings(**values)
+    settings.check()
+    return settings
 
 
 def settings_text(settings: Settings) -> bytes:

@@ -139,18 +139,38 @@ class Store:
         refuse_erased(self.photos, self.settings.table, self.settings.erased)
         return rows
 
+    def erased_held_out(self, lines: Lines) -> dict[str, list[Photo]]:
+        """Return the held-out rows that show erased people, by the pseudonym of their request.
+
+        They are copies of erased photographs under names of held-out people: the classifier was trained on them.
+
+        Raises:
+            DataError: If an erased person is named as held out, or such a photograph has returned.
+        """
+        erased = erased_in(lines)
+        rows: dict[str, list[Photo]] = {}
+        for photo in self.held_out:
+            request = erased.request_of(self.key, photo)
+            if request is not None:
+                named = person_hash(self.key, photo.identity) in erased.people
+                refuse_return(named or request in erased.gone, request, self.settings.held_out, photo)
+                rows.setdefault(request, []).append(photo)
+        refuse_erased(self.held_out, self.settings.held_out, self.settings.erased)
+        return rows
+
 
 def note_departures(store: Store, now: datetime | None = None) -> Lines:
-    """Note in the ledger whose photographs have left the table, refuse whoever returns, and return the ledger.
+    """Note in the ledger whose photographs have left both tables, refuse whoever returns, and return the ledger.
 
     Until their rows are removed, erased people are left out of training and audited again; from then on, a row of
     theirs is a return. Call with the store locked.
 
     Raises:
-        DataError: If somebody has returned, or was erased in another store.
+        DataError: If somebody has returned or was erased in another store, or held-out people are in the table.
     """
     lines = store.ledger.read()
-    present, erased = store.erased_rows(lines), erased_in(lines)
+    check_tables(store.photos, store.held_out, store.settings)
+    present, erased = {**store.erased_rows(lines), **store.erased_held_out(lines)}, erased_in(lines)
     for request in sorted({*erased.people.values()} - erased.gone - present.keys()):
         store.ledger.append("gone", {"request": request}, now)
     return store.ledger.read()
@@ -249,6 +269,7 @@ def create(folder: Path, settings: Settings, weights: Path) -> Store:
             held_out = with_digests(read_photos(Path(settings.held_out), settings), Path(settings.root))
             check_tables(photos, held_out, settings)
             refuse_erased(photos, settings.table, settings.erased)
+            refuse_erased(held_out, settings.held_out, settings.erased)
             if not (folder / KEY_FILE).exists():
                 create_key(folder / KEY_FILE)
             durable_copy(weights, folder / WEIGHTS)

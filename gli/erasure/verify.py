@@ -78,8 +78,7 @@ def verify(
         if found not in {value for name, value in contents["files"].items() if name != RECEIPT}:
             raise DataError(f"{weights}: is not a file of this release (SHA-256 {found[:16]}).")
         passed.append(f"{weights.name} is a file of this release.")
-    pages = release.get("pages")
-    for name, expected in sorted({**contents["files"], **(pages if isinstance(pages, dict) else {})}.items()):
+    for name, expected in sorted({**contents["files"], **release["pages"]}.items()):
         path = folder / Path(str(name)).name
         if name == RECEIPT or not path.exists():
             continue
@@ -95,4 +94,6 @@ def verify(
     if signed_by is not None:
         check_signature(folder / SIGNATURE, read_bytes(certificate, "a certificate"), signed_by)
         passed.append(f"The signature is of the key {signed_by[:16]}.")
+    else:
+        passed.append("It is not signed: whoever can replace all of these files can make up others that verify.")
     return passed

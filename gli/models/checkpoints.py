@@ -23,13 +23,13 @@ BATCH_COUNT = "num_batches_tracked"
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return the contents of a checkpoint: tensors and plain values only, no code.
 
-    A file whose name ends in ``.safetensors`` is read as one; every other as written by ``torch.save``.
+    A file that begins like safetensors, or whose name ends so, is read as such; every other as of ``torch.save``.
 
     Raises:
         CheckpointError: If the file does not exist, is damaged, or holds pickled code (which is not run).
     """
     try:
-        if Path(path).suffix == ".safetensors":
+        if Path(path).suffix == ".safetensors" or _is_safetensors(path):
             return dict(load_file(path))
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -44,13 +44,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint. Check the path.") from error
-    except Exception as error:  # torch raises errors of many kinds for damaged files.
+    except Exception as error:  # torch raises errors of many kinds for damaged files, some without a word.
+        why = str(error) or type(error).__name__
         raise CheckpointError(
-            f"{path}: cannot be read as a checkpoint ({error}). It may be damaged: copy it again."
+            f"{path}: cannot be read as a checkpoint ({why}). It may be damaged: copy it again."
         ) from error
     if not isinstance(contents, Mapping) or not contents:
         raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not a state dict or a checkpoint of gli.")
     return dict(contents)
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    """Return whether a file begins with the length of a header that fits into it, and a header in JSON."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+        size = file.seek(0, 2)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
 
 
 def _is_pickle(path: str | Path) -> bool:

@@ -37,6 +37,7 @@ def write_near_copies_page(
     files: Sequence[str] | None = None,
     decisions: Mapping[tuple[int, int], str] | None = None,
     command: str = "",
+    note: str = "",
 ) -> None:
     """Write a page with pairs of pictures, which only the owner of the file can read (file mode 600).
 
@@ -49,6 +50,7 @@ def write_near_copies_page(
         decisions: What was decided (``accept``, ``keep``) by ``(row, copy_row)``; the others are shown as open.
         command: Command that records decisions, with ``--accept FILE`` or ``--keep FILE`` after it; empty for none.
             With scripts, the open pairs can be decided on the page, which completes the command.
+        note: What else the reader should know before deciding.
     """
     shown = pairs[:MOST_PAIRS]
     notes = [
@@ -57,6 +59,7 @@ def write_near_copies_page(
         f"{len(pairs)} pairs of pictures look alike. On the left is a person to erase. accept: the right one is a "
         "copy, and is erased as well; keep: it is another photograph.",
         *([f"Write: {command} --accept FILE (or --keep FILE)."] if command else []),
+        *([note] if note else []),
         *([f"The first {MOST_PAIRS} are shown, the most similar first."] if len(shown) < len(pairs) else []),
     ]
     heads = ("", "picture", "", "found", "", "different bits", "mirrored", "decision")

@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from gli.commands.erase import STEPS
 from gli.commands.main import main
@@ -68,6 +70,22 @@ def test_requests_from_init_to_status(home, capsys):
     assert "No batch is run or purged" in capsys.readouterr().err
     assert main(["erase", "release", "--batch", "batch-1"]) == 2
     assert main(["erase", "run", "--batch", "../x"]) == 2
+
+
+def test_a_store_is_made_of_safetensors_and_not_of_a_file_that_cannot_be_read(home, capsys):
+    init = ["erase", "init", "--backbone", BACKBONE, "--table", "faces.csv", "--held-out", "held_out.csv"]
+    init += ["--root", "photos", "--image-size", "24", "--weights"]
+    (home / "empty.pth").touch()
+    assert main([*init, "empty.pth"]) == 2
+    assert "empty.pth: cannot be read as a checkpoint (EOFError)" in capsys.readouterr().err
+    state = torch.load("classifier.pth")
+    save_file({name: each.contiguous() * float("nan") for name, each in state.items()}, "nan.safetensors")
+    assert main([*init, "nan.safetensors"]) == 2
+    assert "not finite" in capsys.readouterr().err
+    assert not (home / "erasures").exists()
+    save_file({name: each.contiguous() for name, each in state.items()}, "classifier.safetensors")
+    assert main([*init, "classifier.safetensors"]) == 0
+    assert main([*init, "classifier.safetensors"]) == 0
 
 
 def test_held_out_people_in_the_table_are_refused(home, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,15 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from gli.erasure.canonical import canonical
+from gli.erasure.batches import group
+from gli.erasure.canonical import canonical, sha256_file
 from gli.erasure.certificate import FIELDS, SCHEMA, read_certificate, sealed
-from gli.erasure.page import certificate_page
-from gli.erasure.requests import add, read_copies, read_requests, wanted
+from gli.erasure.copies import read_copies
+from gli.erasure.ledger import START, make_entry
+from gli.erasure.page import certificate_page, printable
+from gli.erasure.requests import add, read_requests, wanted
 from gli.erasure.settings import Policy, Settings, parse_policy, read_settings
 from gli.erasure.status import status
 from gli.erasure.store import Store, check_batch_name
 from gli.erasure.verify import verify
-from gli.errors import GLIError, SettingError
+from gli.errors import CheckpointError, DataError, GLIError, SettingError
+from gli.models.checkpoints import classifier_state
 from tests.helpers.erasure import NOW, ask, files_below, make_store
 
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -183,3 +188,73 @@ def test_any_certificate_is_read_or_refused(tmp_path, data):
         assert all(Path(name).name == name for name in contents["files"])
     with pytest.raises(GLIError):
         verify(path)
+
+
+def chained(store: Store, change) -> None:
+    """Write the ledger of a store again with other fields; its hashes and its head are right."""
+    lines, previous = [], START
+    for number, entry in enumerate(store.ledger.read().entries):
+        fields = {name: value for name, value in entry.items() if name not in ("number", "previous", "hash")}
+        fields = change(fields)
+        line = make_entry(number, previous, fields.pop("time"), fields.pop("kind"), fields)
+        previous = json.loads(line)["hash"]
+        lines.append(line)
+    store.ledger.path.write_bytes(b"".join(lines))
+    store.ledger.head.write_bytes(canonical({"lines": len(lines), "hash": previous}) + b"\n")
+
+
+@given(st.sampled_from(["request", "received", "due", "batch", "requests", "policy", "weights"]), VALUES, st.booleans())
+@EXAMPLES
+def test_a_made_up_ledger_whose_hashes_are_right_is_refused_or_read(asked, name, value, gone):
+    path, head = asked.ledger.path, asked.ledger.head
+    contents = path.read_bytes(), head.read_bytes()
+    with suppress(ValueError):  # Numbers that JSON does not have.
+        canonical(value)
+        try:
+            chained(asked, lambda fields: changed(fields, name, value, gone))
+            with suppress(GLIError):
+                assert all(isinstance(state.line, str) for state in status(asked, NOW))
+                add(asked, [("anna", "2026-11-03")], NOW)
+                group(asked, NOW)
+        finally:
+            path.write_bytes(contents[0])
+            head.write_bytes(contents[1])
+
+
+def changed(fields, name, value, gone):
+    """Fields of a line in which one is removed, or has another value."""
+    rest = {each: value for each, value in fields.items() if each != name}
+    return rest if gone or name not in fields else {**rest, name: value}
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo"])
+def test_a_certificate_or_weights_without_an_end_are_refused(tmp_path, target):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "certificate.json").symlink_to(tmp_path / target)
+    with pytest.raises(DataError, match="not a plain file"):
+        verify(tmp_path / "certificate.json")
+    with pytest.raises(DataError, match="not a plain file"):
+        sha256_file(tmp_path / "certificate.json")
+
+
+def test_a_name_does_not_control_the_terminal():
+    assert printable("zoë \x1b[31m \u202e\n") == "zoë \\x1b[31m \\u202e\\n"
+
+
+def test_a_list_that_names_a_person_many_times_is_one_request(asked):
+    assert len(add(asked, [("anna", "2026-11-03")] * 50_000 + [("anna", "2026-11-04")], NOW)) == 1
+
+
+def headers() -> st.SearchStrategy[bytes]:
+    """Files that begin like safetensors, with lies about their length and contents."""
+    length = st.integers(0, 2**64 - 1) | st.integers(0, 200)
+    text = st.dictionaries(TEXTS, VALUES, max_size=2).map(lambda value: json.dumps(value, default=str).encode())
+    return st.builds(lambda size, text, rest: size.to_bytes(8, "little") + text + rest, length, text, st.binary())
+
+
+@given(headers(), st.sampled_from(["weights.safetensors", "weights.pt"]))
+@EXAMPLES
+def test_any_file_of_weights_is_read_or_refused(tmp_path, data, name):
+    (tmp_path / name).write_bytes(data)
+    with suppress(CheckpointError):
+        assert isinstance(classifier_state(tmp_path / name), dict)

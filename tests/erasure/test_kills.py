@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from gli.erasure.batches import group
 from gli.erasure.ledger import parse_lines
 from gli.erasure.plan import plan
 from gli.erasure.release import release
+from gli.erasure.settings import Policy, read_policy
 from gli.erasure.store import Store
 from gli.erasure.verify import verify
 from tests.helpers.erasure import NOW, ask, fake_run, files_below, make_home, make_store
@@ -188,8 +189,6 @@ def test_a_run_that_is_killed_while_it_trains_goes_on(tmp_path):
     policy = {"route": "retrain", "utility_margin": 0.9}
     policy |= {"recipe": {"epochs": 30, "lr": 0.01}, "trainer_settings": {"accelerator": "cpu"}}
     (home / "policy.yaml").write_text(yaml.safe_dump(policy))
-    from gli.erasure.settings import read_policy
-
     store = make_store(home, policy=read_policy(home / "policy.yaml"))
     ask(store, "anna", "ben")
     plan(store, measure=False, now=NOW)
@@ -209,3 +208,58 @@ def test_a_run_that_is_killed_while_it_trains_goes_on(tmp_path):
     assert done.returncode in (0, 3), done.stderr
     assert len(list(work.glob("retrain-*/lightning_logs/*/version_*"))) == 1
     assert len(store.ledger.read().of_kind("run")) == 1
+
+
+COMMANDS = (
+    ("add", "--subject", "anna", "--received", "2026-11-03"),
+    ("plan",),
+    ("run",),
+    ("purge",),
+    ("release",),
+    ("add", "--subject", "ben", "--received", "2026-11-04"),
+    ("plan", "--no-measure"),
+    ("run", "--route", "unlearn"),
+    ("purge", "--accept-risk", "a test"),
+    ("release",),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_command_that_is_killed_at_random_moments_goes_on(tmp_path):
+    """The commands themselves, with real training, killed with all their children; 30 kills in all."""
+    first, second = make_home(tmp_path / "first"), make_home(tmp_path / "second")
+    settings = {"recipe": {"epochs": 3, "lr": 0.01}, "trainer_settings": {"accelerator": "cpu"}}
+    for home in (first, second):
+        make_store(home, policy=Policy(route="retrain", utility_margin=0.9, references=3, **settings))
+
+    def start(home: Path, arguments: tuple[str, ...]) -> subprocess.Popen:
+        command = [sys.executable, "-m", "gli", "erase", *arguments, "--store", str(home / "erasures")]
+        return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def finish(process: subprocess.Popen) -> None:
+        _, error = process.communicate()
+        assert process.returncode in (0, 3, 4), error.decode()
+
+    generator, killed = random.Random(1), 0
+    for arguments in COMMANDS:
+        begun = time.monotonic()
+        finish(start(first, arguments))
+        seconds = time.monotonic() - begun
+        for _ in range(KILLS // len(COMMANDS)):
+            process = start(second, arguments)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(generator.uniform(0.2, 0.9) * seconds)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed += 1
+            process.communicate()
+        finish(start(second, arguments))
+    assert killed >= KILLS // 2
+    assert kinds(second) == kinds(first)
+    assert set(files_below(second)) == set(files_below(first))
+    for name in ("batch-1", "batch-2"):
+        verify(second / f"erasures/releases/{name}/certificate.json")
+    for path, data in files_below(second / "erasures").items():
+        assert b"anna" not in data, path
+        assert b"ben" not in data, path

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from gli.audit.record import read_people, read_records
 from gli.commands.fit import run as fit
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.clean import cleaned
 from gli.erasure.folders import purge_folders
 from gli.erasure.requests import read_requests
-from gli.erasure.search import Traces, digests_of, rows_of_pixels
-from gli.erasure.shred import DOOMED, replace_contents, shred, shred_folder
+from gli.erasure.search import digests_of
 from gli.erasure.store import erased_in
 from gli.errors import SettingError
 from gli.models.checkpoints import classifier_state
 from gli.models.training_images import read_training_images
 from gli.runs.read import read_run
 from gli.system.digest import digest
-from tests.helpers.erasure import BACKBONE, NOW, TRAINED, ask, fake_run, files_below, make_store
+from tests.helpers.erasure import BACKBONE, NOW, TRAINED, ask, fake_run, files_below, make_store, packed
 
 PEOPLE = ("anna", "emil")
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """Contents of all files, archives unpacked, by path; names of files count as contents."""
+    """Contents of all files, archives unpacked and pictures decoded, by path; names of files count as contents."""
     found = {}
     for name, data in files_below(folder).items():
         parts = [name.encode(), data]
@@ -47,24 +48,37 @@ def everything(folder: Path) -> dict[str, bytes]:
                 parts += [archive.read(each) for each in archive.namelist()]
         if data[:2] == b"\x1f\x8b":
             parts.append(gzip.decompress(data))
+        for part in list(parts):
+            pictures = [part[match.start() :] for match in re.finditer(b"\x89PNG|\xff\xd8\xff", part)]
+            pictures += [base64.b64decode(each) for each in re.findall(rb"base64,([A-Za-z0-9+/=]+)", part)]
+            for picture in pictures:
+                with suppress(OSError, SyntaxError), Image.open(io.BytesIO(picture)) as image:
+                    parts.append(image.convert("RGB").tobytes())
         found[name] = b"\0\0\0\0".join(parts)
     return found
 
 
-def traces_left(folder: Path, photos: Path, size: int) -> list[str]:
-    """Search a folder byte by byte for names, digests and rows of pixels, without gli's own search."""
+def traces_left(folder: Path, photos: Path, size: int, losses: Sequence[float] = ()) -> list[str]:
+    """Search a folder byte by byte for names, digests, pixels and losses, without gli's own search."""
     wanted: dict[str, bytes] = {}
     for name in PEOPLE:
         wanted |= {f"{name} {code}": name.encode(code) for code in ("utf-8", "utf-16-le", "utf-32-le")}
         for path in sorted((photos / name).iterdir()):
             data = path.read_bytes()
             for each in digests_of(data):
-                wanted[f"digest of {path.name}"] = each.encode()
-            wanted[f"raw digest of {path.name}"] = bytes.fromhex(digest(data))
+                wanted[f"digest {each[:4]} of {path.name}"] = each.encode()
+                wanted[f"raw digest {each[:4]} of {path.name}"] = bytes.fromhex(each)
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
-            for number, row in enumerate(pixels):
-                wanted[f"row {number} of {path.name}"] = row.tobytes()
+            for number, row in list(enumerate(pixels))[::5]:
+                for shape, values in (("pixels", row), ("red", row[:, 0]), ("green", row[:, 1])):
+                    forms = {"uint8": values, "float": (values / 255).astype(np.float32), "double": values / 255}
+                    for kind, form in forms.items():
+                        wanted[f"{shape} {kind} {number} of {path.name}"] = form.tobytes()
+    for number, loss in enumerate(losses):
+        wanted[f"loss {number} float32"] = np.float32(loss).tobytes()
+        wanted[f"loss {number} float64"] = np.float64(np.float32(loss)).tobytes()
+        wanted[f"loss {number} text"] = f"{loss:.7g}".encode()[:7]
     contents = everything(folder)
     return [f"{key} in {name}" for name, data in contents.items() for key, text in wanted.items() if text in data]
 
@@ -126,13 +140,15 @@ def purge(home, *names, **arguments):
 def test_a_folder_of_runs_holds_nothing_of_the_people_afterwards(logs_home):
     logs = logs_home / "lightning_logs"
     assert traces_left(logs_home / "lightning_logs", logs_home / "photos", 24)
-    assert any("row" in each for each in traces_left(logs_home / "cache", logs_home / "photos", 24))
+    assert any("pixels uint8" in each for each in traces_left(logs_home / "cache", logs_home / "photos", 24))
     before = {name: np.array(values) for name, values in read_people(logs / "gli_table/version_0").items()}
     losses = {audit.iteration: audit.values["forget"]["loss"] for audit in read_records(logs / "gli_table/version_0")}
+    own = [float(loss) for each in losses.values() for loss in each[before["forget"] == "anna"]]
+    assert any("loss" in each for each in traces_left(logs, logs_home / "photos", 24, own))
     result = purge(logs_home, *PEOPLE)
     assert result.left == []
-    assert traces_left(logs, logs_home / "photos", 24) == []
-    assert traces_left(logs_home / "cache", logs_home / "photos", 24) == []
+    assert traces_left(logs, logs_home / "photos", 24, own) == []
+    assert traces_left(logs_home / "cache", logs_home / "photos", 24, own) == []
     # Models that remembered them, with their optimisers, figures and events, are gone; so are their losses.
     assert not [path for path in logs.rglob("*") if path.suffix in (".ckpt", ".png") or "tfevents" in path.name]
     run = logs / "gli_table/version_0"
@@ -226,7 +242,24 @@ def test_trackers_are_listed(logs_home):
     contents = yaml.safe_load(config.read_text())
     contents["trainer"]["logger"] = {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {}}
     config.write_text(yaml.safe_dump(contents))
-    assert any("WandbLogger" in each for each in purge(logs_home, *PEOPLE).exceptions)
+    folder = logs_home / "lightning_logs/wandb/run-1/files/media"
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "run-1.wandb").write_bytes(b"\x08\x01\x12\x04anna\x20\x03")
+    (folder / "figure.png").write_bytes((logs_home / "photos/dora/dora-0.png").read_bytes())
+    exceptions = purge(logs_home, *PEOPLE).exceptions
+    assert any("WandbLogger" in each for each in exceptions)
+    assert any("lightning_logs/wandb: a tracker's folder" in each for each in exceptions)
+    assert (folder / "figure.png").exists()
+    assert not (folder.parents[1] / "run-1.wandb").exists()
+
+
+def in_a_figure(picture: bytes) -> bytes:
+    """A PNG file of a larger picture with the given one in it."""
+    figure, file = Image.new("RGB", (100, 60), "white"), io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as image:
+        figure.paste(image, (31, 17))
+    figure.save(file, "PNG")
+    return file.getvalue()
 
 
 def test_traces_in_unknown_files_are_found_and_others_stay(logs_home):
@@ -240,6 +273,12 @@ def test_traces_in_unknown_files_are_found_and_others_stay(logs_home):
         "pixels.bin": b"\7" * 11 + np.asarray(Image.open(io.BytesIO(picture))).tobytes(),
         "floats.bin": (np.asarray(Image.open(io.BytesIO(picture))) / np.float32(255)).astype(np.float32).tobytes(),
         "names.npy": np.array(["anna", "stranger1"]).tobytes(),
+        "planar.bin": np.asarray(Image.open(io.BytesIO(picture))).transpose(2, 0, 1).tobytes(),
+        "batch.npz": packed(images=(np.asarray(Image.open(io.BytesIO(picture))).transpose(2, 0, 1) / np.float32(255))),
+        "figure.png": in_a_figure(picture),
+        "events.bin": b"\0\1 some events " + in_a_figure(picture) + b" and so on",
+        "shown.html": b'<img src="data:image/png;base64,' + base64.b64encode(in_a_figure(picture)) + b'">',
+        "sha1.bin": b"\1" + hashlib.sha1(picture).digest() + b"\2",
         "packed.gz": gzip.compress(b"these are joanna and anna"),
         "page.html": b"<p>anna</p>",
     }
@@ -332,78 +371,3 @@ def test_a_trace_that_is_left_is_a_failure(store, monkeypatch):
     assert store.ledger.read().of_kind("purge") == []
     monkeypatch.undo()
     assert purge_batch(store, name, now=NOW).left == []
-
-
-# -- pieces ------------------------------------------------------------------------------------------------------------
-
-
-@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["utf-8", "utf-16-le", "utf-32-le"]))
-def test_a_name_between_any_bytes_is_found_unless_it_is_part_of_a_word(before, after, code):
-    name = "zoë-7x"
-    width = {"utf-8": 1, "utf-16-le": 2, "utf-32-le": 4}[code]
-    blank = " ".encode(code)
-    traces = Traces([name])
-    assert traces.found_in(before + blank + name.encode(code) + blank + after) == "a name"
-    assert not Traces(["anna"]).name_in("joanna".encode(code))
-    assert len(blank) == width
-
-
-def test_short_names_and_numbers_are_looked_for_in_fields_only():
-    traces = Traces(["7", "jo"])
-    assert not traces.found_in(b"7 jo 7 jo")
-    assert cleaned("a.csv", b"name,n\n7,1\njoe,2\njo,3\n", traces) == b"name,n\njoe,2\n"
-    assert yaml.safe_load(cleaned("a.yaml", b"people: [7, 8, jo]\nn: 5\n", traces)) == {
-        "people": ["erased", 8, "erased"],
-        "n": 5,
-    }
-
-
-def test_a_file_of_the_same_name_in_another_folder_is_another_file():
-    traces = Traces(["zz"], files=("1.jpg-picture",))
-    assert traces.name_in(b"file 1.jpg-picture,")
-    assert not traces.name_in(b"ben/1.jpg-picture")
-
-
-def test_rows_of_a_plain_background_are_not_traces():
-    assert rows_of_pixels(np.full((8, 8, 3), 200, np.uint8)) == []
-    assert len(rows_of_pixels(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))) == 8
-
-
-def test_shredded_files_are_overwritten_before_they_are_removed(tmp_path, monkeypatch):
-    path = tmp_path / "secret"
-    path.write_bytes(b"secret" * 100)
-    seen = []
-    monkeypatch.setattr(
-        "gli.erasure.shred.os.unlink", lambda each: seen.append((Path(each).name, Path(each).read_bytes()))
-    )
-    shred(path)
-    ((name, data),) = seen
-    assert name.startswith(DOOMED)
-    assert data == bytes(600)
-    monkeypatch.undo()
-    shred(tmp_path / name)
-    shred(path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_replaced_contents_keep_the_mode_and_leave_no_copy(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    path.chmod(0o600)
-    replace_contents(path, b"new")
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_shredded_folder_leaves_what_its_links_lead_to(tmp_path):
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "file").write_text("kept")
-    folder = tmp_path / "folder"
-    (folder / "inner").mkdir(parents=True)
-    (folder / "inner/file").write_text("gone")
-    (folder / "link").symlink_to(outside)
-    (folder / "inner/link").symlink_to(outside / "file")
-    shred_folder(folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["outside"]
-    assert (outside / "file").read_text() == "kept"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections import Counter
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -16,13 +17,22 @@ from gli.erasure.canonical import canonical
 from gli.erasure.certificate import load_public_key
 from gli.erasure.ledger import parse_lines
 from gli.erasure.release import release
+from gli.erasure.run import declared_settings, limits_of
 from gli.erasure.status import status
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.models.checkpoints import load_classifier
 from tests.helpers.erasure import NOW, TRAINED, ask, fake_run, files_below, make_store
 
-FILES = ("model.safetensors", "certificate.json", "ledger.jsonl", "purge.json", "certificate.sig")
+FILES = (
+    "model.safetensors",
+    "certificate.json",
+    "ledger.jsonl",
+    "purge.json",
+    "certificate.sig",
+    "MODEL_CARD.md",
+    "certificate.html",
+)
 CHANGES = 2000
 
 
@@ -128,6 +138,7 @@ def test_two_thousand_changes_of_a_single_byte_are_all_noticed(shipped, monkeypa
     known = {shipped / name: hashed(shipped / name) for name in ("model.safetensors", "model.pt")}
     monkeypatch.setattr(verifying, "sha256_file", lambda path: known.get(path) or hashed(path))
     weights = shipped / "model.safetensors"
+    noticed: Counter[str] = Counter()
     for number in range(CHANGES):
         # The weights are large, so hashing them takes most of the time: every fiftieth change is in them.
         name = FILES[0] if number % 50 == 0 else FILES[1 + number % (len(FILES) - 1)]
@@ -141,9 +152,12 @@ def test_two_thousand_changes_of_a_single_byte_are_all_noticed(shipped, monkeypa
         with pytest.raises(DataError) as error:
             verify(shipped)
         assert "\n" not in str(error.value)
+        noticed[name] += 1
         path.write_bytes(contents[name])
         if path == weights:
             known[path] = hashed(path)
+    assert noticed.total() == CHANGES
+    assert noticed.keys() == set(FILES)
     verify(shipped)
 
 
@@ -224,6 +238,8 @@ def test_a_verdict_that_is_not_pass_needs_a_reason_that_names_nobody(store):
         purge_batch(store, name, accepted_risk="Anna, agreed by phone")
     with pytest.raises(SettingError, match="Run it and purge it first"):
         release(store, name)
+    with pytest.raises(SettingError, match="cannot be printed"):
+        purge_batch(store, name, accepted_risk="written \u202e backwards")
     purge_batch(store, name, accepted_risk="one person is too few", now=NOW)
     with pytest.raises(SettingError, match="names a person"):
         release(store, name, accepted_risk="anna")
@@ -233,6 +249,18 @@ def test_a_verdict_that_is_not_pass_needs_a_reason_that_names_nobody(store):
     assert certificate["accepted_risk"] == "one person is too few"
     assert certificate["verdict"]["answer"] == "cannot tell"
     assert any("3 different settings" in limit for limit in certificate["limits"])
+
+
+def test_settings_that_were_changed_later_are_on_the_certificate(store):
+    ask(store, "anna")
+    path = store.folder / "store.yaml"
+    for margin, changed in (("margin: 0.1", False), ("margin: 0.2", True)):
+        path.write_text(path.read_text().replace("margin: 0.1\n", f"{margin}\n"))
+        limits = limits_of(1, declared_settings(Store(store.folder)))
+        assert any("changed after it was created" in limit for limit in limits) == changed
+    store = Store(store.folder)
+    purge_batch(store, fake_run(store), now=NOW)
+    assert release(store, now=NOW).certificate["limits"][-1] == limits[0]
 
 
 def test_markup_in_a_reason_stays_text(store):

@@ -7,16 +7,20 @@ import shutil
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 
+from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import choose, group, prepare, requests_of, sets_of
+from gli.erasure.copies import copies_page, decide, read_copies
 from gli.erasure.plan import plan, route_of
-from gli.erasure.requests import add, copies_page, decide, photos_of, read_copies, read_requests, wanted
+from gli.erasure.release import release
+from gli.erasure.requests import add, photos_of, read_requests, wanted
 from gli.erasure.settings import Policy
 from gli.erasure.status import due_within, status
-from gli.erasure.store import Store
+from gli.erasure.store import Store, note_departures
 from gli.errors import DataError, SettingError
 from tests.helpers.erasure import HELD_OUT, NOW, PICTURES, TRAINED, ask, fake_run, make_store
 
@@ -113,6 +117,79 @@ def test_identical_files_are_erased_and_near_copies_are_for_a_person_to_decide(u
     assert "same.png" not in " ".join(photo.file for photo in sets.retain)
     assert decide(store, ["carla/mirrored.png"], "keep") == []
     assert len(photos_of(store, read_requests(store))[request]) == 3
+
+
+@pytest.fixture
+def copied(user_home):
+    """A store in which a held-out person has a copy of anna's picture, and anna's request; the copy's file."""
+    with Image.open(user_home / "photos/anna/anna-1.png") as image:
+        ImageOps.mirror(image).save(user_home / f"photos/{HELD_OUT[0]}/copy.png")
+    file = f"{HELD_OUT[0]}/copy.png"
+    append_rows(user_home / "held_out.csv", (file, HELD_OUT[0], "child"))
+    store = make_store(user_home)
+    ask(store, "anna")
+    return store, file
+
+
+def compared(store):
+    sets = sets_of(store, "batch-1")
+    return {photo.identity for photo in (*sets.test, *sets.unseen)}, sets.copied_people
+
+
+def test_a_copy_under_the_name_of_a_held_out_person_is_found_and_marked(copied):
+    store, file = copied
+    (copy,) = read_copies(store)
+    assert (copy.file, copy.kind, copy.decision) == (file, "near held-out", "undecided")
+    assert f"{HELD_OUT[0]} (held out)" in copies_page(store, copy.request).read_text()
+    group(store, NOW)
+    with pytest.raises(SettingError, match="not decided"):
+        sets_of(store, "batch-1")
+    decide(store, [file], "keep")
+    assert compared(store) == (set(HELD_OUT), 0)
+
+
+def test_an_accepted_copy_leaves_the_held_out_person_out_of_this_and_of_later_batches(copied):
+    store, file = copied
+    decide(store, [file], "accept")
+    group(store, NOW)
+    assert compared(store) == (set(HELD_OUT[1:]), 1)
+    name = fake_run(store)
+    assert purge_batch(store, name, now=NOW).left == []
+    release(store, name, now=NOW)
+    ask(store, "ben")
+    group(store, NOW)
+    sets = sets_of(store, "batch-2")
+    assert HELD_OUT[0] not in {photo.identity for photo in (*sets.test, *sets.unseen)}
+    # As long as the copy is there, so is the person; once it has gone, it must not return.
+    table, root = Path(store.settings.table), store.root
+    kept = [line for line in table.read_text().splitlines() if ",anna," not in line]
+    table.write_text("\n".join([*kept, ""]))
+    store = Store(store.folder)
+    assert not note_departures(store, NOW).of_kind("gone")
+    held_out = Path(store.settings.held_out)
+    with_copy = held_out.read_text()
+    held_out.write_text("\n".join([line for line in with_copy.splitlines() if not line.startswith(file)] + [""]))
+    assert note_departures(Store(store.folder), NOW).of_kind("gone")
+    held_out.write_text(with_copy)
+    with pytest.raises(DataError, match="has returned"):
+        note_departures(Store(store.folder), NOW)
+    assert (root / file).is_file()
+
+
+def test_nobody_who_was_erased_or_is_in_the_table_is_held_out_later(user_home):
+    store = make_store(user_home)
+    ask(store, "anna")
+    purge_batch(store, fake_run(store), now=NOW)
+    before = (user_home / "held_out.csv").read_text()
+    append_rows(user_home / "held_out.csv", ("ben/ben-0.png", "ben", "adult"))
+    with pytest.raises(DataError, match="must never have been in training"):
+        note_departures(Store(store.folder), NOW)
+    (user_home / "held_out.csv").write_text(before)
+    rows = (user_home / "faces.csv").read_text().splitlines()
+    (user_home / "faces.csv").write_text("\n".join([*(row for row in rows if ",anna," not in row), ""]))
+    append_rows(user_home / "held_out.csv", ("anna/anna-0.png", "anna", "adult"))
+    with pytest.raises(DataError, match=r"held_out\.csv, line 26: this person or photograph was erased"):
+        note_departures(Store(store.folder), NOW)
 
 
 def test_requests_are_planned_together_when_they_are_due_together(store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from gli.commands import job as jobs
 from gli.erasure.batches import group, hashes_of, requests_of, sets_of, write_batch
 from gli.erasure.canonical import sha256_file, write_canonical
 from gli.erasure.requests import add
-from gli.erasure.run import EVIDENCE, MODEL
+from gli.erasure.run import EVIDENCE, MODEL, declared_settings, limits_of
 from gli.erasure.settings import Policy, Settings
 from gli.erasure.store import Store, create
 from gli.models.backbones import build_classifier
@@ -112,7 +113,7 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
         "answer": answer,
         "route": "retrain",
         "reason": "a test",
-        "attempts": attempts,
+        "limits": limits_of(attempts, declared_settings(store)),
         "manifest": sets.manifests,
         "policy": "",
         "left_out": 0,
@@ -148,3 +149,10 @@ class InProcess:
 def files_below(folder: Path) -> dict[str, bytes]:
     """Return the contents of all files below a folder by their relative paths."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def packed(**arrays: Any) -> bytes:
+    """Return a compressed archive of arrays."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
