@@ -28,7 +28,7 @@ def report(
         runs: Folders of runs or of a benchmark, such as ``result.folder``.
         output: Folder of the report.
         select: ``final_score`` reports the audit with the best final score, ``held_out`` selects it on other people
-            than those it reports.
+            than those it reports, ``end`` takes the last.
         resamples: Bootstrap resamples of the people for each run's confidence intervals; 0 for none.
         audit: Folder of an audit of the same methods, to show beside the scores.
         compare: Claims to decide over seeds and people, such as ``["GLI>LI:accuracy@end"]``.

@@ -28,11 +28,12 @@ from gli.metrics.registry import Score, scores_among
 from gli.runs.cost import read_cost
 from gli.runs.read import FIXED, Run
 
-Select = Literal["final_score", "held_out"]
+Select = Literal["final_score", "held_out", "end"]
 #: Ways to select the audit of a run that is reported, as the report explains them.
 SELECTIONS: Mapping[str, str] = {
     "final_score": "the audit with the best final score on the same sets that are reported, as in the released code",
     "held_out": "the audit with the best final score on half of the test and unseen people; the other half is reported",
+    "end": "the last audit of the run, whose length was set beforehand",
 }
 #: Methods that train from scratch. Their last audit is reported, because they have no iteration to select.
 FROM_SCRATCH = ("Original", "Retrained")
@@ -94,7 +95,8 @@ def select_audit(run: Run, select: Select = "final_score", label: str = "", resa
     Args:
         run: The run.
         select: ``final_score`` selects by the final score on the sets that are reported, as the released code does;
-            ``held_out`` by that on half of the test and unseen people, and reports the other half.
+            ``held_out`` by that on half of the test and unseen people, and reports the other half; ``end`` takes the
+            last audit, so that nothing is selected on people.
         label: Name of the result; the method's name by default.
         resamples: Number of bootstrap resamples for the confidence intervals; 0 for none.
 
@@ -110,7 +112,9 @@ def select_audit(run: Run, select: Select = "final_score", label: str = "", resa
         for audit in audits:
             check_people(run.folder, audit, people)
         rows = [{"iteration": float(audit.iteration), **audit.scores(chosen_by)} for audit in audits]
-    row = rows[-1] if run.method in FROM_SCRATCH and rows else best_audit(rows)
+    row = best_audit(rows)
+    if rows and (run.method in FROM_SCRATCH or (select == "end" and row is not None)):
+        row = rows[-1]
     if row is None:
         raise DataError(
             f"{run.folder}: no audit after iteration 0 has a final score. Look at metrics.csv there: the run may have "

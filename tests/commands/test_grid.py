@@ -73,7 +73,7 @@ def test_a_grid_can_be_restricted(tmp_path):
         ({"seed_data": 1}, "seed_data is 1; expected true or false"),
         ({"backbones": [18]}, "backbones has 18; expected names"),
         ({"data": "../synthetic"}, "data is '../synthetic'; expected the last part"),
-        ({"select": "luck"}, "select is 'luck'; expected one of final_score, held_out"),
+        ({"select": "luck"}, "select is 'luck'; expected one of final_score, held_out, end"),
         ({"resamples": -1}, "resamples is -1; it must not be negative"),
         ({"compare": {"of": "GLI"}}, "compare is {'of': 'GLI'}; expected a list"),
         ({"compare": ["GLI>LI"]}, "compare has 'GLI>LI': expected names as of, with"),

@@ -37,6 +37,12 @@ def test_the_last_audit_of_a_model_trained_from_scratch_is_reported(make_run):
     assert select_audit(read_run(folder)).iteration == 6
 
 
+def test_the_last_audit_is_reported_where_nothing_shall_be_selected(make_run):
+    folder = make_run()
+    change_log(folder, 4, "final_score", 0.99)
+    assert select_audit(read_run(folder), "end").iteration == 6
+
+
 def test_one_half_of_the_people_selects_and_the_other_half_is_reported(make_run):
     run = read_run(make_run())
     chosen_by, reported = split_people_in_half(PEOPLE)
