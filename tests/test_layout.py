@@ -121,7 +121,7 @@ print(json.dumps(failed))
 #: Documented functions of the standard library in spite of their underscore.
 PUBLIC = {"_exit", "_replace"}
 #: Modules that draw (matplotlib) or write through Lightning's logger; no reader imports them at its top.
-HEAVY = {"gli.report.plots", "gli.report.figures", "gli.report.audit_plots", "gli.runs.log"}
+HEAVY = {"gli.report.plots", "gli.report.figures", "gli.report.audit_plots", "gli.report.tradeoff_plot", "gli.runs.log"}
 
 
 def is_private(name: str) -> bool:

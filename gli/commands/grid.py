@@ -98,12 +98,13 @@ class Grid:
                     f"Known: {', '.join(self.entries)}."
                 )
         entries = {name: entry for name, entry in self.entries.items() if not methods or name in methods}
+        kept = {*entries, "Original"}
         return replace(
             self,
             entries=entries,
             seeds=seeds or self.seeds,
             backbones=backbones or self.backbones,
-            compare=[claim for claim in self.compare if not methods or {claim.of, claim.baseline} <= entries.keys()],
+            compare=tuple(claim for claim in self.compare if {claim.of, claim.baseline} <= kept),
         )
 
     def changed(self, settings: Mapping[str, Any]) -> Grid:
@@ -251,7 +252,7 @@ def _entries(path: Path, contents: Mapping[str, Any]) -> dict[str, Entry]:
     return entries
 
 
-def _claims(path: Path, claims: Sequence[Any], entries: Mapping[str, Entry]) -> list[Comparison]:
+def _claims(path: Path, claims: Sequence[Any], entries: Mapping[str, Entry]) -> tuple[Comparison, ...]:
     """Return the claims; their methods are entries of the benchmark, or the original that every run starts from."""
     known = {*entries, "Original"}
     comparisons = []
@@ -264,7 +265,7 @@ def _claims(path: Path, claims: Sequence[Any], entries: Mapping[str, Entry]) -> 
         except SettingError as error:
             raise SettingError(f"{path}: compare has {claim!r}: {error}") from error
         comparisons.append(comparison)
-    return comparisons
+    return tuple(comparisons)
 
 
 def check_settings(place: str, settings: Mapping[Any, Any]) -> None:

@@ -20,6 +20,8 @@ STATES: Mapping[State, str] = {
     "end": "at the end of the run",
 }
 PATTERN = re.compile(r"(?P<of>[^>]+)>(?P<baseline>.+):\s*(?P<score>\w+)\s*(?:@\s*(?P<at>\w+))?")
+#: Rows of the table that a message names.
+MOST_ROWS = 12
 EXAMPLE = "Write OF>WITH:SCORE@STATE, such as 'GLI>LI:accuracy@end'."
 
 
@@ -90,7 +92,8 @@ def parse_comparisons(texts: Sequence[str], runs: Sequence[Run]) -> list[Compari
         for name in (names["of"], names["baseline"]):
             if known.get(name) != 1:
                 reason = f"{name!r} has several rows" if name in known else f"there is no {name!r}"
-                shown = ", ".join(dict.fromkeys(label_of.values()))
+                rows = list(dict.fromkeys(label_of.values()))
+                shown = ", ".join(rows[:MOST_ROWS]) + (", ..." if len(rows) > MOST_ROWS else "")
                 hint = did_you_mean(name, known) if name not in known else ""
                 raise SettingError(f"--compare {text}: {reason} in the table of methods.{hint} Its rows: {shown}.")
         try:

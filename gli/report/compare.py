@@ -84,7 +84,7 @@ class Compared:
         return {**asdict(self), "sentence": self.sentence}
 
 
-# -- results -----------------------------------------------------------------------------------------------------------
+# -- the answers ------------------------------------------------------------------------------------------------------
 
 
 def decide_claims(
@@ -152,7 +152,7 @@ def _decided(comparison: Comparison, claim: str, sides: Sequence[Sequence[Result
         seeds, left_out = tuple(sorted(first.keys() & second.keys())), tuple(sorted(first.keys() ^ second.keys()))
         if not seeds:
             raise DataError(f"{comparison.of} and {comparison.baseline} have no seed in common.")
-        pairs = [_pair(first[seed], second[seed], comparison.at, select) for seed in seeds]
+        pairs = [_pair_of(first[seed], second[seed], comparison.at, select) for seed in seeds]
         differences = np.array([pair.difference(comparison.score) for pair in pairs])
         lacking = [str(seed) for seed, value in zip(seeds, differences, strict=True) if not np.isfinite(value)]
         if lacking:
@@ -210,7 +210,7 @@ def _by_seed(results: Sequence[Result], name: str) -> dict[int, Result]:
 # -- audits ------------------------------------------------------------------------------------------------------------
 
 
-def _pair(first: Result, second: Result, at: State, select: Select) -> Pair:
+def _pair_of(first: Result, second: Result, at: State, select: Select) -> Pair:
     """Return the audits of two results on the images that both were evaluated on."""
     (audit, people, rows), (other, others, other_rows) = (_audit_at(result, at, select) for result in (first, second))
     for name in EVALUATION_SETS:

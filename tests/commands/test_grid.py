@@ -9,6 +9,7 @@ from gli.commands.grid import Entry, Grid, read_grid
 from gli.commands.main import main
 from gli.errors import SettingError
 from gli.methods import Method
+from gli.report.claims import Comparison
 from gli.system.classes import concrete_subclasses
 from tests.helpers.benchmarks import CONFIGS, write_benchmark
 
@@ -52,6 +53,13 @@ def test_a_grid_can_be_restricted(tmp_path):
     assert (small.seeds, small.backbones) == ([5], ["resnet18"])
     with pytest.raises(SettingError, match=r"no 'Slov'\. Did you mean 'Slow'\? Known: GLI, LI, Slow\."):
         grid.restricted(["Slov"])
+
+
+def test_claims_are_read_and_left_out_with_their_methods(tmp_path):
+    claims = [{"of": "GLI", "with": name, "score": "accuracy", "at": "end"} for name in ("LI", "Slow", "Original")]
+    grid = read(tmp_path, methods=["GLI", "LI"], variants={"Slow": {"config": "li_synthetic"}}, compare=claims)
+    assert grid.compare == tuple(Comparison("GLI", name, "accuracy", "end") for name in ("LI", "Slow", "Original"))
+    assert [claim.baseline for claim in grid.restricted(["GLI", "LI"]).compare] == ["LI", "Original"]
 
 
 @pytest.mark.parametrize(
