@@ -215,7 +215,7 @@ def _conclude(
     best = counted[0]
     front = [outcome for outcome in counted if outcome.front]
     columns = [(f"trial {outcome.number}", outcome.scores) for outcome in front]
-    console.print(comparison(columns or [(f"best of {len(counted)}", best.scores)]))
+    console.print(comparison(columns or [(f"trial {best.number}, best of {len(outcomes)}", best.scores)]))
     for outcome in front:
         console.print(f"on the Pareto front: trial {outcome.number}: {flags_of(outcome.settings)}", soft_wrap=True)
     for message in failed:
