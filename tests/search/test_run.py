@@ -57,6 +57,18 @@ def test_without_pruning_every_trial_runs_to_its_end(tmp_path):
     assert {outcome.state for outcome in trials.outcomes()} == {"finished"}
 
 
+def test_a_search_without_pruning_takes_no_run_that_ended_early(tmp_path):
+    trials, first = search(tmp_path)
+    trials.run(10)
+    pruned = sum(outcome.state == "pruned" for outcome in trials.outcomes())
+    assert pruned
+    (tmp_path / "search.journal").unlink()
+    trials, second = search(tmp_path, prune=False)
+    trials.run(10)  # The first ten are sampled at random, so that they are the same.
+    assert {outcome.state for outcome in trials.outcomes()} == {"finished"}
+    assert len(second.folders) == pruned < len(first.folders)
+
+
 @pytest.mark.parametrize("kill_at", [4, 9])
 def test_a_killed_search_repeats_no_finished_trial_and_ends_like_an_undisturbed_one(undisturbed, tmp_path, kill_at):
     command = [sys.executable, "-m", "tests.helpers.fake_trials", str(tmp_path), "14", str(kill_at)]
