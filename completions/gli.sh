@@ -28,8 +28,8 @@ _gli_own_options() {
         check) echo "--json --contact-sheet --methods --steps --seconds --help" ;;
         report) echo "--output --select --resamples --audit --compare --help" ;;
         benchmark) echo "--config --methods --seeds --backbones --jobs --cluster --set --output --originals --select --audit --help" ;;
-        audit) echo "--config --methods --budget --references --answers-only --jobs --cluster --output --margin --help" ;;
-        search) echo "--try --max-utility-drop --output --jobs --cluster --help" ;;
+        audit) echo "--config --methods --budget --references --answers-only --chosen-on --jobs --cluster --output --margin --help" ;;
+        search) echo "--try --range --choose --trials --seed --no-prune --objective --max-utility-drop --output --write --jobs --cluster --help" ;;
         erase) echo "--help" ;;
         export) echo "--formats --output --name --image-size --backbone --outputs --normalize --help" ;;
         purge) echo "--names --table --root --file --identity --keep --receipt --dry-run --help" ;;

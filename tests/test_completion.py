@@ -81,4 +81,7 @@ def test_every_option_exists(tmp_path):
     assert len(offered) > 25
     assert offered <= known
     own = complete("bash", "gli", "search", "--", folder=tmp_path) - offered
-    assert own == {"--try", "--max-utility-drop", "--output", "--jobs", "--cluster"}
+    assert own == {
+        *("--try", "--range", "--choose", "--trials", "--seed", "--no-prune", "--objective", "--write"),
+        *("--max-utility-drop", "--output", "--jobs", "--cluster"),
+    }

@@ -26,7 +26,7 @@ LAYERS = [
     {"callbacks"},
     {"training"},
     {"report", "jobs"},
-    {"erasure"},
+    {"erasure", "search"},
     {"commands"},
     {"__main__", "api"},
 ]

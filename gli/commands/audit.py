@@ -68,6 +68,14 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument(
         "--answers-only", action="store_true", help="do not look into the models of RUN: features, relearning"
     )
+    parser.add_argument(
+        "--chosen-on",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="REHEARSAL",
+        help="folders of the rehearsals by which the settings of RUN were chosen; nobody may be in both",
+    )
     add_executor_options(parser)
     parser.add_argument("--output", type=Path, help="folder of the audit (default: audit_<data set>)")
     parser.add_argument("--margin", type=float, help="difference of the AUC from 0.5 that does not matter")
@@ -81,6 +89,8 @@ def _audit(options: argparse.Namespace) -> int:
         raise SettingError("Give either --config for an audit of methods, or folders of runs.")
     if options.margin is not None and not 0 < options.margin < 0.5:
         raise SettingError(f"--margin is {options.margin:g}; it must lie between 0 and 0.5.")
+    if options.config and options.chosen_on:
+        raise SettingError("--chosen-on goes with folders of runs; with --config, the file has chosen_on.")
     return _audit_methods(options) if options.config else _audit_runs(options)
 
 
@@ -213,6 +223,7 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
 
 
 def _audit_runs(options: argparse.Namespace) -> int:
+    from gli.audit.chosen_on import who_chose
     from gli.audit.contents import contents_of_runs
     from gli.audit.few_references import LEAST_REFERENCES
     from gli.audit.run_audit import audit_run, check_finished
@@ -237,6 +248,7 @@ def _audit_runs(options: argparse.Namespace) -> int:
     for run in runs:
         require_meaningful(run.folder)
         check_finished(run.folder)
+    chose = who_chose([run.folder for run in runs], options.chosen_on)
     of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
     jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())
     failed = _run(jobs, options, output)
@@ -250,7 +262,11 @@ def _audit_runs(options: argparse.Namespace) -> int:
         audit_run(name_of[run.folder], run.folder, references[run.folder], margin, inside.get(run.folder))
         for run in runs
     ]
-    facts = {"reference models": max(len(found) for found in references.values()), "margin of the AUC": margin}
+    facts = {
+        "reference models": max(len(found) for found in references.values()),
+        "margin of the AUC": margin,
+        "who chose the settings": chose,
+    }
     with writable(output, content="the audit", setting="--output"):
         write_audit(output, contents_of_runs(runs[0].data, audits, facts))
     return _conclude(audits, output / "audit.html", failed)

@@ -104,6 +104,7 @@ class CLI(LightningCLI):
 
     Args:
         locks: Holds the lock on the folder of this run.
+        callbacks: Callbacks of the run besides those of its settings.
         *args: See LightningCLI.
         **kwargs: See LightningCLI.
     """
@@ -112,8 +113,8 @@ class CLI(LightningCLI):
     model: Method
     datamodule: FaceDataModule
 
-    def __init__(self, *args: Any, locks: ExitStack, **kwargs: Any) -> None:
-        self._locks = locks
+    def __init__(self, *args: Any, locks: ExitStack, callbacks: Sequence[L.Callback] = (), **kwargs: Any) -> None:
+        self._locks, self._callbacks = locks, callbacks
         #: Folder of the run that is resumed (``--ckpt_path last``).
         self._resumed: Path | None = None
         #: Settings of the model before the checkpoint's own replaced them.
@@ -243,6 +244,7 @@ class CLI(LightningCLI):
             # Ours come first: the folder of the run is the first logger's.
             kwargs["logger"] = [*self._loggers(), *added_loggers(settings.logger)]
         trainer = super().instantiate_trainer(**kwargs)
+        trainer.callbacks = [*self._callbacks, *trainer.callbacks]  # type: ignore[attr-defined]
         ranks.check_number(trainer)
         return trainer
 
@@ -415,12 +417,13 @@ def _check_configs(args: Sequence[str]) -> None:
         read_yaml(path, "a configuration")
 
 
-def run(args: Sequence[str], command: type[CLI] = CLI) -> CLI:
+def run(args: Sequence[str], command: type[CLI] = CLI, callbacks: Sequence[L.Callback] = ()) -> CLI:
     """Parse a command line and run it.
 
     Args:
         args: The command line, from the command (``fit``, ``validate`` or ``test``) on.
         command: What runs it.
+        callbacks: Callbacks of the run besides those of its settings.
 
     Raises:
         GLIError: If the user can correct the error.
@@ -432,6 +435,7 @@ def run(args: Sequence[str], command: type[CLI] = CLI) -> CLI:
             Method,
             FaceDataModule,
             locks=locks,
+            callbacks=callbacks,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,

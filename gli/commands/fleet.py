@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gli.audit.chosen_on import NOT_DECLARED
 from gli.audit.references import Draw, plan_draws
 from gli.audit.verdict import MARGIN
 from gli.commands.configs import argument, contents_of, find_config
@@ -73,7 +74,7 @@ class FleetPlan:
     def who_chose(self) -> str:
         """Sentence about the people who chose the settings."""
         if not self.chosen_on:
-            return "not declared: if the people of this audit chose the settings of the methods, it is too favourable"
+            return NOT_DECLARED
         used = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in self.chosen_on.items())
         return f"the settings of the methods were chosen on other people ({used})"
 
@@ -172,10 +173,17 @@ def check_who_chose(plan: FleetPlan, data: FaceDataModule) -> None:
     """Refuse an audit of the people who chose the settings of the methods.
 
     Raises:
-        SettingError: If they are the same, or ``chosen_on`` names a setting that the data does not have.
+        SettingError: If they are the same, or ``chosen_on`` names a setting that the data does not have, or the
+            rehearsal of the same data.
     """
     for name, values in plan.chosen_on.items():
         own = name.removeprefix("data.")
+        if own == "rehearsal":
+            raise SettingError(
+                "chosen_on: data.rehearsal: an audit of methods assigns all people of the data to its models, those of "
+                "a rehearsal too. Name what sets other people apart, such as data.seed; or audit runs, with gli audit "
+                "RUN --chosen-on REHEARSAL."
+            )
         if not name.startswith("data.") or not hasattr(data, own):
             raise SettingError(f"chosen_on: {name} is not a setting of {type(data).__name__}.")
         if getattr(data, own) in values:

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from gli.errors import GLIError
-from gli.jobs.job import finish, read_arguments
+from gli.jobs.job import DONE, STOP, STOPPED, finish, read_arguments
 
 
 def main(folder: Path) -> int:
@@ -20,21 +20,24 @@ def main(folder: Path) -> int:
     Returns:
         Exit status: 0, 2 after an error that the user can correct, 1 after any other.
     """
+    from gli.callbacks.stop_file import StopFile
     from gli.commands.fit import run
     from gli.commands.main import silence_lightning
 
     arguments, key = read_arguments(folder)
     silence_lightning()
     start = time.perf_counter()
+    stop = StopFile(folder / STOP)
     try:
-        command = run(arguments)
+        command = run(arguments, callbacks=[stop])
     except (GLIError, SystemExit) as error:
         print(f"gli: {error}", file=sys.stderr)
         return 2
     except Exception:
         traceback.print_exc()
         return 1
-    finish(folder, key, Path(str(command.trainer.log_dir)), time.perf_counter() - start)
+    record = STOPPED if stop.stopped else DONE
+    finish(folder, key, Path(str(command.trainer.log_dir)), time.perf_counter() - start, record)
     return 0
 
 

@@ -1,158 +1,246 @@
-r"""Run one configuration over a grid of settings, and rank the runs by their best final score.
+r"""Run one configuration with many settings, and rank the runs by their best final score.
 
-    gli search --config gli_synthetic --data.seed 100 --try model.lr=0.003,0.01 \
-        --try model.class_weight.initial=1,10,100
+    gli search --config gli_mufac --data.rehearsal true --try model.lr=0.003,0.01 --try model.steps=1,5
+    gli search --config gli_mufac --data.rehearsal true --range model.lr=1e-4..1e-2:log --range model.steps=1..10 \
+        --choose model.class_weight.initial+model.class_weight.final=10,100 --trials 30
 
-Everything but the options below goes to ``gli fit`` unchanged. Search on other people than those who are reported on:
-with drawn faces another ``--data.seed`` gives other people; with another data set use another ``--data.split_seed``, or
-a table without the people to be reported on. A setting may name several keys joined by ``+``, which then take each
-value together: ``--try model.class_weight.initial+model.class_weight.final=10,100`` is a fixed weight.
+A grid (--try) runs every combination. A sampled search (--range, --choose) asks Optuna for one trial after the other,
+and ends those early that are worse than the median at their audits. Keys joined by + take each value together.
+Everything but the options below goes to 'gli fit' unchanged. Search on other people than those who are reported: with
+--data.rehearsal true, or with another --data.seed of drawn faces. The same command continues after an interruption.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from gli.audit.best import best_audit
 from gli.audit.table import comparison
-from gli.commands.configs import argument, configs_among, contents_of, resolve_arguments
+from gli.commands.configs import argument, config_files, configs_among, contents_of, resolve_arguments
 from gli.commands.main import add_executor_options, make_parser, run_command
 from gli.errors import GLIError, SettingError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
 from gli.jobs.job import Job
 from gli.runs.folder import ORIGINALS
-from gli.runs.read import read_log
+from gli.runs.read import read_run
+from gli.search.fragment import Found, flags_of, method_section, tuned_file, write_tuned
+from gli.search.objective import OBJECTIVES, Objective
+from gli.search.outcome import Outcome, outcome_of, ranked, write_table
+from gli.search.people import warning_about_people
+from gli.search.run import Trials
+from gli.search.space import Settings, Space, grid, sampled
+from gli.search.study import FAILED, FINISHED, Study, load_optuna
 from gli.system.console import console
 from gli.system.digest import digest
-from gli.system.files import atomic_write, writable
+from gli.system.files import file_lock, read_yaml, writable
 
 #: Folder of the trials, beside their table.
 TRIALS = "search"
-Trial = dict[str, str]
-#: A trial and the scores of its best audit.
-Ranked = tuple[Trial, dict[str, float]]
+#: Number of trials of a sampled search that does not say it.
+DEFAULT_TRIALS = 20
 
 
-def trials_of(settings: Sequence[str]) -> list[Trial]:
-    """Return all combinations of settings written as ``key=value,value`` or ``key+key=value,value``.
+@dataclass(frozen=True)
+class Base:
+    """What all trials of a search share.
 
-    Raises:
-        SettingError: If a setting does not have that form.
+    Attributes:
+        arguments: Arguments of ``gli fit``, with configurations by their path.
+        contents: Contents of the configurations and of the files that they refer to.
+        folder: Folder of the trials.
     """
-    axes: list[list[Trial]] = []
-    for setting in settings:
-        keys, equals, values = setting.partition("=")
-        if not keys or not equals or not all(values.split(",")):
-            raise SettingError(f"--try {setting}: expected KEY=VALUE,VALUE such as model.lr=0.003,0.01")
-        axes.append([dict.fromkeys(keys.split("+"), value) for value in values.split(",")])
-    combinations = itertools.product(*axes)
-    return [{key: value for choice in choices for key, value in choice.items()} for choices in combinations]
 
+    arguments: Sequence[str]
+    contents: Sequence[bytes]
+    folder: Path
 
-def jobs_of(arguments: Sequence[str], trials: Sequence[Trial], folder: Path) -> list[Job]:
-    """Return the run of each trial as a job.
-
-    Args:
-        arguments: Arguments of ``gli fit`` that all trials share.
-        trials: Settings of each trial.
-        folder: Folder of the trials. A trial is found again by its settings, those in configuration files included.
-    """
-    resolved = resolve_arguments(arguments)
-    contents = contents_of(*configs_among(resolved))
-    jobs = []
-    for number, trial in enumerate(trials, start=1):
-        settings = [argument(name, value) for name, value in trial.items()]
-        key = digest(*contents, *resolved, *settings)
-        own = folder / key[:16]
-        places = [f"--trainer.default_root_dir={own.absolute()}", f"--originals={(folder / ORIGINALS).absolute()}"]
+    def job(self, number: int, settings: Settings) -> Job:
+        """Return the run of a trial as a job, which is found again by its settings, those in files included."""
+        flags = [argument(name, value) for name, value in settings.items()]
+        key = digest(*self.contents, *self.arguments, *flags)
+        own = self.folder / key[:16]
+        places = [f"--trainer.default_root_dir={own.absolute()}", f"--originals={(self.folder / ORIGINALS).absolute()}"]
         quiet = "--trainer.enable_progress_bar=false"
-        fixed = ["fit", *resolved, quiet, *settings, *places]
-        title = " ".join(f"{name}={value}" for name, value in trial.items())
-        jobs.append(Job(title, f"trial {number}", own, tuple(fixed), key))
-    return jobs
-
-
-def rank(jobs: Sequence[Job], trials: Sequence[Trial], max_utility_drop: float = 1.0) -> list[Ranked]:
-    """Return the finished trials, each with its best audit (and the original's final score), best first.
-
-    Args:
-        jobs: The runs.
-        trials: Settings of each trial.
-        max_utility_drop: Audits with a larger utility drop are left out.
-    """
-    ranked: list[Ranked] = []
-    for job, trial in zip(jobs, trials, strict=True):
-        run = job.run
-        rows = read_log(run) if run is not None else []
-        best = best_audit(rows, max_utility_drop)
-        if best is not None and rows[0]["iteration"] == 0:
-            ranked.append((trial, {**best, "original": rows[0]["final_score"]}))
-    return sorted(ranked, key=lambda result: -result[1]["final_score"])
-
-
-def write_table(output: Path, ranked: Sequence[Ranked]) -> None:
-    """Write the ranking so far as CSV.
-
-    Raises:
-        DataError: If it cannot be written.
-    """
-    rows = [trial | {key: str(value) for key, value in scores.items()} for trial, scores in ranked]
-    columns = dict.fromkeys(key for row in rows for key in row)
-    with (
-        writable(output.parent, content="the table of the trials", setting="--output"),
-        atomic_write(output) as temporary,
-        temporary.open("w", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        title = " ".join(f"{name}={value}" for name, value in settings.items())
+        return Job(title, f"trial {number}", own, ("fit", *self.arguments, quiet, *flags, *places), key)
 
 
 def main(args: Sequence[str]) -> int:
-    """Run ``gli search``; return the exit status 0, or 2 after an error that the user can correct."""
+    """Run ``gli search``; return the exit status 0, 1 where a trial has no result, 2 after an error of the user's."""
     parser = make_parser("search", __doc__)
-    parser.add_argument("--try", dest="settings", action="append", required=True, metavar="KEY=VALUE,VALUE")
+    add_search_options(parser)
+    add_executor_options(parser)
+    options, arguments = parser.parse_known_args(args)
+    interrupted = "stopped. The same command continues; finished trials are not repeated."
+    return run_command("gli search", lambda: _search(options, arguments, args), interrupted)
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a search itself."""
+    for option, name, form, text in (
+        ("--try", "grid", "KEY=VALUE,VALUE", "values of a grid"),
+        ("--range", "ranges", "KEY=LOW..HIGH[:log]", "numbers to sample from; whole ones if both ends are"),
+        ("--choose", "choices", "KEY=VALUE,VALUE", "values to sample from"),
+    ):
+        parser.add_argument(option, dest=name, action="append", default=[], metavar=form, help=text)
+    parser.add_argument("--trials", type=int, help=f"number of sampled trials (default: {DEFAULT_TRIALS})")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
+    parser.add_argument("--no-prune", action="store_true", help="let trials run to their end that are worse than most")
+    parser.add_argument(
+        "--objective",
+        default="final_score",
+        metavar="SCORES",
+        help=f"{' or '.join(OBJECTIVES)}, which marks the Pareto front (default: final_score)",
+    )
     parser.add_argument(
         "--max-utility-drop", type=float, default=1.0, help="leave out audits with a larger utility drop"
     )
     parser.add_argument(
         "--output", type=Path, default=Path("lightning_logs/search.csv"), help="table of the trials, best first"
     )
-    add_executor_options(parser)
-    options, arguments = parser.parse_known_args(args)
-    interrupted = "stopped. The same command continues; finished trials are not repeated."
-    return run_command("gli search", lambda: _search(options, arguments), interrupted)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the best settings as a file of configs/tuned")
 
 
-def _search(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    trials = trials_of(options.settings)
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    is_sampled = bool(options.ranges or options.choices)
+    if bool(options.grid) == is_sampled:
+        raise SettingError(
+            "Say what to vary: either a grid with --try, or --range and --choose for a sampled search (where --choose "
+            "takes the place of --try)."
+        )
+    if options.trials is not None and not is_sampled:
+        raise SettingError(
+            "--trials is for a sampled search (--range, --choose); a grid (--try) runs all combinations."
+        )
+    if options.trials is not None and options.trials < 1:
+        raise SettingError(f"--trials is {options.trials}; it must be at least 1.")
     if options.output.is_dir():
         raise SettingError(f"--output {options.output} is a folder; name a file for the table.")
+    if options.write is not None and options.write.is_dir():
+        raise SettingError(f"--write {options.write} is a folder; name a file, such as configs/tuned/gli_mufac.yaml.")
+
+
+def _search(options: argparse.Namespace, arguments: Sequence[str], command: Sequence[str]) -> int:
+    _check(options)
+    objective = Objective.named(options.objective, options.max_utility_drop)
+    trials = grid(options.grid)
+    space = sampled(options.ranges, options.choices)
+    if space.axes:
+        load_optuna()
     with writable(options.output.parent, content="the table of the trials", setting="--output"):
         options.output.parent.mkdir(parents=True, exist_ok=True)
-    jobs = jobs_of(arguments, trials, options.output.parent / TRIALS)
+    resolved = resolve_arguments(arguments)
+    configs = configs_among(resolved)
+    files = [file for config in configs for file in config_files(config)]
+    base = Base(resolved, contents_of(*configs), options.output.parent / TRIALS)
+    warning = warning_about_people(resolved, [read_yaml(file, "a configuration") or {} for file in files])
+    if warning:
+        print(f"gli search: warning: {warning}", file=sys.stderr)
+    with file_lock(options.output.with_suffix(".lock"), "searching into this table"):
+        if space.axes:
+            outcomes, failed = _sampled(base, space, objective, options)
+        else:
+            outcomes, failed = _grid(base, trials, objective, options)
+    return _conclude(outcomes, failed, objective, options, command, warning)
 
-    def keep() -> list[Ranked]:
-        ranked = rank(jobs, trials, options.max_utility_drop)
-        if ranked:
-            write_table(options.output, ranked)
-        return ranked
 
+def _keep(outcomes: Sequence[Outcome], objective: Objective, output: Path) -> list[Outcome]:
+    """Write the trials so far, best first, and return them."""
+    found = ranked(outcomes, objective)
+    if found:
+        write_table(output, found, len(objective.scores) > 1)
+    return found
+
+
+def _grid(
+    base: Base, trials: Sequence[Settings], objective: Objective, options: argparse.Namespace
+) -> tuple[list[Outcome], list[str]]:
+    """Run all trials of a grid; return what came of them, best first, and a message for each that failed."""
+    jobs = [base.job(number, trial) for number, trial in enumerate(trials, start=1)]
+
+    def outcomes(unfinished: str | None) -> list[Outcome]:
+        states = [FINISHED if job.run is not None else unfinished for job in jobs]
+        return [
+            outcome_of(number, trial, state, job, objective)
+            for number, (trial, state, job) in enumerate(zip(trials, states, jobs, strict=True), start=1)
+            if state is not None
+        ]
+
+    unfinished = None
     try:
         failed = run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+        unfinished = FAILED
     finally:
-        ranked = keep()  # Also after an interruption.
-    if not ranked:
+        found = _keep(outcomes(unfinished), objective, options.output)  # Also after an interruption.
+    return found, failed
+
+
+def _sampled(
+    base: Base, space: Space, objective: Objective, options: argparse.Namespace
+) -> tuple[list[Outcome], list[str]]:
+    """Run sampled trials; return what came of them, best first, and a message for each that failed."""
+    name = digest(*base.contents, *base.arguments, repr(space), repr(objective), options.seed)[:16]
+    journal = options.output.with_suffix(".journal")
+    with writable(journal.parent, content="the journal of the search", setting="--output"):
+        study = Study(journal, name, space, objective, options.seed, prune=not options.no_prune)
+    search = Trials(study, base.job, make_executor(options.jobs, options.cluster))
+
+    def keep() -> list[Outcome]:
+        return _keep(search.outcomes(), objective, options.output)
+
+    try:
+        failed = search.run(options.trials or DEFAULT_TRIALS, slots=options.jobs, after_each=keep)
+    finally:
+        found = keep()
+    return found, failed
+
+
+def _conclude(
+    outcomes: Sequence[Outcome],
+    failed: Sequence[str],
+    objective: Objective,
+    options: argparse.Namespace,
+    command: Sequence[str],
+    warning: str,
+) -> int:
+    """Print the best trials and the failures, write the best settings, and return the exit status."""
+    counted = [outcome for outcome in outcomes if outcome.counts]
+    if not counted:
         raise GLIError(failed[0] if failed else "no trial gave a finite score within the utility drop allowed.")
-    best, scores = ranked[0]
-    console.print(comparison([(f"best of {len(ranked)}", scores)]))
+    best = counted[0]
+    front = [outcome for outcome in counted if outcome.front]
+    columns = [(f"trial {outcome.number}", outcome.scores) for outcome in front]
+    console.print(comparison(columns or [(f"trial {best.number}, best of {len(outcomes)}", best.scores)]))
+    for outcome in front:
+        console.print(f"on the Pareto front: trial {outcome.number}: {flags_of(outcome.settings)}", soft_wrap=True)
     for message in failed:
         print(f"gli search: without a result: {message}", file=sys.stderr)
-    print(" ".join(f"--{key} {value}" for key, value in best.items()))
+    if options.write is not None:
+        _write(options, best, len(outcomes), objective, command, warning)
+    print(flags_of(best.settings))
     return 1 if failed else 0
+
+
+def _write(
+    options: argparse.Namespace,
+    best: Outcome,
+    trials: int,
+    objective: Objective,
+    command: Sequence[str],
+    warning: str,
+) -> None:
+    """Write the best settings as a file of ``configs/tuned``."""
+    assert best.run is not None
+    aim = "Best final score" if len(objective.scores) == 1 else "Best final score on the Pareto front"
+    if objective.max_utility_drop < 1:
+        aim += f" at a utility drop of at most {objective.max_utility_drop:g}"
+    others = "searched on the people who are reported" if warning else "searched on other people than those reported"
+    people = "searched on rehearsal people (data.rehearsal)" if best.rehearsal else others
+    found = Found(command, trials, read_run(best.run).data, people, aim)
+    write_tuned(options.write, tuned_file(found, method_section(best.run), best.settings))
+    console.print(f"written     {options.write}", soft_wrap=True)

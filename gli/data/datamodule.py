@@ -21,6 +21,7 @@ from gli.data.faces import Faces, Rows
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
 from gli.data.people_lists import read_people_list
 from gli.data.recipe import Recipe
+from gli.data.rehearsal import rehearse, rehearse_with_reference
 from gli.data.shuffled_split import shuffled_split
 from gli.data.stable_split import stable_split
 from gli.data.tasks import Task
@@ -31,6 +32,7 @@ from gli.system.files import read_csv
 from gli.system.lightning import current_epoch
 
 Split = Literal["published", "identity", "stable", "given"]
+Rehearsal = bool | Literal["reference"]
 DEFAULT_PASSES = (Pass("retain", "forget"),)
 #: Warn the user if an attack that always answers 'unseen' has a higher accuracy than this.
 MAX_CONSTANT_ACCURACY = 0.55
@@ -66,6 +68,9 @@ class FaceDataModule(L.LightningDataModule):
         unseen_share: Share of all images in the unseen set, likewise.
         reference_share: Share of the test people who become the set ``reference`` instead: nobody trains on them and no
             audit reads them, and some methods compare the forgotten people with them. None for no such set.
+        rehearsal: Search for settings on people who are not reported: ``true`` drops the forget, test and unseen people
+            and assigns the retained people to all sets, with the same shares; ``reference`` takes test and unseen
+            people from those of ``reference_share`` instead, for an original that was trained on all retained people.
         split_seed: Seed of the split, and key of its hash, independent of the seed of training.
         deduplicate: Keep only the first of identical files inside a set.
         cache_dir: Folder of the pixel cache.
@@ -99,6 +104,7 @@ class FaceDataModule(L.LightningDataModule):
         test_share: float = 0.12,
         unseen_share: float = 0.12,
         reference_share: float | None = None,
+        rehearsal: Rehearsal = False,
         split_seed: int = 0,
         deduplicate: bool = False,
         cache_dir: str = "data/cache",
@@ -125,7 +131,12 @@ class FaceDataModule(L.LightningDataModule):
         self.augmentation, self.recipe = augmentation, recipe
         if reference_share is not None and not 0 < reference_share < 1:
             raise SettingError(f"data.reference_share is {reference_share:g}; it must lie in (0, 1).")
-        self.reference_share = reference_share
+        if rehearsal == "reference" and reference_share is None:
+            raise SettingError(
+                "data.rehearsal is reference, but no people are set aside. Set data.reference_share, such as 0.5: that "
+                "share of the test people becomes the test and unseen people of the rehearsal."
+            )
+        self.reference_share, self.rehearsal = reference_share, rehearsal
         self.splits: dict[str, Rows] = {}
         self._faces: Faces | None = None
         self._digests: npt.NDArray[np.bytes_] | None = None
@@ -197,7 +208,8 @@ class FaceDataModule(L.LightningDataModule):
                 "data.split to 'identity' to draw a disjoint split."
             )
         splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
-        self.splits = splits if self.reference_share is None else self._with_reference(splits, self.reference_share)
+        splits = splits if self.reference_share is None else self._with_reference(splits, self.reference_share)
+        self.splits = self._rehearsed(splits) if self.rehearsal else splits
         forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
         constant_accuracy = unseen / (forget + unseen)
         if constant_accuracy > MAX_CONSTANT_ACCURACY:
@@ -218,6 +230,20 @@ class FaceDataModule(L.LightningDataModule):
                 f"data.reference_share {share:g} leaves nobody in the test set; lower it, or raise data.test_share."
             )
         return result
+
+    def _rehearsed(self, splits: dict[str, Rows]) -> dict[str, Rows]:
+        """Return the sets of the rehearsal, in which nobody of the forget, test and unseen people takes part."""
+        groups = splitting.identity_groups(self.faces.households, self.digests)
+        assign = rehearse_with_reference if self.rehearsal == "reference" else rehearse
+        rehearsed = assign(splits, groups, self.split_seed)
+        retained = "There are too few retained people for a rehearsal (data.rehearsal): add people to the table"
+        reference = "There are too few reference people for a rehearsal: raise data.reference_share or data.test_share."
+        hints = dict.fromkeys(splitting.SPLITS, f"{retained}, or lower the shares of the other sets.")
+        hints |= dict.fromkeys(("test", "unseen"), reference) if self.rehearsal == "reference" else {}
+        splitting.check_not_empty(rehearsed, hints)
+        if self.reference_share is None or self.rehearsal == "reference":
+            return rehearsed
+        return self._with_reference(rehearsed, self.reference_share)
 
     def _hints(self) -> dict[str, str]:
         """Return what the user can do if a set is empty, by its name."""
@@ -405,6 +431,11 @@ class FaceDataModule(L.LightningDataModule):
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
         if name == "reference" and name not in self.splits:
+            if self.rehearsal == "reference":
+                raise SettingError(
+                    "There are no reference people: they are the test and unseen people of this rehearsal. Set "
+                    "data.rehearsal to true."
+                )
             raise SettingError(
                 "There are no reference people. Set some of the test people aside: data.reference_share."
             )

@@ -15,6 +15,8 @@ from gli.system.files import inside, write_json
 
 #: Files in the folder of a job: its arguments, the record of the finished run, and its output.
 ARGUMENTS, DONE, LOG = "job.json", "done.json", "log.txt"
+#: Likewise: the request to end early, and the record of a run that did so.
+STOP, STOPPED = "stop", "stopped.json"
 #: An interval of audits that no run reaches: such a run is audited at its start and at its end only.
 NEVER = 1_000_000
 #: Module that runs the job of a folder.
@@ -52,6 +54,15 @@ class Job:
         return finished_run(self.folder, self.key)
 
     @property
+    def stopped_run(self) -> Path | None:
+        """Folder of the run that was asked to end early, and did; None where there is none with this key."""
+        return finished_run(self.folder, self.key, STOPPED)
+
+    def stop(self) -> None:
+        """Ask the running job to end in an orderly way after its current batch, on whatever machine it runs."""
+        (self.folder / STOP).touch()
+
+    @property
     def log(self) -> Path:
         """File with the output of the job."""
         return self.folder / LOG
@@ -81,30 +92,32 @@ def read_arguments(folder: Path) -> tuple[list[str], str]:
     return [str(argument) for argument in contents["arguments"]], str(contents["key"])
 
 
-def finish(folder: Path, key: str, run: Path, seconds: float) -> None:
-    """Record that a job is finished.
+def finish(folder: Path, key: str, run: Path, seconds: float, record: str = DONE) -> None:
+    """Record that a job is finished, or ended early.
 
     Args:
         folder: Folder of the job.
         key: Hash of everything that the result depends on.
         run: Folder of the run, inside that of the job.
         seconds: Duration of the run.
+        record: File of the record: ``DONE`` or ``STOPPED``.
     """
     name = run.resolve().relative_to(folder.resolve())
-    write_json(folder / DONE, {"key": key, "run": str(name), "seconds": seconds})
+    write_json(folder / record, {"key": key, "run": str(name), "seconds": seconds})
 
 
-def finished_run(folder: Path, key: str | None = None) -> Path | None:
+def finished_run(folder: Path, key: str | None = None, record: str = DONE) -> Path | None:
     """Return the folder of the finished run of a job, or None where there is none.
 
     Args:
         folder: Folder of the job.
         key: Key that the job must have had; None for any.
+        record: File of the record: ``DONE`` or ``STOPPED``.
     """
     # A damaged record may hold anything; it counts as missing.
     with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):
-        done = json.loads((folder / DONE).read_text())
-        run = folder / inside(folder, done["run"], str(folder / DONE))
+        done = json.loads((folder / record).read_text())
+        run = folder / inside(folder, done["run"], str(folder / record))
         if (run / METRICS).exists() and key in (None, done["key"]):
             return run
     return None

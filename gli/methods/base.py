@@ -430,6 +430,11 @@ class Method(L.LightningModule, ABC):
                 f"{self.name} compares with people who are neither trained on nor audited. Set some of the test people "
                 "aside for it: --data.reference_share 0.5."
             )
+        if self.needs_reference and data.rehearsal == "reference":
+            raise SettingError(
+                f"{self.name} compares with reference people, but they are the test and unseen people of this "
+                "rehearsal. Set --data.rehearsal true, without --model.original."
+            )
 
     def default_epochs(self, recipe: Recipe) -> int:
         """Return the number of epochs of a run that does not set it."""

@@ -127,7 +127,7 @@ def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -
 
 
 def _without_meaning(results: Sequence[Result]) -> list[str]:
-    """Return a note for every run whose privacy scores mean nothing, because its unseen people may be members."""
+    """Return a note for every run whose scores are not those of a report: unseen people may be members, or rehearse."""
     notes = []
     for folder in (result.run.folder for result in results):
         try:
@@ -137,6 +137,8 @@ def _without_meaning(results: Sequence[Result]) -> list[str]:
             continue
         if membership is not None and membership.reasons:
             notes.append(f"{folder}: {membership.warning}")
+        if membership is not None and membership.rehearsal:
+            notes.append(f"{folder}: a rehearsal, to choose settings by; its people are not those to be reported.")
     return notes
 
 

@@ -20,10 +20,12 @@ class Membership:
         known: ``trained here`` (gli trained the original on the training set of this run), ``recorded`` (the original's
             file holds the hashes of its training images), ``declared`` (``data.held_out``), or ``unknown``.
         reasons: Why the privacy scores mean nothing; empty if they can be used.
+        rehearsal: Whether the run is a rehearsal (``data.rehearsal``), in which nobody takes part who is reported.
     """
 
     known: str
     reasons: tuple[str, ...] = ()
+    rehearsal: bool = False
 
     @property
     def warning(self) -> str:
@@ -47,14 +49,18 @@ def read_membership(folder: Path) -> Membership | None:
     path = folder / MEMBERSHIP
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
-        known, reasons = contents["known"], contents["reasons"]
-        if not isinstance(known, str) or not all(isinstance(reason, str) for reason in reasons):
+        known, reasons, rehearsal = contents["known"], contents["reasons"], contents.get("rehearsal", False)
+        if (
+            not isinstance(known, str)
+            or not isinstance(rehearsal, bool)
+            or not all(isinstance(reason, str) for reason in reasons)
+        ):
             raise ValueError("a value of an unexpected type")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Repeat the run to write it again.") from error
-    return Membership(known, tuple(reasons))
+    return Membership(known, tuple(reasons), rehearsal)
 
 
 def require_meaningful(folder: Path) -> None:

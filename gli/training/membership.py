@@ -7,6 +7,7 @@ members, and an accuracy near 0.5 means nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +31,43 @@ def judge_membership(method: Method, data: FaceDataModule) -> Membership:
         data: The data module.
 
     Raises:
-        SettingError: If people are declared as never trained on, but the original's file records their images.
+        SettingError: If people are declared as never trained on, but the original's file records their images; or if
+            the original was, or may have been, trained on test and unseen people of a rehearsal.
         CheckpointError: If the original's file cannot be read.
     """
     if not method.needs_original or method.original is None:
-        return Membership("trained here")
+        return Membership("trained here", rehearsal=bool(data.rehearsal))
     recorded = read_training_images(method.original)
     data.setup()
+    if data.rehearsal is True:
+        require_rehearsal_original(recorded, data.splits, data.digests, method.original)
     held_out = None if data.held_out is None else data.is_held_out
-    return compare_membership(recorded, held_out, data.splits, data.digests, data.identities, original=method.original)
+    found = compare_membership(recorded, held_out, data.splits, data.digests, data.identities, original=method.original)
+    return replace(found, rehearsal=bool(data.rehearsal))
+
+
+def require_rehearsal_original(
+    recorded: Digests | None, splits: Mapping[str, npt.NDArray[np.int64]], digests: Digests, original: str
+) -> None:
+    """Refuse a given original for a rehearsal whose test and unseen people are retained people of the ordinary split.
+
+    Args:
+        recorded: Content hashes of the original's training images; None if they are not known.
+        splits: Row numbers of each set of the rehearsal.
+        digests: Content hash of each row.
+        original: Path of the original, for the message.
+
+    Raises:
+        SettingError: If the original was trained on test or unseen people, or if that is not known.
+    """
+    rows = np.concatenate([splits[name] for name in NEVER_TRAINED_ON])
+    if recorded is None or np.isin(digests[rows], recorded).any():
+        known = "may have been" if recorded is None else "was"
+        raise SettingError(
+            f"{original} {known} trained on people whom this rehearsal takes as test and unseen people. Set "
+            "data.rehearsal to reference, and data.reference_share, so that they are people whom no model was trained "
+            "on; or leave --model.original out, and an original is trained for the rehearsal."
+        )
 
 
 def compare_membership(

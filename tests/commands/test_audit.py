@@ -155,6 +155,7 @@ def test_a_budget_chooses_the_size(config):
         ("data: synthetic\nmethods: {GLI: 3}\n", "each with its settings"),
         ("data: synthetic\nmethods: [GLI]\nchosen_on: {data.seed: [0]}\n", "cannot judge them"),
         ("data: synthetic\nmethods: [GLI]\nchosen_on: {data.seeed: [0]}\n", "is not a setting of SyntheticFaces"),
+        ("data: synthetic\nmethods: [GLI]\nchosen_on: {data.rehearsal: [true]}\n", "assigns all people of the data"),
         ("data: synthetic\nmethods: {GLI: {data.seed: 0}}\n", "sets data of its own"),
         ("data: synthetic\nmethods: [GLI]\nseed: -1\n", "must not be negative"),
         ("data: x\nmethods: [GLI]\nchosen_on: {data.seed: 1}\n", "expected a list"),
