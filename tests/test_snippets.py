@@ -36,10 +36,12 @@ import sys
 
 words = sys.argv[1:]
 run = ["--trainer.accelerator=cpu", "--trainer.max_steps=2", "--trainer.val_check_interval=1", "--data.image_size=32",
-       "--data.batch_size=16", "--data.recipe.epochs=1"]
+       "--data.batch_size=32", "--data.recipe.epochs=1"]
 drawn = ["--data.people=24", "--data.pictures=5"]
 if words[0] in ("fit", "test", "search", "check") and "--model.help" not in words:
     words += run + (drawn if any(word.endswith("_synthetic") for word in words) else [])
+    own = {{"--model.backbone", "--model.original", "--ckpt_path", "FaceTable"}} & {{*words}}
+    words += [] if own else ["--model.backbone=resnet18_slim"]
     words += ["--steps=1", "--seconds=10"] if words[0] == "check" else []
 elif words[0] == "benchmark":
     words += ["--set", *(word[2:] for word in run + drawn)]
