@@ -168,14 +168,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", nargs="+", default=[], metavar="FILE", help="pictures that are no copies")
 
 
-def _counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun, such as ``1 person`` or ``2 people``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def _add(options: argparse.Namespace) -> int:
     from gli.erasure.copies import NEAR_HELD_OUT, copies_page, decide, read_copies
     from gli.erasure.requests import add, wanted
+    from gli.erasure.words import counted
 
     store = _store(options)
     with store.lock():
@@ -191,14 +187,14 @@ def _add(options: argparse.Namespace) -> int:
         open_requests = sorted({copy.request for copy in copies if copy.decision == "undecided"})
         held_out = len({copy.identity for copy in copies if (copy.kind, copy.decision) == (NEAR_HELD_OUT, "accept")})
         if held_out:
-            people = _counted(held_out, "held-out person", "held-out people")
+            people = counted(held_out, "held-out person", "held-out people")
             print(f"{people} left out of the comparison, because of a copy among their photographs.")
         identical = sum(copy.kind == "identical" for copy in copies)
         if identical:
-            print(f"{_counted(identical, 'identical file')} under other names, to be erased as well.")
+            print(f"{counted(identical, 'identical file', 'identical files')} under other names, to be erased as well.")
         for request in open_requests:
             count = sum(copy.decision == "undecided" for copy in copies if copy.request == request)
-            copies_shown = _counted(count, "possible copy", "possible copies")
+            copies_shown = counted(count, "possible copy", "possible copies")
             print(f"{copies_shown} under other names to decide (--accept, --keep): {copies_page(store, request)}")
     return 0
 
@@ -212,8 +208,8 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from gli.erasure.page import printable
     from gli.erasure.plan import plan
+    from gli.erasure.words import printable
 
     store = _store(options)
     with store.lock():

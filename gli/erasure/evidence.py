@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gli.audit.few_references import LEAST_REFERENCES
 from gli.audit.verdict import CHANCE, auc_in_words, judge
 from gli.erasure.evaluate import Outputs
+from gli.erasure.words import counted
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import (
     Answer,
@@ -77,11 +78,6 @@ class Finding:
             else value
             for name, value in asdict(self).items()
         }
-
-
-def counted(people: int) -> str:
-    """Return ``1 person`` or ``2 people``."""
-    return "1 person" if people == 1 else f"{people} people"
 
 
 def overall(findings: Sequence[Finding]) -> Answer:

@@ -78,11 +78,6 @@ An image classifier that was changed to honour erasure requests, by gli {{ c.ver
 """
 
 
-def printable(text: str) -> str:
-    """Return a text without characters that control a terminal or the direction of writing: they are shown as codes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def _number(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) else ""
 

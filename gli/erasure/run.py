@@ -27,6 +27,7 @@ from gli.erasure.settings import Route, settings_text
 from gli.erasure.status import step_of
 from gli.erasure.store import Store, erased_in, note_departures
 from gli.erasure.table import Photo
+from gli.erasure.words import counted
 from gli.errors import DataError
 from gli.jobs import make_executor
 from gli.jobs.board import run_jobs
@@ -178,7 +179,7 @@ def _judge(
 ) -> dict[str, Any]:
     """Write the new weights, audit them, and return the findings."""
     from gli.erasure.evaluate import evaluate, pixels_of, task_of
-    from gli.erasure.evidence import Audit, Models, counted, overall
+    from gli.erasure.evidence import Audit, Models, overall
 
     settings, policy = store.settings, store.settings.policy
     model = store.batch(name) / MODEL

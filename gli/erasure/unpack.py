@@ -9,7 +9,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -50,28 +50,32 @@ def contents_of(path: Path) -> Iterator[bytes]:
                             with archive.open(member) as unpacked:
                                 yield from _pieces(unpacked)
             elif start == b"\x1f\x8b":
-                yield from _gunzipped(file)
+                yield from _overlapping(_gunzipped(file))
         except DAMAGED:
             return
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the rest of a file in pieces that overlap, and the pixels of the pictures in each."""
+    for piece in _overlapping(iter(lambda: file.read(PIECE), b"")):
+        yield piece
+        yield from pixels_in(piece)
+
+
+def _overlapping(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield each piece with the end of the one before it in front."""
     before = b""
-    while piece := file.read(PIECE):
+    for piece in pieces:
         yield before + piece
-        yield from pixels_in(before + piece)
         before = piece[-OVERLAP:]
 
 
 def _gunzipped(file: IO[bytes]) -> Iterator[bytes]:
     """Yield what a gzip file holds, in pieces; what a damaged or cut one holds before the damage counts."""
-    unpack, before = zlib.decompressobj(47), b""
+    unpack = zlib.decompressobj(47)
     waiting = file.read(PIECE)
     while waiting:
-        piece = unpack.decompress(waiting, PIECE)
-        yield before + piece
-        before = piece[-OVERLAP:]
+        yield unpack.decompress(waiting, PIECE)
         waiting = unpack.unconsumed_tail or (b"" if unpack.eof else file.read(PIECE))
 
 

@@ -22,7 +22,7 @@ def paired_interval(differences: Array, resampled: Array, people: int, level: fl
     """Return the mean difference of two methods with its confidence interval over seeds and people.
 
     The variance over seeds is estimated from the differences themselves, with Student's t for as many seeds; it holds
-    a_s and e_s. What the people add in all seeds alike (b) does not vary over seeds: its variance is the covariance of
+    a_s and e_s. The part b of the people does not vary over seeds: its variance is the covariance of
     the resampled differences of two seeds, about 0 where each seed has people of its own. The two half-widths are added
     in quadrature, and the interval is never narrower than that over people alone, which a few seeds that agree by
     chance would otherwise give. It assumes that seeds are exchangeable, and that their differences are about normal.

@@ -174,13 +174,19 @@ def compute_scores(audited: Audited, accuracies: Collection[str] = (), place: Pl
         ``audited.scores``: a score that does not apply is left out; one that the values do not allow is NaN.
     """
     for score in scores_among({*SCORES, *accuracies}, place):
-        try:
-            value = score.compute(audited)
-        except ValueError:
-            value = math.nan
+        value = _value_of(score, audited)
         if value is not None:
-            audited.scores[score.name] = float(value)  # A NumPy float would not load from a checkpoint.
+            audited.scores[score.name] = value
     return audited.scores
+
+
+def _value_of(score: Score, audited: Audited) -> float | None:
+    """Return a score: None where it does not apply, NaN where the values do not allow it."""
+    try:
+        value = score.compute(audited)
+    except ValueError:
+        return math.nan
+    return None if value is None else float(value)  # A NumPy float would not load from a checkpoint.
 
 
 class _OnDemand(dict[str, float]):
@@ -194,11 +200,8 @@ class _OnDemand(dict[str, float]):
         score = score_of(name)
         if score is None:
             raise KeyError(name)
-        try:
-            value = score.compute(self._audited)
-        except ValueError:
-            value = None
-        self[name] = math.nan if value is None else float(value)
+        value = _value_of(score, self._audited)
+        self[name] = math.nan if value is None else value
         return self[name]
 
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gli.audit.best import best_audit
 from gli.audit.record import Audit, People, read_people, read_rows, split_people_in_half
 from gli.audit.resample import Pair, resampled_differences
 from gli.errors import DataError
 from gli.metrics.registry import EVALUATION_SETS
 from gli.report.claims import STATES, Comparison, State
-from gli.report.results import FROM_SCRATCH, Result, Select, record_of, restrict
+from gli.report.results import Result, Select, audit_in_state, record_of, restrict
 
 if TYPE_CHECKING:
     from gli.metrics.paired import Decision
@@ -236,7 +235,7 @@ def _audit_at(result: Result, at: State, select: Select) -> tuple[Audit, People,
     run = result.run
     iteration = result.iteration
     if at != "reported" and result.label != "Original":
-        row = run.rows[-1] if at == "end" or run.method in FROM_SCRATCH else best_audit(run.rows)
+        row = audit_in_state(run, run.rows, last=at == "end")
         iteration = result.iteration if row is None else int(row["iteration"])
     audit, people = record_of(run, iteration)
     rows: Rows | None = None

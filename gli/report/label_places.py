@@ -75,7 +75,7 @@ def place_labels(
         points: The points, in pixels.
         radii: Radius of each point.
         sizes: Width and height of each label.
-        frame: What the labels should be in.
+        frame: Rectangle that the labels should lie in.
         avoid: Boxes that the labels should not cover if they need not, such as error bars.
     """
     obstacles = [

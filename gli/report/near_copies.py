@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Pairs on a page; more would make it too large to open.
 MOST_PAIRS = 500
-#: What the page adds where scripts run.
+#: Script of the page: choices, and the command that records them.
 SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 #: Width and height of a picture on the page, in pixels of the screen.
 SHOWN = 128

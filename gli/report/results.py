@@ -112,15 +112,29 @@ def select_audit(run: Run, select: Select = "final_score", label: str = "", resa
         for audit in audits:
             check_people(run.folder, audit, people)
         rows = [{"iteration": float(audit.iteration), **audit.scores(chosen_by)} for audit in audits]
-    row = best_audit(rows)
-    if rows and (run.method in FROM_SCRATCH or (select == "end" and row is not None)):
-        row = rows[-1]
+    row = audit_in_state(run, rows, last=select == "end")
     if row is None:
         raise DataError(
             f"{run.folder}: no audit after iteration 0 has a final score. Look at metrics.csv there: the run may have "
             "been stopped before its first audit, or its losses may not be finite."
         )
     return _result(run, label or run.method, row, reported, resamples)
+
+
+def audit_in_state(run: Run, rows: Sequence[Mapping[str, float]], last: bool) -> Mapping[str, float] | None:
+    """Return the last or the best audit of a run; None where no audit after iteration 0 has a final score.
+
+    Of a model that was trained from scratch it is always the last.
+
+    Args:
+        run: The run.
+        rows: Its audits.
+        last: Whether to take the last audit, not the best.
+    """
+    if run.method in FROM_SCRATCH:
+        return rows[-1] if rows else None
+    best = best_audit(rows)
+    return rows[-1] if last and best is not None else best
 
 
 def audit_of_original(run: Run, select: Select = "final_score", resamples: int = 0) -> Result:

@@ -60,7 +60,7 @@ class Tradeoff:
 
     Attributes:
         axis: Name of the horizontal axis.
-        bars: What the error bars are.
+        bars: Meaning of the error bars.
         unit: Unit of the costs; empty where none is known.
         points: The methods.
     """
@@ -92,7 +92,7 @@ class Tradeoff:
 
     @property
     def caption(self) -> str:
-        """What the figure shows, in sentences."""
+        """A description of the figure, in sentences."""
         sentences = [
             f"Left is more private (0: cannot be told), up is more accurate. Bars: {self.bars}.",
             "The line is the Pareto frontier: no other unlearning method is better in both.",

@@ -78,7 +78,7 @@ class Found:
         trials: Number of its trials.
         data: Class name of its data.
         people: Whom it searched on, in words.
-        aim: What the best trial is best in, in words.
+        aim: Criterion by which the best trial is the best, in words.
     """
 
     command: Sequence[str]

@@ -1,7 +1,8 @@
-"""What a search optimises: one score or two, read from the audits of a run. Pure functions."""
+"""The objective of a search: one score or two, read from the audits of a run. Pure functions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ OBJECTIVES: Mapping[str, tuple[tuple[str, bool], ...]] = {
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search optimises.
+    """Objective of a search.
 
     Attributes:
         scores: Names of the scores, and whether each is to rise.
@@ -59,12 +60,14 @@ class Objective:
 
     def progress(self, rows: Sequence[Mapping[str, float]]) -> dict[int, float]:
         """Return the best allowed final score up to each audit of a run that may still go on, by iteration."""
-        best: dict[int, float] = {}
-        for end, row in enumerate(rows, start=1):
-            chosen, allowed = self.choose(rows[:end])
-            if chosen is not None and allowed:
-                best[int(row["iteration"])] = chosen["final_score"]
-        return best
+        progress: dict[int, float] = {}
+        best = -math.inf
+        for row in rows:
+            if best_audit([row], self.max_utility_drop) is not None:
+                best = max(best, row["final_score"])
+            if best > -math.inf:
+                progress[int(row["iteration"])] = best
+        return progress
 
 
 def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:

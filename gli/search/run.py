@@ -71,6 +71,7 @@ class Trials:
         self.study, self.make_job, self.executor = study, make_job, executor
         self._running: dict[Path, Running] = {}
         self._failures: dict[int, str] = {}
+        self._outcomes: dict[int, Outcome] = {}
 
     @property
     def objective(self) -> Objective:
@@ -84,10 +85,12 @@ class Trials:
     def outcomes(self) -> list[Outcome]:
         """Return what came of the trials that have ended."""
         ended = [trial for trial in self.study.trials() if trial.state]
-        return [
-            outcome_of(trial.number + 1, trial.settings, trial.state, self.job(trial), self.objective)
-            for trial in ended
-        ]
+        for trial in ended:
+            if trial.number not in self._outcomes:  # An ended trial does not change: its log is read once.
+                self._outcomes[trial.number] = outcome_of(
+                    trial.number + 1, trial.settings, trial.state, self.job(trial), self.objective
+                )
+        return [self._outcomes[trial.number] for trial in ended]
 
     def run(self, total: int, *, slots: int = 1, after_each: Callable[[], object] = lambda: None) -> list[str]:
         """Run trials until there are as many as asked for.
