@@ -48,7 +48,7 @@ elif words[0] == "benchmark":
     words += [] if "--methods" in words else ["--methods", "Original", "GLI"]
     words += ["--seeds", "0"]
 elif words[0] == "audit":
-    words += ["--references=2"]
+    words += ["--references=3"]
 os.execv("{program}", ["gli", *words])
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from gli.api.arguments import check_margin
 from gli.api.evaluate import References, evaluate, given_faces, quietly, references_of
 from gli.audit.model_audit import ModelAudit, audit_model
 from gli.audit.verdict import MARGIN
@@ -54,11 +55,12 @@ def audit(
         >>> 0 <= result.scores["accuracy"] <= 1
         True
     """
+    check_margin(margin)
     sets = {"forget": forget, "test": test, "unseen": unseen}
     machine = {"accelerator": accelerator}
     with quietly():
         data = given_faces(model, sets, classes, eval_batch_size=eval_batch_size)
         seen = evaluate(model, data, machine)
-        before = None if original is None else evaluate(original, data, machine).record
-        references = [evaluate(each, data, machine).record for each in references_of(reference)]
+        before = None if original is None else evaluate(original, data, machine, "original").record
+        references = [evaluate(each, data, machine, "reference").record for each in references_of(reference)]
     return audit_model(seen.record, seen.people, seen.scores, before, references, margin)

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader
 
+from gli.api.arguments import check_module, check_outputs
 from gli.audit.record import Audit, People, read_people, read_record
 from gli.callbacks import ForgettingAudit
 from gli.commands.main import silence_lightning
@@ -71,9 +74,19 @@ def given_faces(
         recipe: Recipe of methods that train from scratch.
         reference_share: Share of the test people who are set aside; None for none.
     """
-    if not isinstance(model, nn.Module):
-        raise SettingError(f"model is a {type(model).__name__}; give a torch.nn.Module, or the path to gli.load.")
+    check_module(model, "model")
+    for name, value, kind in (("augmentation", augmentation, Augmentation), ("recipe", recipe, Recipe)):
+        if not isinstance(value, kind):
+            raise SettingError(
+                f"{name} is a {type(value).__name__}; give a {kind.__module__}.{kind.__qualname__}(...)."
+            )
     collected = {name: collect(source, name) for name, source in sets.items()}
+    if unnamed := [name for name, part in collected.items() if not part.named]:
+        warnings.warn(
+            f"{', '.join(unnamed)}: images without identities. Each counts as a person of its own, so that intervals "
+            "are too narrow where people have several images. Give (image, label, identity).",
+            stacklevel=4,
+        )
     collected.setdefault("retain", nobody_like(collected["forget"]))  # An audit needs nobody to retain.
     labels = collected["forget"].labels
     outputs = outputs_of(model, collected["forget"].images[0])
@@ -94,21 +107,27 @@ def given_faces(
     )
 
 
-def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any]) -> Evaluated:
+def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], name: str = "model") -> Evaluated:
     """Audit a network once, as ``gli validate`` does.
 
     Args:
         module: The network.
         data: The sets.
         machine: Settings of the trainer: accelerator, precision.
+        name: Name of the argument with the network, for messages.
+
+    Raises:
+        SettingError: If it is no network for these data.
     """
+    check_module(module, name)
+    check_outputs(module, name, data.pixels[data.rows("forget")[:1]][0], data.faces.task.num_outputs)
     method = Original()
     method.network = Network(module)
     audit = ForgettingAudit()
     with tempfile.TemporaryDirectory() as folder:
         given = {"precision": "32-true", "callbacks": [audit], "enable_progress_bar": False, **machine}
         given |= trainer_settings(given, method, data.recipe)
-        trainer = L.Trainer(logger=[MetricsLog(Path(folder), "audit", 0)], devices=1, **finished(given))
+        trainer = new_trainer(given, [MetricsLog(Path(folder), "audit", 0)])
         trainer.validate(method, datamodule=data, verbose=False)
         record, people = read_record(Path(str(trainer.log_dir)), 0), read_people(Path(str(trainer.log_dir)))
     assert record is not None
@@ -116,13 +135,23 @@ def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any]) ->
     return Evaluated(record, people, scores)
 
 
-def finished(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of the trainer without those that nobody chose."""
-    return {name: value for name, value in given.items() if value is not None or name == "check_val_every_n_epoch"}
+def new_trainer(given: Mapping[str, Any], loggers: Sequence[Logger]) -> L.Trainer:
+    """Return a trainer on one device, without the settings that nobody chose.
+
+    Raises:
+        SettingError: If a setting makes no sense, or there is no such device here.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None or name == "check_val_every_n_epoch"}
+    try:
+        return L.Trainer(logger=list(loggers), devices=1, **chosen)
+    except (MisconfigurationException, ValueError) as error:
+        raise SettingError(str(error)) from error
 
 
 def references_of(reference: References) -> list[nn.Module]:
     """Return the reference models as a list."""
     if reference is None:
         return []
+    if isinstance(reference, str | Mapping):
+        check_module(reference, "reference")
     return [reference] if isinstance(reference, nn.Module) else list(reference)

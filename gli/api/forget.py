@@ -16,12 +16,13 @@ import yaml
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from gli.api.arguments import check_margin, check_module, check_outputs, check_run, check_trainable, in_python
 from gli.api.evaluate import (
     Evaluated,
     References,
     evaluate,
-    finished,
     given_faces,
+    new_trainer,
     quietly,
     references_of,
 )
@@ -136,6 +137,10 @@ def forget(
         >>> [row["iteration"] for row in result.rows] == [0, 2, 4]
         True
     """
+    check_module(model, "model")
+    check_run(method, build, epochs, steps, audit_every, patience, keep, seed)
+    check_margin(margin)
+    check_trainable(model)
     names = None if blocks is None else block_names(model, blocks)
     sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
     machine = {"accelerator": accelerator, "precision": precision}
@@ -145,7 +150,9 @@ def forget(
         # Checkpoints hold plain values only, so that loading one runs no code.
         method.hparams.update({name: _plain(value) for name, value in method.hparams.items()})
         method.network = network = Network(model, names, build)
-        references = [evaluate(each, data, machine) for each in references_of(reference)]
+        if build is not None:
+            check_outputs(build(), "build()", data.pixels[data.rows("forget")[:1]][0], data.faces.task.num_outputs)
+        references = [evaluate(each, data, machine, "reference") for each in references_of(reference)]
         L.seed_everything(seed, workers=True, verbose=False)
         if not method.needs_original:
             method.network = replace(network, module=_fresh(network, seed))
@@ -165,7 +172,7 @@ def forget(
         }
         given |= trainer_settings({**given, "callbacks": callbacks}, method, data.recipe)
         ours = loggers(run.parent.parent, run.parent.name, run.name)
-        trainer = L.Trainer(logger=[*ours, *added_loggers(logger)], devices=1, **finished(given))
+        trainer = new_trainer(given, [*ours, *added_loggers(logger)])
         if folder is not None:
             _write_settings(run, method, data, seed)
         if method.needs_original:
@@ -270,7 +277,7 @@ def _result(
         original=audited(before, records),
         reference=audited(references[0], ()) if references else None,
         rows=rows,
-        conclusion=conclude(ended),
+        conclusion=in_python(conclude(ended)),
         folder=run if kept else None,
         seconds=stopwatch.seconds,
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
+from gli.api.arguments import check_module
 from gli.errors import CheckpointError
 from gli.models.checkpoints import load_classifier, read_checkpoint
 from gli.models.hub import HubClassifier
-from gli.models.network import Network
+from gli.models.network import PREFIX, Network
 from gli.runs.read import SETTINGS
 
 
@@ -19,7 +20,8 @@ def load(path: str | Path, model: nn.Module | None = None, *, backbone: str | No
     """Return a classifier in eval mode, on the CPU: it takes images in [0, 1] and returns logits.
 
     Args:
-        path: A checkpoint of a run, the folder of a run (its ``best.ckpt``), or one that ``save_pretrained`` wrote.
+        path: A checkpoint of a run, the folder of a run (its ``best.ckpt``), or one that ``save_pretrained`` wrote;
+            with ``model`` also a state dict of its class.
         model: A network of your own class, for runs of :func:`gli.forget`; it is not changed, a copy is returned.
         backbone: Import path of the backbone (``my_module:build``), which a checkpoint alone may not name.
 
@@ -35,6 +37,8 @@ def load(path: str | Path, model: nn.Module | None = None, *, backbone: str | No
         torch.Size([4, 2])
     """
     path = Path(path)
+    if model is not None:
+        check_module(model, "model")
     if path.is_dir() and not (path / SETTINGS).is_file():
         if not (path / "config.json").is_file():
             raise CheckpointError(f"{path}: is neither the folder of a run nor one that save_pretrained wrote.")
@@ -43,4 +47,7 @@ def load(path: str | Path, model: nn.Module | None = None, *, backbone: str | No
     checkpoint = path / "checkpoints/best.ckpt" if path.is_dir() else path
     if model is None:
         return load_classifier(checkpoint, backbone)
-    return Network(model).with_weights(read_checkpoint(checkpoint).get("state_dict", {}), checkpoint)
+    contents = read_checkpoint(checkpoint)
+    if "state_dict" not in contents:  # torch.save(result.model.state_dict(), path)
+        contents = {"state_dict": {f"{PREFIX}{name}": value for name, value in contents.items()}}
+    return Network(model).with_weights(contents["state_dict"], checkpoint)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gli.commands.report import read_runs
+from gli.errors import SettingError
 from gli.report.claims import parse_comparisons
 from gli.report.compare import Claims
-from gli.report.results import Select
+from gli.report.results import SELECTIONS, Select
 from gli.report.write import write_report
+from gli.system.files import writable
 
 
 def report(
@@ -35,17 +37,24 @@ def report(
 
     Raises:
         DataError: If a folder is not a run, or the runs are of several data sets.
-        SettingError: If a claim cannot be read.
+        SettingError: If an argument makes no sense, or a claim cannot be read.
 
     Example:
         >>> gli.report(["runs/gli_given/version_0", "runs/scrub_given/version_0"])  # doctest: +SKIP
         PosixPath('report/report.html')
     """
+    if select not in SELECTIONS:
+        raise SettingError(f"select is {select!r}; it must be one of {', '.join(SELECTIONS)}.")
+    if resamples < 0:
+        raise SettingError(f"resamples is {resamples}; it must not be negative.")
     folders = [runs] if isinstance(runs, str | Path) else runs
+    if not folders:
+        raise SettingError("runs is empty; give the folders of some runs, such as [result.folder].")
     found, missing = read_runs([Path(folder) for folder in folders])
     claims = Claims(parse_comparisons(compare, found))
     audited = None if audit is None else Path(audit)
-    failed = write_report(found, Path(output), select, resamples, missing, audited, claims)
+    with writable(Path(output), content="the report", setting="output"):
+        failed = write_report(found, Path(output), select, resamples, missing, audited, claims)
     for message in (*missing, *failed):
         warnings.warn(f"left out of the report: {message}", stacklevel=2)
     return Path(output) / "report.html"

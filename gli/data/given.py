@@ -89,10 +89,12 @@ def _stack(images: Sequence[npt.NDArray[Any]], where: str) -> npt.NDArray[Any]:
 def _items(source: Any, where: str) -> Iterator[Any]:
     """Yield (image, label) or (image, label, identity) of a data set or loader, one image after the other."""
     if isinstance(source, DataLoader):
-        whole = isinstance(source.sampler, SequentialSampler) or (
-            isinstance(source.sampler, RandomSampler) and not source.sampler.replacement
+        sampler = source.sampler
+        plain = isinstance(sampler, SequentialSampler) or (
+            isinstance(sampler, RandomSampler) and not sampler.replacement
         )
-        if whole and isinstance(source.dataset, Sized) and source.collate_fn is default_collate:
+        sized = isinstance(source.dataset, Sized) and source.collate_fn is default_collate
+        if plain and sized and len(sampler) == len(source.dataset):  # type: ignore[arg-type]
             yield from _items(source.dataset, where)  # In the order of the data set, also where the loader shuffles.
             return
         for batch in source:
@@ -114,11 +116,13 @@ class Collected:
         images: uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
         labels: Shape ``(n,)`` (classes) or ``(n, labels)`` (yes or no).
         identities: Shape ``(n,)``.
+        named: Whether the identities were given; otherwise every image counts as a person of its own.
     """
 
     images: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
     identities: npt.NDArray[np.str_]
+    named: bool = True
 
 
 def collect(source: Source, name: str) -> Collected:
@@ -135,10 +139,14 @@ def collect(source: Source, name: str) -> Collected:
         SettingError: If the source is no data set.
     """
     images, labels, identities = [], [], []
+    lengths = set()
     for number, item in enumerate(_items(source, name)):
         where = f"{name}, item {number}"
         if not isinstance(item, Sequence) or len(item) not in (2, 3):
             raise DataError(f"{where}: is not (image, label) or (image, label, identity).")
+        lengths.add(len(item))
+        if len(lengths) > 1:
+            raise DataError(f"{where}: some images of this set have an identity and others have none.")
         images.append(_channels_last(item[0], where))
         labels.append(_label(item[1], where))
         identity = item[2] if len(item) == 3 else f"{name} {number}"
@@ -147,7 +155,7 @@ def collect(source: Source, name: str) -> Collected:
         raise DataError(f"The {name} set is empty.")
     if len({label.shape for label in labels}) != 1:
         raise DataError(f"{name}: some labels are classes and others are vectors, or vectors of different lengths.")
-    return Collected(_stack(images, name), np.stack(labels), np.array(identities))
+    return Collected(_stack(images, name), np.stack(labels), np.array(identities), lengths == {3})
 
 
 def nobody_like(part: Collected) -> Collected:
@@ -175,6 +183,8 @@ def task_of(labels: npt.NDArray[np.int64], outputs: int, classes: Sequence[str] 
     Raises:
         SettingError: If the labels do not fit the outputs or the names.
     """
+    if isinstance(classes, str) or len(set(classes or ())) != len(classes or ()):
+        raise SettingError(f"classes is {classes!r}; give a list of different names.")
     names = tuple(map(str, range(outputs))) if classes is None else tuple(classes)
     if len(names) != outputs:
         raise SettingError(f"classes has {len(names)} names, but the model has {outputs} outputs.")
@@ -245,8 +255,10 @@ def outputs_of(model: torch.nn.Module, image: npt.NDArray[Any]) -> int:
     try:
         with torch.no_grad():
             logits: Any = model(batch)
-    except RuntimeError as error:
-        raise SettingError(f"The model cannot take images of shape {tuple(batch.shape[1:])}: {error}") from error
+    except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
+        raise SettingError(
+            f"The model cannot take images of shape {tuple(batch.shape[1:])} in float32: {error}"
+        ) from error
     finally:
         for module, training in modes.items():
             module.training = training

@@ -77,14 +77,18 @@ def block_names(module: nn.Module, blocks: Sequence[str | nn.Module]) -> tuple[s
     """Return the names of blocks, which may be given as names or as modules of the network.
 
     Raises:
-        SettingError: If a module is not part of the network.
+        SettingError: If there are none, one is named twice, or a module is not part of the network.
     """
+    if isinstance(blocks, str) or not blocks:
+        raise SettingError(f"blocks is {blocks!r}; give a list of names or modules from input to head.")
     names = {id(part): name for name, part in module.named_modules()}
     result = []
     for block in blocks:
         if isinstance(block, nn.Module) and id(block) not in names:
             raise SettingError(f"blocks: a {type(block).__name__} is not part of the {type(module).__name__}.")
         result.append(names[id(block)] if isinstance(block, nn.Module) else block)
+        if result[-1] in result[:-1]:
+            raise SettingError(f"blocks: {result[-1]!r} is named twice.")
     return tuple(result)
 
 

@@ -1,0 +1,116 @@
+"""Checks of the arguments of the API, so that a mistake ends in one message before anything is computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+from torch import nn
+
+from gli.data.given import outputs_of
+from gli.errors import SettingError
+from gli.methods import Method
+
+#: Settings of the command in sentences, and the arguments of :func:`gli.forget` that do the same.
+ARGUMENTS = {
+    "--model.": "",
+    "--trainer.max_steps": "steps",
+    "--trainer.val_check_interval": "audit_every",
+    "--early_stopping.patience ": "patience=",
+}
+#: Largest seed, exclusive, that NumPy accepts.
+SEEDS = 2**32
+
+
+def check_module(module: object, name: str) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        SettingError: If it is the path of a file, a state dict, a class or anything else.
+    """
+    if not isinstance(module, nn.Module):
+        kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+        raise SettingError(f"{name} is {kind}; give a torch.nn.Module, or the path to gli.load.")
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a model that cannot be trained.
+
+    Raises:
+        SettingError: If its weights are not in float32, or all of them are frozen.
+    """
+    kinds = {str(each.dtype).removeprefix("torch.") for each in model.parameters() if each.is_floating_point()}
+    if other := sorted(kinds - {"float32"}):
+        raise SettingError(
+            f"The model has weights in {', '.join(other)}; gli trains weights in float32. Give a copy: "
+            "copy.deepcopy(model).float(). For mixed precision there is precision='bf16-mixed'."
+        )
+    if not any(each.requires_grad for each in model.parameters()):
+        raise SettingError("The model has no weight to train: requires_grad is False for each. Set it on some of them.")
+
+
+def check_outputs(module: nn.Module, name: str, image: npt.NDArray[Any], outputs: int) -> None:
+    """Refuse a network that answers another question than the model.
+
+    Args:
+        module: The network.
+        name: Name of the argument, for the message.
+        image: An image of the data, as :func:`~gli.data.given.outputs_of` takes it.
+        outputs: Number of outputs of the model.
+
+    Raises:
+        SettingError: If the number of its outputs is another one.
+    """
+    own = outputs_of(module, image)
+    if own != outputs:
+        raise SettingError(
+            f"{name} has {own} outputs, but the model has {outputs}. Give a network of the same classes."
+        )
+
+
+def check_run(
+    method: object,
+    build: Callable[[], nn.Module] | None,
+    epochs: int | None,
+    steps: int,
+    audit_every: int | None,
+    patience: int | None,
+    keep: str,
+    seed: int,
+) -> None:
+    """Check the arguments of :func:`gli.forget` that no other part of gli checks.
+
+    Raises:
+        SettingError: If one of them makes no sense.
+    """
+    if not isinstance(method, Method):
+        shown = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
+        raise SettingError(f"method is {shown}; give an object, such as gli.methods.SCRUB(lr=1e-3).")
+    if build is not None and (isinstance(build, nn.Module) or not callable(build)):
+        raise SettingError(f"build is a {type(build).__name__}; give a function: build=lambda: MyNetwork().")
+    for name, number in (("epochs", epochs), ("audit_every", audit_every), ("patience", patience)):
+        if number is not None and number < 1:
+            raise SettingError(f"{name} is {number}; it must be at least 1, or None.")
+    if steps < 1 and steps != -1:
+        raise SettingError(f"steps is {steps}; it must be at least 1, or -1 for no limit.")
+    if keep not in ("best", "last"):
+        raise SettingError(f"keep is {keep!r}; it must be 'best' or 'last'.")
+    if not isinstance(seed, int) or not 0 <= seed < SEEDS:
+        raise SettingError(f"seed is {seed!r}; it must be a whole number from 0 to {SEEDS - 1}.")
+
+
+def check_margin(margin: float) -> None:
+    """Refuse a margin outside (0, 0.5).
+
+    Raises:
+        SettingError: If it is.
+    """
+    if not 0 < margin < 0.5:
+        raise SettingError(f"margin is {margin:g}; it must lie between 0 and 0.5.")
+
+
+def in_python(sentence: str) -> str:
+    """Return a sentence with the arguments of :func:`gli.forget` in place of the settings of the command."""
+    return re.sub("|".join(map(re.escape, ARGUMENTS)), lambda match: ARGUMENTS[match[0]], sentence)

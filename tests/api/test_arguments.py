@@ -1,0 +1,139 @@
+"""What users mistype or mix up ends in one message that names the argument, before anything is trained."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, RandomSampler
+
+import gli
+from gli.api.arguments import in_python
+from gli.data.given import collect
+from gli.errors import DataError, SettingError
+from gli.methods import SCRUB, BadTeaching, CFk, NegGrad
+
+FACES = [(torch.full((3, 4, 4), n / 40), n % 2, f"person {n // 2}") for n in range(40)]
+SETS = {"retain": FACES[:16], "forget": FACES[16:24], "unseen": FACES[24:32], "test": FACES[32:]}
+
+
+def network(outputs: int = 2) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.Linear(8, outputs))
+
+
+def frozen() -> nn.Module:
+    return network().requires_grad_(False)
+
+
+def forget(model: object = None, **settings: object) -> gli.Result:
+    given = {"method": NegGrad(lr=0.01), "steps": 1, "accelerator": "cpu", **SETS, **settings}
+    return gli.forget(network() if model is None else model, **given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": nn.Linear}, r"model is the class Linear; give a torch\.nn\.Module"),
+        ({"model": network().double()}, r"weights in float64; .* copy\.deepcopy\(model\)\.float\(\)"),
+        ({"model": frozen()}, "no weight to train"),
+        ({"method": SCRUB}, r"method is the class SCRUB; give an object"),
+        ({"method": "SCRUB"}, "method is 'SCRUB'; give an object"),
+        ({"reference": "retrained.pth"}, "reference is a str"),
+        ({"reference": network().state_dict()}, "reference is a OrderedDict"),
+        ({"reference": network(5)}, "reference has 5 outputs, but the model has 2"),
+        ({"method": BadTeaching(), "build": network()}, "build is a Sequential; give a function"),
+        ({"method": BadTeaching(), "build": lambda: network(3)}, r"build\(\) has 3 outputs, but the model has 2"),
+        ({"steps": 0}, "steps is 0; it must be at least 1"),
+        ({"epochs": 0, "steps": -1}, "epochs is 0"),
+        ({"audit_every": 0}, "audit_every is 0"),
+        ({"patience": -1}, "patience is -1"),
+        ({"keep": "bset"}, "keep is 'bset'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"margin": 0.7}, r"margin is 0\.7"),
+        ({"accelerator": "gpuu"}, "gpuu"),
+        ({"classes": "ab"}, "classes is 'ab'; give a list of different names"),
+        ({"classes": ["a", "a"]}, "give a list of different names"),
+        ({"recipe": {"epochs": 1}}, r"recipe is a dict; give a gli\.data\.recipe\.Recipe"),
+        ({"augmentation": {}}, "augmentation is a dict"),
+        ({"method": CFk(k=1), "blocks": "2"}, "blocks is '2'; give a list"),
+        ({"method": CFk(k=1), "blocks": ["2", "2"]}, "'2' is named twice"),
+        ({"method": CFk(k=1), "blocks": []}, r"blocks is \[\]; give a list"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_is_trained(settings, said):
+    with pytest.raises(SettingError, match=said):
+        forget(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"original": network(4)}, "original has 4 outputs, but the model has 2"),
+        ({"original": "original.pth"}, "original is a str"),
+        ({"reference": [network(), network(3)]}, "reference has 3 outputs"),
+        ({"margin": 0}, "margin is 0"),
+    ],
+)
+def test_an_audit_compares_models_of_the_same_classes(settings, said):
+    small = {name: faces for name, faces in SETS.items() if name != "retain"}
+    with pytest.raises(SettingError, match=said):
+        gli.audit(network(), **small, accelerator="cpu", **settings)
+
+
+def test_a_network_of_another_type_is_told_so_by_an_audit():
+    small = {name: faces for name, faces in SETS.items() if name != "retain"}
+    with pytest.raises(SettingError, match="in float32"):
+        gli.audit(network().double(), **small, accelerator="cpu")
+
+
+def test_images_without_identities_are_a_warning_and_a_mixture_is_refused():
+    anonymous = [(image, label) for image, label, _ in FACES[16:24]]
+    with pytest.warns(UserWarning, match="^forget: images without identities. Each counts as a person of its own"):
+        forget(forget=anonymous)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*without identities")
+        result = forget()
+    assert "--model" not in result.conclusion
+    with pytest.raises(DataError, match="retain, item 8: some images of this set have an identity and others"):
+        forget(retain=[*FACES[:8], *anonymous])
+
+
+def test_a_loader_that_draws_some_of_its_images_is_not_read_completely():
+    some = DataLoader(FACES, batch_size=3, sampler=RandomSampler(FACES, num_samples=5))
+    assert len(collect(some, "retain").images) == 5
+    subset = DataLoader(FACES, batch_size=3, sampler=RandomSampler(range(7)))
+    assert len(collect(subset, "retain").images) == 7
+    assert len(collect(DataLoader(FACES, batch_size=3, shuffle=True, drop_last=True), "retain").images) == 40
+
+
+def test_a_plain_state_dict_is_loaded_into_a_network_of_its_class(tmp_path):
+    path = tmp_path / "unlearned.pth"
+    result = forget()
+    torch.save(result.model.state_dict(), path)
+    loaded = gli.load(path, network())
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), result.model.parameters(), strict=True))
+    assert not loaded.training
+    with pytest.raises(SettingError, match="model is the class Linear"):
+        gli.load(path, nn.Linear)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"runs": []}, "runs is empty"),
+        ({"select": "best"}, "select is 'best'; it must be one of final_score"),
+        ({"resamples": -1}, "resamples is -1"),
+    ],
+)
+def test_a_report_names_a_wrong_argument(settings, said, tmp_path):
+    with pytest.raises(SettingError, match=said):
+        gli.report(**{"runs": tmp_path, "output": tmp_path / "out", **settings})
+
+
+def test_a_sentence_of_the_command_names_the_arguments_of_python():
+    sentence = "lower --model.lr, or stop before (--trainer.max_steps): such as --early_stopping.patience 3"
+    assert in_python(sentence) == "lower lr, or stop before (steps): such as patience=3"
