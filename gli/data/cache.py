@@ -18,6 +18,7 @@ from gli.data.faces import Images
 from gli.errors import DataError
 from gli.system.children import end_with_parent
 from gli.system.console import progress
+from gli.system.cores import usable_cores
 from gli.system.digest import digest
 from gli.system.files import atomic_write, file_lock, remove_leftovers, writable
 
@@ -89,7 +90,7 @@ def _write_chunk(rows: list[int], slot: int) -> int:
 
 def _write_chunks(writer: _ChunkWriter, rows: npt.NDArray[np.int64], advance: Callable[[int], None]) -> None:
     """Write the pixels of ``rows``, in order; call ``advance`` with the number of rows of each finished chunk."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     length = min(CHUNK, max(16, len(rows) // (8 * cores)))
     chunks = [(rows[slot : slot + length].tolist(), slot) for slot in range(0, len(rows), length)]
     num_workers = min(len(chunks), cores)

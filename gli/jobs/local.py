@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gli.jobs.executor import Resources
 from gli.system.children import end_with_parent
+from gli.system.cores import usable_cores
 
 #: Seconds that a terminated job has to end by itself.
 PATIENCE_SECONDS = 10.0
@@ -48,7 +49,7 @@ class Local:
     once, and share no state. Others are started as programs.
 
     Args:
-        jobs: Number of jobs at once. Each gets its share of the cores.
+        jobs: Number of jobs at once. Each gets its share of the cores that this process may use.
         preload: Modules to import once.
         gpus: Numbers of the GPUs to assign, one to a job; None for all of this machine, found at the first job that
             asks for one.
@@ -58,7 +59,7 @@ class Local:
         self._pool = ThreadPoolExecutor(jobs)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
-        self._threads = max(1, (os.cpu_count() or 1) // jobs)
+        self._threads = max(1, usable_cores() // jobs)
         self._gpus, self._lock = gpus, threading.Lock()
         self._free: queue.SimpleQueue[int] | None = None
         self._number = 0

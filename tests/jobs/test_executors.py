@@ -134,6 +134,17 @@ def test_a_module_is_forked_from_a_process_that_has_its_imports(tmp_path: Path) 
     assert (tmp_path / "log.txt").read_text().strip() == "True ['x', '-y']"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux only")
+def test_jobs_share_the_cores_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under ``taskset`` or SLURM: threads for all cores of the machine would wait for each other."""
+    for cores, jobs, expected in (({3}, 2, "1"), (set(range(8)), 2, "4")):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+        local, log = Local(jobs), tmp_path / f"{len(cores)}.txt"
+        local.submit(python("import os; print(os.environ['OMP_NUM_THREADS'])"), log=log).result(timeout=30)
+        local.close()
+        assert log.read_text().strip() == expected
+
+
 def test_a_killed_job_has_the_status_of_its_signal(tmp_path: Path) -> None:
     executor = Local(1)
     log = tmp_path / "log.txt"
