@@ -110,6 +110,18 @@ def scrub(method: Any) -> tuple[ModelCopy, Step]:
     return bare, step
 
 
+def transpose_distil(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of TransposeDistil: distillation from the original on retain."""
+    bare, teacher, temperature = ModelCopy(method), method.teacher("original"), method.temperature
+
+    def step(retain: Batch, forget: Batch) -> None:
+        with torch.no_grad():
+            teacher_logits = teacher(retain.images)
+        bare.minimise(temperature**2 * _divergence(bare.model(retain.images), teacher_logits, temperature))
+
+    return bare, step
+
+
 def bad_teaching(method: Any) -> tuple[ModelCopy, Step]:
     """Build the loop of BadTeaching: distillation from two teachers."""
     bare, competent, incompetent = ModelCopy(method), method.teacher("original"), method.teacher("incompetent")
@@ -319,6 +331,7 @@ BARE_LOOPS: dict[str, LoopBuilder] = {
     "NegGrad": neg_grad,
     "AdvancedNegGrad": advanced_neg_grad,
     "SCRUB": scrub,
+    "TransposeDistil": transpose_distil,
     "BadTeaching": bad_teaching,
     "UNSIR": unsir,
     **dict.fromkeys(("LI", "GLI"), gli_minimal),

@@ -17,9 +17,10 @@ original_mucac original_mufac original_synthetic random_labels_mucac random_labe
 random_labels_synthetic retrain_briefly_mucac retrain_briefly_mufac retrain_briefly_synthetic retrained_mucac
 retrained_mufac retrained_synthetic sal_un_mucac sal_un_mufac sal_un_synthetic scrub_mucac scrub_mufac
 scrub_paper_mucac scrub_paper_mufac scrub_synthetic sfron_mucac sfron_mufac sfron_synthetic ssd_mucac
-ssd_mufac ssd_synthetic unsir_mucac unsir_mufac unsir_synthetic"
+ssd_mufac ssd_synthetic transpose_distil_mucac transpose_distil_mufac transpose_distil_synthetic unsir_mucac
+unsir_mufac unsir_synthetic"
 _gli_methods="AdvancedNegGrad BadTeaching CFk CT EUk FineTune GLI L1Sparse LI LoTUS MSG NegGrad NoisyFineTune Original
-RandomLabels RetrainBriefly Retrained SCRUB SFRon SSD SalUn UNSIR"
+RandomLabels RetrainBriefly Retrained SCRUB SFRon SSD SalUn TransposeDistil UNSIR"
 _gli_data="FaceTable MUCAC MUFAC SyntheticFaces"
 
 # Options of a command that has a parser of its own.

@@ -21,6 +21,7 @@ from gli.methods.sal_un import SalUn
 from gli.methods.scrub import SCRUB
 from gli.methods.sfron import SFRon
 from gli.methods.ssd import SSD
+from gli.methods.transpose_distil import TransposeDistil
 from gli.methods.unsir import UNSIR
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "Retrained",
     "SFRon",
     "SalUn",
+    "TransposeDistil",
 ]

@@ -213,7 +213,7 @@ def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoin
 STOPS = [("GLI", 2, 3), ("UNSIR", 1, 3), ("SCRUB", 4, 6), ("BadTeaching", 1, 3), ("EUk", 2, 3)]
 STOPS += [(name, 1, 3) for name in ("LI", "NegGrad", "AdvancedNegGrad", "FineTune", "CFk", "Original", "Retrained")]
 #: Methods in which a setting changes over the length of the run.
-FOR_THE_LENGTH = ("CT", "MSG", "SSD", "L1Sparse", "NoisyFineTune", "RetrainBriefly", "SFRon")
+FOR_THE_LENGTH = ("CT", "MSG", "SSD", "L1Sparse", "NoisyFineTune", "RetrainBriefly", "SFRon", "TransposeDistil")
 STOPS += [(name, 1, 3) for name in (*FOR_THE_LENGTH, "LoTUS", "RandomLabels", "SalUn")]
 
 

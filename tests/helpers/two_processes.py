@@ -92,6 +92,8 @@ CASES = {
     "LI": Case("LI", {"init_std": 0.01}, on_three=True, double=True),
     "LI, labels": Case("LI", {"features": "original", "distance": "cosine"}, "attributes", double=True),
     "CT": Case("CT", {"momentum": 0.9}),
+    "TransposeDistil": Case("TransposeDistil", {"momentum": 0.9}),
+    "TransposeDistil, labels": Case("TransposeDistil", {"lr": 0.02}, "attributes"),
     "MSG": Case("MSG", {"momentum": 0.9}, double=True),
     "SalUn": Case("SalUn", {"momentum": 0.9, "weight_decay": 0.01}, on_three=True, double=True),
     "RandomLabels, labels": Case("RandomLabels", {"lr": 0.05}, "attributes"),

@@ -40,6 +40,7 @@ from gli.methods import (
     Retrained,
     SalUn,
     SFRon,
+    TransposeDistil,
 )
 from gli.models.backbones import build_classifier
 from gli.perturbation.class_weight import ClassWeight
@@ -487,6 +488,7 @@ def test_bad_teaching_survives_a_batch_without_an_image_of_one_set(monkeypatch):
 
 METHODS = [Original, Retrained, FineTune, CFk, EUk, NegGrad, AdvancedNegGrad, UNSIR, SCRUB, BadTeaching, LI, GLI]
 METHODS += [CT, MSG, SSD, L1Sparse, LoTUS, NoisyFineTune, RandomLabels, RetrainBriefly, SFRon, SalUn]
+METHODS += [TransposeDistil]
 
 
 def teachers_of(method: Method) -> list[nn.Module]:
@@ -539,6 +541,7 @@ def test_epochs_and_passes_are_those_of_the_benchmark():
         **{"Original": 9, "Retrained": 7, "EUk": 9, "FineTune": 2, "CFk": 2, "NegGrad": 2, "AdvancedNegGrad": 2},
         **{"UNSIR": 3, "SCRUB": 2, "BadTeaching": 1, "LI": 1, "GLI": 1, "CT": 3, "MSG": 5, "SSD": 1, "L1Sparse": 10},
         **{"LoTUS": 10, "NoisyFineTune": 5, "RandomLabels": 10, "RetrainBriefly": 2, "SFRon": 2, "SalUn": 10},
+        **{"TransposeDistil": 1},
     }
     assert Original().passes_in(0) == (Pass(retain="train"),)
     for method in (Retrained, FineTune, CFk, EUk):

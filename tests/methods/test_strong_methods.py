@@ -28,6 +28,7 @@ from gli.methods import (
     Retrained,
     SalUn,
     SFRon,
+    TransposeDistil,
 )
 from gli.methods.schedule import cosine, warmup
 from gli.metrics.noise_bound import epsilon_of, noise_for
@@ -93,6 +94,27 @@ def test_ct_transposes_every_kernel_and_fine_tunes(schedule, task, monkeypatch):
     for number, (retain, _) in enumerate(steps):
         loss = criterion(task, expected(retain.images), retain.labels)
         optimizer.step(gradients_of(expected, loss), lr=LR * (1, 0.5)[number] if schedule else LR)
+    assert_same(model, expected)
+
+
+@in_both_tasks
+def test_transpose_distil_imitates_the_original_on_retain_from_transposed_kernels(task, monkeypatch):
+    steps, expected, original = batches(task), tiny_model().eval(), tiny_model().eval()
+    model = run(TransposeDistil(temperature=3.0, schedule=None, **OWN), task, steps, monkeypatch)
+    with torch.no_grad():
+        expected[0].weight.copy_(expected[0].weight.transpose(2, 3).clone())
+    optimizer = Momentum(expected)
+    for retain, _ in steps:
+        with torch.no_grad():
+            taught = original(retain.images) / 3
+        logits = expected(retain.images) / 3
+        if isinstance(task, MultiLabel):
+            p, q = taught.sigmoid(), logits.sigmoid()
+            divergence = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(dim=1)
+        else:
+            p, q = taught.softmax(dim=1), logits.softmax(dim=1)
+            divergence = (p * (p / q).log()).sum(dim=1)
+        optimizer.step(gradients_of(expected, 9 * divergence.mean()))
     assert_same(model, expected)
 
 
