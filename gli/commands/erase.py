@@ -299,6 +299,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"  {each['answer']:<12} {each['name']}: {each['sentence']}")
     for text in result.evidence["not_tested"]:
         print(f"  {'not tested':<12} {text}")
+    if "found" in result.evidence["method"]:
+        print(f"  {'settings':<12} {result.evidence['method']['found']}.")
     for text in result.evidence["limits"]:
         print(f"  {'limit':<12} {text}")
     return result.status

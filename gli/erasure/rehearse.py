@@ -260,7 +260,8 @@ def write_policy(store: Store, rehearsal: Rehearsal, now: datetime | None = None
     before, text = sha256(settings_text(settings)), settings_text(new)
     fields = {"rehearsal": rehearsal.begun["hash"], "after": sha256(text)}
     # In the ledger first: after a kill, the settings before are still declared, and the same command writes the new.
-    if not store.ledger.read().of_kind("policy", **fields):
+    known = store.ledger.read().of_kind("policy", **fields)
+    if not known or before not in {fields["after"], *(each["before"] for each in known)}:
         store.ledger.append("policy", {**fields, "before": before}, now)
     if new != settings:
         durable_write(store.folder / SETTINGS, text)
