@@ -3,6 +3,7 @@
     gli erase init --weights classifier.pth --backbone resnet18 --table faces.csv --held-out held_out.csv
     gli erase add --subject anna --received 2026-11-03
     gli erase plan                  who, photographs, copies, due dates, route, cost
+    gli erase rehearse --try lr=0.003,0.01    settings of the method, found on people who did not ask
     gli erase run                   exit status 0: pass, 3: cannot tell, 4: fail
     gli erase purge --dry-run       what would be removed; then without --dry-run
     gli erase release               weights, model card, certificate
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Exit status of verify for a certificate that does not hold, and of status where a request is due.
 NOT_VERIFIED, DUE = 4, 1
-#: Exit status of purge where a trace is left.
-LEFT = 4
+#: Exit status of purge where a trace is left, and of rehearse where no candidate keeps the accuracy.
+LEFT, NONE_CHOSEN = 4, 4
 STORE = Path("erasures")
 
 
@@ -41,7 +42,8 @@ def main(args: Sequence[str]) -> int:
 
     Returns:
         0; 1 where a request is due (``status``); 2 after an error that the user can correct; of ``run`` 3 for *cannot
-        tell* and 4 for *fail*; 4 of ``verify`` for a certificate that does not hold, of ``purge`` if a trace is left.
+        tell* and 4 for *fail*; 4 of ``rehearse`` if no candidate keeps the accuracy, of ``verify`` for a certificate
+        that does not hold, of ``purge`` if a trace is left.
     """
     parser = make_parser("erase", __doc__)
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
@@ -230,6 +232,56 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
+def _rehearse_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--try",
+        action="append",
+        required=True,
+        dest="tries",
+        metavar="SETTING=VALUE,VALUE",
+        help="values of a setting of the method, such as lr=0.003,0.01; several: all combinations",
+    )
+    parser.add_argument("--method", nargs="+", dest="methods", help="methods to try (default: the policy's)")
+    parser.add_argument("--people", type=int, help="people who play forget (default: the largest batch, at least 10)")
+    parser.add_argument("--write", action="store_true", help="put the chosen method and settings into the policy")
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    from gli.erasure.candidates import table_lines
+    from gli.erasure.evidence import detectable_auc
+    from gli.erasure.rehearse import rehearse, route_note, write_policy
+    from gli.erasure.settings import SETTINGS
+    from gli.erasure.words import counted
+
+    store = _store(options)
+    with store.lock():
+        note = route_note(store)
+        if note:
+            print(note)
+        result = rehearse(store, options.tries, options.methods, options.people)
+        if options.write and result.chosen is not None:
+            write_policy(store, result)
+    people = len(result.begun["people"])
+    print(
+        f"{'As before: ' if result.repeated else ''}{counted(len(result.outcomes), 'candidate', 'candidates')} on "
+        f"{people} people of the table who did not ask; {len(result.begun['held_out'])} held-out people are in no "
+        "verdict from now on."
+    )
+    for line in table_lines(result.outcomes):
+        print(line)
+    least = detectable_auc(people, result.unseen)
+    print(
+        f"With {people} people against {result.unseen} who were never seen, an AUC between {1 - least:.2f} and "
+        f"{least:.2f} may be chance."
+    )
+    print(result.sentence)
+    if result.chosen is None:
+        return NONE_CHOSEN
+    path = store.folder / SETTINGS
+    print(f"written to {path}" if options.write else "Nothing was written: the same command with --write does it.")
+    return 0
+
+
 def _run_options(parser: argparse.ArgumentParser) -> None:
     _add_batch(parser)
     parser.add_argument("--route", choices=["retrain", "unlearn"], help="instead of the policy's route")
@@ -247,6 +299,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"  {each['answer']:<12} {each['name']}: {each['sentence']}")
     for text in result.evidence["not_tested"]:
         print(f"  {'not tested':<12} {text}")
+    if "found" in result.evidence["method"]:
+        print(f"  {'settings':<12} {result.evidence['method']['found']}.")
     for text in result.evidence["limits"]:
         print(f"  {'limit':<12} {text}")
     return result.status
@@ -368,6 +422,7 @@ STEPS: dict[str, tuple[str, Options, Callable[[argparse.Namespace], int]]] = {
     "init": ("create a store for a classifier, and measure what an audit can show", _init_options, _init),
     "add": ("add requests, and decide on copies of their photographs", _add_options, _add),
     "plan": ("show the next batch: who, photographs, copies, due dates, route, cost", _plan_options, _plan),
+    "rehearse": ("find the method's settings on people who did not ask", _rehearse_options, _rehearse),
     "run": ("make the new model and audit it: exit status 0 pass, 3 cannot tell, 4 fail", _run_options, _run),
     "purge": ("remove everything on disk that descends from the people of a batch", _purge_options, _purge),
     "release": ("write weights, model card and certificate", _release_options, _release),

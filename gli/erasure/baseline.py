@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gli.erasure.batches import kept_for_rehearsals
 from gli.erasure.canonical import sha256_file
+from gli.erasure.keys import rehearsal_hash
 from gli.erasure.store import Store
 
 #: Numbers of people for which the smallest detectable AUC is shown.
@@ -17,7 +19,8 @@ def baseline(store: Store) -> list[str]:
     from gli.erasure.evaluate import evaluate, pixels_of
     from gli.erasure.evidence import baseline_interval, detectable_auc
 
-    known = store.ledger.read().of_kind("baseline")
+    lines = store.ledger.read()
+    known, kept = lines.of_kind("baseline"), kept_for_rehearsals(lines)
     if known:
         entry = known[0]
     else:
@@ -38,11 +41,15 @@ def baseline(store: Store) -> list[str]:
             },
         )
     value, low, high = entry["auc"]
-    strangers = entry["people"][1]
+    strangers, kept_words = entry["people"][1], ""
+    if kept:
+        hashes = {rehearsal_hash(store.key, photo.identity) for photo in store.held_out}
+        strangers, kept_words = len(hashes - kept), f" ({len(hashes & kept)} of them for rehearsals only)"
     least = ", ".join(f"{size}: {detectable_auc(size, strangers):.2f}" for size in SIZES)
     return [
         f"Trained on {entry['people'][0]} people ({entry['images'][0]} photographs), accuracy "
-        f"{entry['accuracy'][0]:.3f}; {strangers} held-out people, accuracy {entry['accuracy'][1]:.3f}.",
+        f"{entry['accuracy'][0]:.3f}; {entry['people'][1]} held-out people{kept_words}, accuracy "
+        f"{entry['accuracy'][1]:.3f}.",
         f"People in training can be told from held-out people with an AUC of {value:.2f} ({low:.2f} to {high:.2f}).",
         f"Smallest AUC that an audit of a batch can show, by its number of people: {least}.",
     ]

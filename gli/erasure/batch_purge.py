@@ -25,7 +25,7 @@ from gli.erasure.search import Traces, digests_of, rows_of_pixels
 from gli.erasure.settings import SETTINGS
 from gli.erasure.shred import DOOMED, shred
 from gli.erasure.status import step_of
-from gli.erasure.store import BATCHES, RELEASES, Store
+from gli.erasure.store import BATCHES, REHEARSAL, RELEASES, Store
 from gli.erasure.table import Photo
 from gli.errors import DataError, SettingError
 
@@ -116,7 +116,7 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
         folders,
         traces,
         frozenset(kept),
-        [*works, *pages, *released],
+        [*works, home / REHEARSAL, *pages, *released],
         frozenset({home / REQUESTS, home / COPIES, current}),
     )
 

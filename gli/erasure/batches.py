@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from gli.erasure.canonical import durable_write, read_canonical, write_canonical
 from gli.erasure.dates import days_left
-from gli.erasure.keys import file_hash, person_hash, word_hash
+from gli.erasure.keys import file_hash, person_hash, rehearsal_hash, word_hash
 from gli.erasure.ledger import Lines
 from gli.erasure.requests import Request, held_out_copies, photos_of, read_requests, write_requests
 from gli.erasure.status import step_of
@@ -155,30 +156,53 @@ def sets_of(store: Store, name: str) -> Sets:
     retain = [photo for photo in store.photos if photo.file not in out]
     forgotten = {request: rows for request, rows in forget.items() if request in own}
     left_out = sum(len(rows) for request, rows in forget.items() if request not in own)
+    *halves, copied_people = held_out_halves(store, lines, open_requests)
+    kept = kept_for_rehearsals(lines)
+    test, unseen = (
+        [photo for photo in half if rehearsal_hash(store.key, photo.identity) not in kept] for half in halves
+    )
+    if not test or not unseen:
+        besides = f" besides {len(kept)} who took part in rehearsals" if kept else ""
+        raise DataError(
+            f"{store.settings.held_out}: has too few people{besides}. Name ten or more who were never trained on."
+        )
+    if not retain or not any(forgotten.values()):
+        raise DataError(f"{store.settings.table}: nobody is left to {'remember' if not retain else 'forget'}.")
+    return Sets(retain, forgotten, earlier, test, unseen, left_out, copied_people)
+
+
+def held_out_halves(
+    store: Store, lines: Lines, open_requests: Sequence[Request]
+) -> tuple[list[Photo], list[Photo], int]:
+    """Return the held-out rows that measure accuracy, those to compare with, and how many people are in neither.
+
+    The keyed hash of a person decides. In neither are people with a photograph of somebody who asked among theirs.
+    """
     copied = [*store.erased_held_out(lines).values(), *held_out_copies(store, open_requests).values()]
     people_out = {photo.identity for rows in copied for photo in rows}
     halves: tuple[list[Photo], list[Photo]] = ([], [])
     for photo in (each for each in store.held_out if each.identity not in people_out):
         halves[int(person_hash(store.key, photo.identity)[:8], 16) % 2].append(photo)
-    if not halves[0] or not halves[1]:
-        raise DataError(f"{store.settings.held_out}: has too few people. Name ten or more who were never trained on.")
-    if not retain or not any(forgotten.values()):
-        raise DataError(f"{store.settings.table}: nobody is left to {'remember' if not retain else 'forget'}.")
-    return Sets(retain, forgotten, earlier, halves[0], halves[1], left_out, len(people_out))
+    return *halves, len(people_out)
 
 
-def prepare(store: Store, name: str, sets: Sets) -> dict[str, Any]:
-    """Write the tables of a batch, and return the settings of its data (``data`` of ``gli fit``)."""
-    work = store.batch(name) / WORK
+def kept_for_rehearsals(lines: Lines) -> set[str]:
+    """Return the keyed hashes of the held-out people who took part in a rehearsal, and so in no later verdict."""
+    return {str(person) for entry in lines.of_kind("rehearse") for person in entry["held_out"]}
 
-    def known_as(photo: Photo) -> str:
-        return f"p-{person_hash(store.key, photo.identity)[:16]}"
 
+def known_as(store: Store, photo: Photo) -> str:
+    """Return the pseudonym of a person in the tables of runs."""
+    return f"p-{person_hash(store.key, photo.identity)[:16]}"
+
+
+def prepare(store: Store, work: Path, sets: Sets) -> dict[str, Any]:
+    """Write the tables of some sets into a folder, and return the settings of their data (``data`` of ``gli fit``)."""
     groups: Mapping[str, list[Photo]] = {
-        "retain": [replace(photo, identity=known_as(photo)) for photo in sets.retain],
+        "retain": [replace(photo, identity=known_as(store, photo)) for photo in sets.retain],
         "forget": [replace(photo, identity=request) for request, rows in sets.forget.items() for photo in rows],
-        "test": [replace(photo, identity=known_as(photo)) for photo in sets.test],
-        "unseen": [replace(photo, identity=known_as(photo)) for photo in sets.unseen],
+        "test": [replace(photo, identity=known_as(store, photo)) for photo in sets.test],
+        "unseen": [replace(photo, identity=known_as(store, photo)) for photo in sets.unseen],
     }
     people = {photo.identity: key for key, rows in groups.items() for photo in rows}
     work.mkdir(parents=True, exist_ok=True)

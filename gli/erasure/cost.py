@@ -11,9 +11,8 @@ import lightning as L
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.data.table import FaceTable
-from gli.errors import SettingError, did_you_mean
+from gli.errors import SettingError
 from gli.methods import Method
-from gli.system.classes import concrete_subclasses
 
 #: Steps that are measured, after one that is not: the first is slower.
 STEPS = 4
@@ -39,18 +38,6 @@ class _FirstSteps(L.Callback):
         self.times.append(time.perf_counter())
         if len(self.times) > STEPS + 1:
             trainer.should_stop = True
-
-
-def method_named(name: str) -> type[Method]:
-    """Return a method by its class name.
-
-    Raises:
-        SettingError: If there is none.
-    """
-    known = concrete_subclasses(Method)
-    if name not in known:
-        raise SettingError(f"policy.method: there is no method {name!r}.{did_you_mean(name, known)}")
-    return known[name]
 
 
 def table_of(arguments: Mapping[str, Any]) -> FaceDataModule:

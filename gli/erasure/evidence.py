@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gli.audit.few_references import LEAST_REFERENCES
 from gli.audit.verdict import CHANCE, auc_in_words, judge
 from gli.erasure.evaluate import Outputs
+from gli.erasure.settings import LEAST_PEOPLE
 from gli.erasure.words import counted
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import (
@@ -32,8 +33,6 @@ from gli.metrics.power import null_error
 from gli.metrics.rmia import calibrate, likelihood_ratios, rmia_scores
 
 Array = npt.NDArray[np.float64]
-#: With fewer people, the interval of an AUC means nothing.
-LEAST_PEOPLE = 5
 #: Two-sided 5 % level and 80 % power of a normal test.
 DETECTION = 1.959964 + 0.841621
 #: Level at which a single person counts as recognised; much smaller where the model is exact by construction.

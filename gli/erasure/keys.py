@@ -11,7 +11,17 @@ from gli.errors import DataError
 from gli.system.digest import keyed_digest
 from gli.system.pseudonyms import file_hash, person_hash
 
-__all__ = ["KEY_FILE", "create_key", "file_hash", "is_named", "person_hash", "pseudonym", "read_key", "word_hash"]
+__all__ = [
+    "KEY_FILE",
+    "create_key",
+    "file_hash",
+    "is_named",
+    "person_hash",
+    "pseudonym",
+    "read_key",
+    "rehearsal_hash",
+    "word_hash",
+]
 
 KEY_FILE = "key"
 KEY_BYTES = 32
@@ -47,6 +57,11 @@ def read_key(path: Path) -> bytes:
 def word_hash(key: bytes, words: str) -> str:
     """Return the keyed hash of a name as written in a text, without regard to case."""
     return keyed_digest(key, "words", " ".join(words.casefold().split()))
+
+
+def rehearsal_hash(key: bytes, identity: str) -> str:
+    """Return the keyed hash of a person in a rehearsal; it cannot be told from it who was erased later."""
+    return keyed_digest(key, "rehearsal", identity)
 
 
 def pseudonym(key: bytes, subject: str, received: str) -> str:

@@ -47,15 +47,43 @@ def _day(value: Any) -> bool:
 def _numbers(count: int) -> Check:
     def check(value: Any) -> bool:
         fits = isinstance(value, list) and len(value) == count
-        return fits and all(type(each) in (int, float) and abs(each) < MOST for each in value)
+        return fits and all(map(_number, value))
 
     return check
+
+
+def _candidate(value: Any) -> bool:
+    return isinstance(value, dict) and _text(value.get("method")) and isinstance(value.get("settings"), dict)
+
+
+def _candidates(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_candidate, value))
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MOST
+
+
+def _outcomes(value: Any) -> bool:
+    return _candidates(value) and all(
+        (each.get("auc") is None or _numbers(3)(each["auc"]))
+        and all(each.get(name) is None or _number(each[name]) for name in ("loss", "minutes"))
+        and {"auc", "loss", "minutes"} <= each.keys()
+        for each in value
+    )
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MOST
 
 
 #: Fields that other steps read from the lines of each kind: a chain whose hashes are right may still be made up.
 KINDS: Mapping[str, Mapping[str, Check]] = {
     "init": {"weights": _text, "policy": _text},
     "baseline": {"auc": _numbers(3), "accuracy": _numbers(2), "people": _numbers(2), "images": _numbers(2)},
+    "rehearse": {"asked": _text, "candidates": _candidates, "people": _texts, "held_out": _texts},
+    "rehearsed": {"begun": _text, "outcomes": _outcomes, "unseen": _count},
+    "policy": {"rehearsal": _text, "before": _text, "after": _text},
     "request": {"request": _text, "received": _day, "due": _day},
     "plan": {"batch": _text, "requests": _texts},
     "run": {"batch": _text, "evidence": _text, "key": _text},

@@ -29,7 +29,8 @@ code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page;
 <td>{{ each.photographs }}</td></tr>{% endfor %}</table>
 <h2>What was done</h2>
 <p>{% if c.route == 'retrain' %}The classifier was trained again from scratch without these photographs.
-{% else %}The classifier was changed by the method {{ c.method.name }}.{% endif %}
+{% else %}The classifier was changed by the method {{ c.method.name }}{% if c.method.found is defined %}; its settings
+were {{ c.method.found }}{% endif %}.{% endif %}
 {{ c.purge.files }} files with traces of the people were removed or rewritten; nothing was found by the search after
 it.</p>
 <h2>What was found</h2>

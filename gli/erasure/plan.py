@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gli.erasure.batches import choose, group, hashes_of, prepare, read_batch, requests_of, sets_of, write_batch
+from gli.erasure.batches import (
+    WORK,
+    choose,
+    group,
+    hashes_of,
+    prepare,
+    read_batch,
+    requests_of,
+    sets_of,
+    write_batch,
+)
 from gli.erasure.copies import read_copies
 from gli.erasure.requests import Request
 from gli.erasure.settings import Policy, Route
@@ -90,7 +100,7 @@ def plan(store: Store, name: str | None = None, measure: bool = True, now: datet
         sets = sets_of(store, name)
         photographs = {request: len(rows) for request, rows in sets.forget.items()}
         known = contents.get("minutes") if contents.get("photographs") == photographs else None
-        minutes = known or (measured_minutes(store, prepare(store, name, sets)) if measure else {})
+        minutes = known or (measured_minutes(store, prepare(store, store.batch(name) / WORK, sets)) if measure else {})
     route, reason = route_of(store.settings.policy, minutes)
     if not undecided:
         facts: dict[str, Any] = {
@@ -112,14 +122,15 @@ def measured_minutes(store: Store, arguments: dict[str, Any]) -> dict[str, float
         store: The store.
         arguments: Settings of the batch's data.
     """
-    from gli.erasure.cost import method_named, minutes, table_of
-    from gli.erasure.models import method_arguments
+    from gli.erasure.cost import minutes, table_of
+    from gli.erasure.methods import make_method
+    from gli.erasure.models import RETRAINED, arguments_of
 
     settings, policy = store.settings, store.settings.policy
     shared: dict[str, Any] = {"backbone": settings.backbone, "normalize": settings.normalize}
     accelerator = {"accelerator": policy.trainer_settings.get("accelerator", "auto")}
-    retrain = minutes(method_named("Retrained")(**shared), table_of(arguments), accelerator)
-    own = method_named(policy.method)(**method_arguments(store))
+    retrain = minutes(make_method(RETRAINED, shared), table_of(arguments), accelerator)
+    own = make_method(policy.method, arguments_of(store, policy.declared))
     unlearn = minutes(own, table_of(arguments), policy.trainer_settings)
     audits = {"retrain": policy.retrain_references * retrain, "unlearn": policy.references * retrain}
     both = {"retrain": retrain, "unlearn": unlearn}

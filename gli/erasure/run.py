@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gli.erasure.batches import (
+    WORK,
     Sets,
     check_alone,
     choose,
@@ -21,16 +22,15 @@ from gli.erasure.batches import (
     write_batch,
 )
 from gli.erasure.canonical import durable_write, read_canonical, sha256, sha256_file, write_canonical
-from gli.erasure.models import FIRST_SEED, checkpoint_of, model_job
+from gli.erasure.models import checkpoint_of, model_job, reference_jobs, train
 from gli.erasure.plan import measured_minutes, route_of
+from gli.erasure.rehearse import declared_hashes, how_found
 from gli.erasure.settings import Route, settings_text
 from gli.erasure.status import step_of
 from gli.erasure.store import Store, erased_in, note_departures
 from gli.erasure.table import Photo
 from gli.erasure.words import counted
 from gli.errors import DataError
-from gli.jobs import make_executor
-from gli.jobs.board import run_jobs
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"
 #: Exit status of ``gli erase run`` for each verdict.
@@ -96,7 +96,8 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         return Result(name, evidence["answer"], evidence, True)
     check_alone(lines, name)
     sets = sets_of(store, name)
-    data = prepare(store, name, sets)
+    work = store.batch(name) / WORK
+    data = prepare(store, work, sets)
     minutes = read_batch(store, name).get("minutes") or {}
     policy = store.settings.policy
     if not minutes and route is None and policy.route == "auto":
@@ -108,26 +109,27 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     photographs = {request: len(rows) for request, rows in sets.forget.items()}
     facts = {"batch": name, "requests": requests, "photographs": photographs, "minutes": minutes}
     write_batch(store, name, {**facts, "hashes": hashes_of(store, name, sets)})
-    job = model_job(store, name, data, chosen, policy.seed)
+    candidate = policy.declared if chosen == "unlearn" else None
+    job = model_job(store, work, data, chosen, policy.seed, candidate)
     done = lines.of_kind("run", batch=name)
     if done and done[-1].get("key") == job.key and (store.batch(name) / EVIDENCE).exists():
         evidence = read_evidence(store, name)
         return Result(name, evidence["answer"], evidence, True)
     count = policy.references if chosen == "unlearn" else policy.retrain_references
-    references = [model_job(store, name, data, None, FIRST_SEED + number) for number in range(count)]
-    jobs = [each for each in (job, *references) if each.run is None]
-    failed = run_jobs(jobs, make_executor(policy.jobs), slots=policy.jobs) if jobs else []
-    if failed:
-        raise DataError(f"Without a result: {'; '.join(failed)}. The same command repeats what failed.")
+    references = reference_jobs(store, work, data, count)
+    train([job, *references], policy.jobs)
     evidence = _judge(
         store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], chosen == "retrain"
     )
     attempts = len({str(entry.get("key")) for entry in done} | {job.key})
+    found, rehearsed = "", 0
+    if chosen == "unlearn":
+        found, rehearsed = how_found(store, lines, [*sets.forget_rows, *sets.earlier])
     evidence |= {
         "batch": name,
         "route": chosen,
         "reason": reason,
-        "limits": limits_of(attempts, declared_settings(store)),
+        "limits": limits_of(attempts, declared_settings(store), rehearsed),
         "manifest": sets.manifests,
         "policy": sha256(settings_text(store.settings)),
         "left_out": sets.left_out,
@@ -140,6 +142,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
             "image_size": store.settings.image_size,
             "seed": policy.seed,
             "references": count,
+            **({"found": found} if found else {}),
         },
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
@@ -151,17 +154,17 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
 
 
 def declared_settings(store: Store) -> bool:
-    """Return whether the settings of a store are those that it was created with, as its ledger says."""
-    first = store.ledger.read().of_kind("init")[0]
-    return bool(first["policy"] == sha256(settings_text(store.settings)))
+    """Return whether the settings of a store were declared at its creation, or found by a rehearsal since."""
+    return sha256(settings_text(store.settings)) in declared_hashes(store.ledger.read())
 
 
-def limits_of(attempts: int, declared: bool) -> list[str]:
+def limits_of(attempts: int, declared: bool, rehearsed: int = 0) -> list[str]:
     """Return what makes the verdict on a batch weaker than it looks, one sentence each.
 
     Args:
         attempts: Number of different models of this batch that were audited.
-        declared: Whether the settings are those that the store was created with.
+        declared: Whether the settings are those that the store was created with, or that a rehearsal found since.
+        rehearsed: Number of people erased on whom the settings were found.
     """
     limits = []
     if attempts > 1:
@@ -170,6 +173,11 @@ def limits_of(attempts: int, declared: bool) -> list[str]:
         limits.append(
             "The settings of the store were changed after it was created: margins and method were not all declared "
             "before the first request."
+        )
+    if rehearsed:
+        limits.append(
+            f"The settings were found on {counted(rehearsed)} of those erased, who asked after the rehearsal: the "
+            "verdict is too favourable."
         )
     return limits
 

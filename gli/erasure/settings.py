@@ -21,6 +21,26 @@ Route = Literal["auto", "retrain", "unlearn"]
 LARGEST_IMAGE = 4096
 #: Reference models without which an unlearned model cannot be audited.
 LEAST_REFERENCES = 3
+#: With fewer people, the interval of an AUC means nothing.
+LEAST_PEOPLE = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An unlearning method and its settings.
+
+    Attributes:
+        method: Class name of the method.
+        settings: Its settings (``model.*`` of ``gli fit``).
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+
+    @property
+    def words(self) -> str:
+        """The settings in one line."""
+        return " ".join(f"{name}={value}" for name, value in sorted(self.settings.items()))
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,11 @@ class Policy:
     utility_margin: float = 0.05
     seed: int = 0
     jobs: int = 1
+
+    @property
+    def declared(self) -> Candidate:
+        """The method and its settings."""
+        return Candidate(self.method, self.method_settings)
 
     def check(self) -> None:
         """Refuse values that mean nothing.

@@ -8,6 +8,7 @@ ledger.jsonl          one line per step, with a hash chain
 weights/current.pt    the classifier that the next batch starts from
 batches/<name>/       one batch: batch.json, evidence.json, model.pt, purge.json; its runs until they are purged
 releases/<name>/      the files to ship: weights, model card, certificate
+rehearsal/            the runs of a rehearsal, until it ends
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from gli.errors import DataError, SettingError
 from gli.system.files import file_lock
 
 LOCK, WEIGHTS, BATCHES, RELEASES = ".lock", "weights/current.pt", "batches", "releases"
+REHEARSAL = "rehearsal"
 BATCH_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 

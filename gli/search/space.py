@@ -13,6 +13,7 @@ from gli.errors import SettingError
 
 #: Settings of a trial by dotted name, each value as on the command line.
 Settings = dict[str, str]
+EXAMPLE = "model.lr=0.003,0.01"
 _INTEGER = re.compile(r"[+-]?\d+")
 _RANGE = "--range {}: expected KEY=LOW..HIGH or KEY=LOW..HIGH:log, such as model.lr=1e-4..1e-2:log"
 
@@ -84,13 +85,17 @@ def _keys_and_value(option: str, setting: str, expected: str) -> tuple[tuple[str
     return keys, value
 
 
-def grid(settings: Sequence[str]) -> list[Settings]:
+def grid(settings: Sequence[str], example: str = EXAMPLE) -> list[Settings]:
     """Return all combinations of settings written as ``key=value,value`` or ``key+key=value,value``.
+
+    Args:
+        settings: The settings.
+        example: A setting as it is written, for messages.
 
     Raises:
         SettingError: If a setting does not have that form.
     """
-    axes = [_choice("--try", setting) for setting in settings]
+    axes = [_choice("--try", setting, example) for setting in settings]
     _refuse_repeated(axes)
     combinations = itertools.product(*([dict.fromkeys(axis.keys, value) for value in axis.values] for axis in axes))
     return [{key: value for choice in choices for key, value in choice.items()} for choices in combinations]
@@ -108,11 +113,11 @@ def sampled(ranges: Sequence[str], choices: Sequence[str]) -> Space:
     return Space(tuple(axes))
 
 
-def _choice(option: str, setting: str) -> Choice:
-    keys, value = _keys_and_value(option, setting, "KEY=VALUE,VALUE such as model.lr=0.003,0.01")
+def _choice(option: str, setting: str, example: str = EXAMPLE) -> Choice:
+    keys, value = _keys_and_value(option, setting, f"KEY=VALUE,VALUE such as {example}")
     values = tuple(value.split(","))
     if not all(values):
-        raise SettingError(f"{option} {setting}: expected KEY=VALUE,VALUE such as model.lr=0.003,0.01")
+        raise SettingError(f"{option} {setting}: expected KEY=VALUE,VALUE such as {example}")
     if len(set(values)) < len(values):
         raise SettingError(f"{option} {setting}: names a value twice. Name each once.")
     return Choice(keys, values)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gli.erasure import run as running
+from gli.erasure import models
 from tests.helpers.erasure import InProcess
 
 PATH = Path(__file__).parents[2] / "examples/erasure.py"
@@ -26,7 +26,7 @@ def example(monkeypatch):
 
 @pytest.mark.timeout(900)
 def test_the_example_ends_with_a_certificate_that_verifies(example, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(running, "make_executor", lambda jobs: InProcess())
+    monkeypatch.setattr(models, "make_executor", lambda jobs: InProcess())
     folder = tmp_path / "work"
     assert example.main([str(folder), "--small"]) == 0
     shown = capsys.readouterr().out

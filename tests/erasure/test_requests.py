@@ -218,7 +218,7 @@ def test_retain_is_the_table_minus_open_requests_minus_everybody_erased_before(s
     assert first.manifests["images_before"] - first.manifests["images_after"] == PICTURES
     held_out = {photo.identity for photo in first.test} | {photo.identity for photo in first.unseen}
     assert held_out == set(HELD_OUT)
-    data = prepare(store, "batch-1", first)
+    data = prepare(store, store.batch("batch-1") / "work", first)
     tables = (store.batch("batch-1") / "work/assignment.csv").read_text()
     assert "anna" not in tables
     assert "ben" not in tables
