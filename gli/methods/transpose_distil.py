@@ -29,13 +29,13 @@ class TransposeDistil(CT):
         two models in memory. Neither forget images nor labels are used.
 
     Fails:
-        As CT: it does nothing to networks without square kernels larger than one pixel, and very short training leaves
-        the accuracy low. An original that gives probabilities of 0 and 1 only, at any temperature, teaches no more than
-        the labels.
+        It also unlearns how closely retained people were fitted. As CT, it does nothing to networks without square
+        kernels larger than one pixel, and very short training leaves the accuracy low. An original that gives
+        probabilities of 0 and 1 only, at any temperature, teaches no more than the labels.
 
     Defaults:
         Searched on rehearsal people of MUFAC, of temperatures 2, 4 and 8, learning rates 0.03 and 0.1, with and without
-        the labels' loss and mixed images; see docs/results.md. One epoch costs a tenth of a recipe of 13 epochs.
+        the labels' loss and mixed images (results: ``docs/results.md``). One epoch costs a tenth of 13 epochs.
 
     Source:
         This project. It joins CT with distillation from the model before unlearning, which SCRUB uses on retain too,
