@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
-import numpy.typing as npt
 from torch import nn
 
-from gli.data.given import outputs_of
+from gli.data.given import GivenFaces, outputs_of
 from gli.errors import SettingError
 from gli.methods import Method
 
@@ -51,19 +49,18 @@ def check_trainable(model: nn.Module) -> None:
         raise SettingError("The model has no weight to train: requires_grad is False for each. Set it on some of them.")
 
 
-def check_outputs(module: nn.Module, name: str, image: npt.NDArray[Any], outputs: int) -> None:
+def check_outputs(module: nn.Module, name: str, data: GivenFaces) -> None:
     """Refuse a network that answers another question than the model.
 
     Args:
         module: The network.
         name: Name of the argument, for the message.
-        image: An image of the data, as :func:`~gli.data.given.outputs_of` takes it.
-        outputs: Number of outputs of the model.
+        data: The data of the model.
 
     Raises:
         SettingError: If the number of its outputs is another one.
     """
-    own = outputs_of(module, image)
+    own, outputs = outputs_of(module, data.pixels[data.rows("forget")[:1]][0]), data.faces.task.num_outputs
     if own != outputs:
         raise SettingError(
             f"{name} has {own} outputs, but the model has {outputs}. Give a network of the same classes."

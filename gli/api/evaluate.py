@@ -120,7 +120,7 @@ def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], na
         SettingError: If it is no network for these data.
     """
     check_module(module, name)
-    check_outputs(module, name, data.pixels[data.rows("forget")[:1]][0], data.faces.task.num_outputs)
+    check_outputs(module, name, data)
     method = Original()
     method.network = Network(module)
     audit = ForgettingAudit()

@@ -151,7 +151,7 @@ def forget(
         method.hparams.update({name: _plain(value) for name, value in method.hparams.items()})
         method.network = network = Network(model, names, build)
         if build is not None:
-            check_outputs(build(), "build()", data.pixels[data.rows("forget")[:1]][0], data.faces.task.num_outputs)
+            check_outputs(build(), "build()", data)
         references = [evaluate(each, data, machine, "reference") for each in references_of(reference)]
         L.seed_everything(seed, workers=True, verbose=False)
         if not method.needs_original:

@@ -89,13 +89,11 @@ def _stack(images: Sequence[npt.NDArray[Any]], where: str) -> npt.NDArray[Any]:
 def _items(source: Any, where: str) -> Iterator[Any]:
     """Yield (image, label) or (image, label, identity) of a data set or loader, one image after the other."""
     if isinstance(source, DataLoader):
-        sampler = source.sampler
-        plain = isinstance(sampler, SequentialSampler) or (
-            isinstance(sampler, RandomSampler) and not sampler.replacement
-        )
-        sized = isinstance(source.dataset, Sized) and source.collate_fn is default_collate
-        if plain and sized and len(sampler) == len(source.dataset):  # type: ignore[arg-type]
-            yield from _items(source.dataset, where)  # In the order of the data set, also where the loader shuffles.
+        sampler, data = source.sampler, source.dataset
+        known = isinstance(sampler, SequentialSampler | RandomSampler) and not getattr(sampler, "replacement", False)
+        default = source.collate_fn is default_collate
+        if known and default and isinstance(sampler, Sized) and isinstance(data, Sized) and len(sampler) == len(data):
+            yield from _items(data, where)  # In the order of the data set, also where the loader shuffles.
             return
         for batch in source:
             yield from zip(*batch, strict=True)

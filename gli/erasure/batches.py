@@ -243,6 +243,25 @@ def hashes_of(store: Store, name: str, sets: Sets) -> dict[str, dict[str, list[s
     }
 
 
+def facts_of(store: Store, name: str, sets: Sets, minutes: Mapping[str, float]) -> dict[str, Any]:
+    """Return the contents of ``batch.json``.
+
+    Args:
+        store: The store.
+        name: Name of the batch.
+        sets: Its rows.
+        minutes: Measured minutes of each route; empty where nothing was measured.
+    """
+    requests = requests_of(store, name)
+    return {
+        "batch": name,
+        "requests": {each.request: {"received": str(each.received), "due": str(each.due)} for each in requests},
+        "photographs": {request: len(rows) for request, rows in sets.forget.items()},
+        "minutes": minutes,
+        "hashes": hashes_of(store, name, sets),
+    }
+
+
 def write_batch(store: Store, name: str, contents: Mapping[str, Any]) -> str:
     """Write ``batch.json``; return its SHA-256."""
     return write_canonical(store.batch(name) / BATCH, contents)

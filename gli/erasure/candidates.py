@@ -15,7 +15,7 @@ HEADINGS = ("method", "settings", "AUC (95 % interval)", "|AUC - 0.5|", "loss of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rehearsal measured of a candidate.
+    """Measurements of a candidate in a rehearsal.
 
     Attributes:
         candidate: The candidate.

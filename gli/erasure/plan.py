@@ -10,8 +10,8 @@ from typing import Any
 from gli.erasure.batches import (
     WORK,
     choose,
+    facts_of,
     group,
-    hashes_of,
     prepare,
     read_batch,
     requests_of,
@@ -103,13 +103,7 @@ def plan(store: Store, name: str | None = None, measure: bool = True, now: datet
         minutes = known or (measured_minutes(store, prepare(store, store.batch(name) / WORK, sets)) if measure else {})
     route, reason = route_of(store.settings.policy, minutes)
     if not undecided:
-        facts: dict[str, Any] = {
-            "batch": name,
-            "requests": {each.request: {"received": str(each.received), "due": str(each.due)} for each in requests},
-            "photographs": photographs,
-            "minutes": minutes,
-            "hashes": hashes_of(store, name, sets),
-        }
+        facts = facts_of(store, name, sets, minutes)
         if facts != contents:
             write_batch(store, name, facts)
     return Plan(name, requests, photographs, copies, minutes, route, reason)

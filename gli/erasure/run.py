@@ -14,10 +14,9 @@ from gli.erasure.batches import (
     Sets,
     check_alone,
     choose,
-    hashes_of,
+    facts_of,
     prepare,
     read_batch,
-    requests_of,
     sets_of,
     write_batch,
 )
@@ -103,12 +102,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     if not minutes and route is None and policy.route == "auto":
         minutes = measured_minutes(store, data)
     chosen, reason = route_of(policy, minutes, route)
-    requests = {
-        each.request: {"received": str(each.received), "due": str(each.due)} for each in requests_of(store, name)
-    }
-    photographs = {request: len(rows) for request, rows in sets.forget.items()}
-    facts = {"batch": name, "requests": requests, "photographs": photographs, "minutes": minutes}
-    write_batch(store, name, {**facts, "hashes": hashes_of(store, name, sets)})
+    write_batch(store, name, facts_of(store, name, sets, minutes))
     candidate = policy.declared if chosen == "unlearn" else None
     job = model_job(store, work, data, chosen, policy.seed, candidate)
     done = lines.of_kind("run", batch=name)

@@ -258,6 +258,18 @@ class Method(L.LightningModule, ABC):
         logits: Tensor = self.teacher(name)(images)
         return logits
 
+    def distillation(self, name: str, images: Tensor, logits: Tensor, temperature: float) -> Tensor:
+        """Return T^2 KL(teacher || student), both softened by the temperature T: the mean over the batch.
+
+        Args:
+            name: Name of the teacher.
+            images: The images.
+            logits: The student's logits of them.
+            temperature: T.
+        """
+        divergence = self.task.divergence(logits, self.teacher_logits(name, images), temperature)
+        return temperature**2 * divergence.mean()
+
     @property
     def starts_pretrained(self) -> bool:
         """Whether the original did not start from random weights."""

@@ -86,8 +86,7 @@ class SCRUB(Method):
 
     def divergence(self, logits: Tensor, images: Tensor) -> Tensor:
         """Return T^2 KL(teacher || student), the mean over the batch."""
-        per_image = self.task.divergence(logits, self.teacher_logits("original", images), self.temperature)
-        return self.temperature**2 * per_image.mean()
+        return self.distillation("original", images, logits, self.temperature)
 
     def unlearn(self, retain: Batch | None, forget: Batch) -> Tensor:
         """Return the loss of a min step where there is a retain batch, else that of a max step."""

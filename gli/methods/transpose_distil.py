@@ -64,6 +64,4 @@ class TransposeDistil(CT):
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the divergence from the original on retain."""
-        targets = self.teacher_logits("original", retain.images)
-        divergence = self.task.divergence(self.model(retain.images), targets, self.temperature).mean()
-        return self.temperature**2 * divergence
+        return self.distillation("original", retain.images, self.model(retain.images), self.temperature)
