@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gli.erasure.batches import kept_for_rehearsals
+from gli.erasure.batches import held_out_halves, kept_for_rehearsals
 from gli.erasure.canonical import sha256_file
 from gli.erasure.keys import rehearsal_hash
+from gli.erasure.requests import read_requests
 from gli.erasure.store import Store
 
 #: Numbers of people for which the smallest detectable AUC is shown.
@@ -41,15 +42,18 @@ def baseline(store: Store) -> list[str]:
             },
         )
     value, low, high = entry["auc"]
-    strangers, kept_words = entry["people"][1], ""
-    if kept:
-        hashes = {rehearsal_hash(store.key, photo.identity) for photo in store.held_out}
-        strangers, kept_words = len(hashes - kept), f" ({len(hashes & kept)} of them for rehearsals only)"
+    _, unseen, _ = held_out_halves(store, lines, read_requests(store))
+    everybody, compared = (
+        {rehearsal_hash(store.key, photo.identity) for photo in photos} for photos in (store.held_out, unseen)
+    )
+    kept_words = f" ({len(everybody & kept)} of them for rehearsals only)" if kept else ""
+    strangers = len(compared - kept)
     least = ", ".join(f"{size}: {detectable_auc(size, strangers):.2f}" for size in SIZES)
     return [
         f"Trained on {entry['people'][0]} people ({entry['images'][0]} photographs), accuracy "
         f"{entry['accuracy'][0]:.3f}; {entry['people'][1]} held-out people{kept_words}, accuracy "
         f"{entry['accuracy'][1]:.3f}.",
         f"People in training can be told from held-out people with an AUC of {value:.2f} ({low:.2f} to {high:.2f}).",
-        f"Smallest AUC that an audit of a batch can show, by its number of people: {least}.",
+        f"An audit compares a batch with {strangers} of the held-out people; the others measure accuracy. Smallest AUC "
+        f"that it can show, by the number of people in the batch: {least}.",
     ]

@@ -22,7 +22,7 @@ from gli.erasure import models
 from gli.erasure import rehearse as rehearsing
 from gli.erasure.baseline import baseline
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.batches import sets_of
+from gli.erasure.batches import held_out_halves, kept_for_rehearsals, sets_of
 from gli.erasure.candidates import Outcome, choice_sentence, choose_candidate, table_lines
 from gli.erasure.canonical import durable_write
 from gli.erasure.evaluate import pixels_of
@@ -272,6 +272,13 @@ def test_a_rehearsal_finds_settings_and_leaves_nothing(store, executor, capsys):
     after = baseline(store)
     assert f"{len(STRANGERS)} held-out people ({kept} of them for rehearsals only)" in after[0]
     assert (after[1] == first[1], after[2] == first[2]) == (True, False)
+    # Only one half of the held-out people plays unseen; of that half, rehearsals keep a part.
+    lines = store.ledger.read()
+    unseen = {photo.identity for photo in held_out_halves(store, lines, [])[1]}
+    assert 0 < len(unseen) < len(STRANGERS)
+    assert f"compares a batch with {len(unseen)} of the held-out" in first[2]
+    left = {name for name in unseen if rehearsal_hash(store.key, name) not in kept_for_rehearsals(lines)}
+    assert f"compares a batch with {len(left)} of the held-out" in after[2]
     ledger = store.ledger.path.read_text()
     assert not any(name in ledger + shown for name in (*TABLE, *STRANGERS))
     ended = store.ledger.read().of_kind("rehearsed")[0]
