@@ -236,10 +236,9 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     import yaml
 
     from gli import methods
-    from gli.commands.reference_runs import SHARED_TRAINER
     from gli.methods import Method
     from gli.runs.cost import device_name
-    from gli.runs.read import REPEATS, flatten
+    from gli.runs.read import REPEATS, SHARED_TRAINER, flatten
     from gli.system.classes import concrete_subclasses
     from gli.training.timing import finished_run, measure, planned_passes, seconds_per_audit
 

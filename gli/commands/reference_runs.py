@@ -10,14 +10,12 @@ import yaml
 
 from gli.errors import DataError
 from gli.jobs.job import NEVER, Job
-from gli.runs.read import SETTINGS
+from gli.runs.read import SETTINGS, SHARED_TRAINER
 from gli.system.digest import digest
 from gli.system.files import atomic_write, read_yaml
 
 #: Settings of the model that a retrained model shares with the audited one.
 SHARED = ("backbone", "pretrained", "weights", "normalize")
-#: Settings of the trainer that it shares.
-SHARED_TRAINER = ("accelerator", "precision")
 #: Settings of the data that change no result.
 NEUTRAL = ("cache_dir", "num_workers", "eval_batch_size")
 #: Seed of the first reference model; the audited run has a small one.

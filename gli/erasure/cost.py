@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
-
-import lightning as L
 
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.data.table import FaceTable
 from gli.errors import SettingError
 from gli.methods import Method
+from gli.runs.read import SHARED_TRAINER
+from gli.training.timing import measure, planned_passes
 
-#: Steps that are measured, after one that is not: the first is slower.
+#: Steps of each pass that are measured, after one that is not: the first is slower.
 STEPS = 4
-
-
-class _FirstSteps(L.Callback):
-    """Measure the first steps of a run, then stop it."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-        self.total = 0
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if not self.times:
-            self.total = int(trainer.estimated_stepping_batches)
-            self.times.append(time.perf_counter())
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self.times.append(time.perf_counter())
-        if len(self.times) > STEPS + 1:
-            trainer.should_stop = True
 
 
 def table_of(arguments: Mapping[str, Any]) -> FaceDataModule:
@@ -67,24 +45,14 @@ def minutes(method: Method, data: FaceDataModule, trainer_settings: Mapping[str,
         data: Its data.
         trainer_settings: Limits of the run; its number of epochs is the method's where they give none.
     """
-    limits = {name: value for name, value in trainer_settings.items() if name in ("max_epochs", "max_steps")}
-    if not limits:
-        limits = {"max_epochs": method.default_epochs(data.recipe)}
-    steps = _FirstSteps()
-    trainer = L.Trainer(
-        **limits,
-        accelerator=trainer_settings.get("accelerator", "auto"),
-        devices=1,
-        logger=False,
-        callbacks=[steps],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-    trainer.fit(method, datamodule=data)
-    measured = [after - before for before, after in zip(steps.times, steps.times[1:], strict=False)]
-    usual = sorted(measured[1:] or measured)
-    return usual[len(usual) // 2] * steps.total / 60
+    epochs, most = trainer_settings.get("max_epochs"), trainer_settings.get("max_steps", -1)
+    if epochs in (None, -1) and most < 0:
+        epochs = method.default_epochs(data.recipe)
+    with warnings.catch_warnings():
+        # The scores of these steps are not shown.
+        warnings.filterwarnings("ignore", message="there are .* forget images")
+        data.prepare_data()
+        data.setup("fit")
+    passes = planned_passes(method, data, None if epochs == -1 else epochs, most)
+    shared = {name: trainer_settings[name] for name in SHARED_TRAINER if name in trainer_settings}
+    return measure(method, data, passes, STEPS, shared).seconds / 60

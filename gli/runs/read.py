@@ -15,6 +15,8 @@ from gli.system.files import read_yaml
 LOG, SETTINGS = "metrics.csv", "config.yaml"
 #: Settings that may differ between repetitions of a run, with another seed or on another machine.
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
+#: Settings of the trainer that runs to be compared have in common.
+SHARED_TRAINER = ("accelerator", "precision")
 #: Name of GLI without warm-up, as in the paper's Table 3.
 FIXED = "GLI with fixed weight"
 EXAMPLE = "Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
