@@ -33,6 +33,7 @@ GROUPS: dict[str, list[Callable[[], Measurement | list[Measurement]]]] = {
     "audits": [partial(audits.audit, 64), partial(audits.audit, 128, rounds=2)],
     "speed": [
         *(partial(speed.pixel_gradient, size) for size in SIZES),
+        *(partial(speed.small_maps, size) for size in SIZES),
         speed.density,
         partial(audits.freed_memory, 64),
     ],

@@ -45,6 +45,22 @@ def _compare_with_plain(work: str, baseline_work: str, function: Callable[[], ob
     return speedup(work, baseline_work, times["baseline"], times["gli"], 1)
 
 
+def small_maps(size: int, rounds: int = 15) -> Measurement:
+    """Time a training step of ResNet-18 in bfloat16; the baseline has PyTorch's own convolutions."""
+    torch.manual_seed(0)
+    model = build_classifier("resnet18", 8)
+    images = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(8, (BATCH,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+
+    work = f"training step in bfloat16, {image_size(size)}, batch {BATCH}, small feature maps as matrix products"
+    return _compare_with_plain(work, "PyTorch's own convolutions", step, rounds)
+
+
 def pixel_gradient(size: int, rounds: int = 15) -> Measurement:
     """Time two inner steps of GLI with ResNet-18 in eval mode; the baseline is PyTorch's own gradient of the pixels."""
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from gli.errors import SettingError, did_you_mean
+from gli.speed.small_maps import fast_small_maps
 from gli.system.digest import digest
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "wide_resnet101_2", "efficientnet_b0")
@@ -55,7 +56,8 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape ``(batch, outputs)`` of images of shape ``(batch, 3, height, width)``."""
-        logits: Tensor = self.backbone((images - self.mean) / self.std if self.normalize else images)
+        with fast_small_maps(images):
+            logits: Tensor = self.backbone((images - self.mean) / self.std if self.normalize else images)
         return logits
 
 

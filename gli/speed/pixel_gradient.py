@@ -51,7 +51,7 @@ def _convolve(
         return None
     if weight.shape[1] > _MOST_CHANNELS or groups > 1:
         return None
-    pairs = [_both_directions(setting) for setting in (dilation, stride, padding, weight.shape[2:])]
+    pairs = [both_directions(setting) for setting in (dilation, stride, padding, weight.shape[2:])]
     if any(down != across for down, across in pairs):
         return None
     spacing, step, pad, kernel = (down for down, _ in pairs)
@@ -64,7 +64,7 @@ def _convolve(
     return result
 
 
-def _both_directions(setting: int | Sequence[int]) -> tuple[int, int]:
+def both_directions(setting: int | Sequence[int]) -> tuple[int, int]:
     """Return a setting of a convolution as a pair, vertical and horizontal."""
     if isinstance(setting, int):
         return setting, setting

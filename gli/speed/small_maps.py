@@ -1,0 +1,80 @@
+"""Convolutions of many channels on feature maps of a few pixels, as one matrix product, on a CPU.
+
+The last blocks of a ResNet see maps of 2 x 2 pixels at 64 x 64, and of 4 x 4 at 128 x 128. There torch spends most of
+the time in bringing the weights into another order and back, at each call: half of a training step of ResNet-18. The
+product of all patches with the weights as they are is the same sum in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from gli.speed import wanted
+from gli.speed.pixel_gradient import both_directions
+
+#: With more output pixels than this, torch's convolution is as fast.
+_MOST_PIXELS = 16
+#: With fewer pairs of input and output channels than this, too.
+_LEAST_PAIRS = 2**16
+#: In float64, used for comparisons to the last digits, torch's order of the sums is kept.
+_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def fast_small_maps(images: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which a network is applied to images (with ``GLI_PLAIN=1``: as torch does)."""
+    fast = images.device.type == "cpu" and wanted() and not torch.compiler.is_compiling()
+    return SmallMaps() if fast else nullcontext()
+
+
+class SmallMaps(TorchFunctionMode):
+    """Inside, a convolution of many channels to a small map is a matrix product.
+
+    Everything else is left to torch: other layers, larger maps, few channels, groups, accelerators.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Replace ``torch.conv2d``; call every other function as it is."""
+        result = _convolve(*args, **(kwargs or {})) if func is torch.conv2d else None
+        return func(*args, **(kwargs or {})) if result is None else result
+
+
+def _convolve(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:  # fmt: skip
+    """Return ``torch.conv2d`` of many channels to a small map; None for any other."""
+    if input.device.type != "cpu" or input.dim() != 4 or isinstance(padding, str) or input.dtype not in _TYPES:
+        return None
+    if groups != 1 or weight.shape[0] * weight.shape[1] < _LEAST_PAIRS or len(input) == 0:
+        return None
+    steps, pads, spacings = (both_directions(setting) for setting in (stride, padding, dilation))
+    kernels = weight.shape[2:]
+    if spacings != (1, 1):
+        return None
+    height, width = (
+        (side + 2 * pad - kernel) // step + 1
+        for side, pad, kernel, step in zip(input.shape[2:], pads, kernels, steps, strict=True)
+    )
+    if not 0 < height * width <= _MOST_PIXELS or height < 0:
+        return None
+    # In channels-last layout these are views: of the images, and of the weights.
+    images = functional.pad(input.permute(0, 2, 3, 1), (0, 0, pads[1], pads[1], pads[0], pads[0]))
+    patches = torch.cat(
+        [
+            images[:, down : down + steps[0] * height : steps[0], across : across + steps[1] * width : steps[1]]
+            for down in range(kernels[0])
+            for across in range(kernels[1])
+        ],
+        dim=-1,
+    )
+    rows = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+    return functional.linear(patches, rows, bias).permute(0, 3, 1, 2)
