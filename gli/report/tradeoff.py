@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
+from gli.metrics.pareto import pareto_front
 from gli.report.audit import NO_UNLEARNING
 from gli.report.results import FROM_SCRATCH, Result, Summary, summarise
 
@@ -73,7 +74,11 @@ class Tradeoff:
     @property
     def frontier(self) -> list[Point]:
         """The unlearning methods that no other one beats in both privacy and accuracy, the most private first."""
-        return pareto([point for point in self.points if point.unlearned])
+        points = sorted(
+            (each for each in self.points if each.unlearned), key=lambda each: (each.privacy, each.accuracy)
+        )
+        front = pareto_front([(point.privacy, -point.accuracy) for point in points])
+        return [point for point, on in zip(points, front, strict=True) if on]
 
     @property
     def values(self) -> dict[str, Any]:
@@ -100,15 +105,6 @@ class Tradeoff:
         if self.unit:
             sentences.append(f"The area of a point is its cost ({self.unit}), but not below the smallest one.")
         return " ".join(sentences)
-
-
-def pareto(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other one beats, the lowest privacy value first and so the lowest accuracy first."""
-    frontier: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.privacy, -point.accuracy)):
-        if not frontier or point.accuracy > frontier[-1].accuracy:
-            frontier.append(point)
-    return frontier
 
 
 def tradeoff_of(results: Sequence[Result], audit: Mapping[str, Any] | None = None) -> Tradeoff:

@@ -68,12 +68,3 @@ class Objective:
             if best > -math.inf:
                 progress[int(row["iteration"])] = best
         return progress
-
-
-def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:
-    """Return for each point, whose values are to fall, whether no other is at least as low in all and lower in one."""
-
-    def beats(first: Sequence[float], second: Sequence[float]) -> bool:
-        return all(a <= b for a, b in zip(first, second, strict=True)) and tuple(first) != tuple(second)
-
-    return [not any(beats(other, point) for other in points) for point in points]

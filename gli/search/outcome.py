@@ -9,9 +9,10 @@ from pathlib import Path
 
 from gli.errors import DataError
 from gli.jobs.job import Job
+from gli.metrics.pareto import pareto_front
 from gli.runs.membership import read_membership
 from gli.runs.read import read_log
-from gli.search.objective import Objective, pareto_front
+from gli.search.objective import Objective
 from gli.search.space import Settings
 from gli.search.study import FAILED, FINISHED, PRUNED
 from gli.system.files import atomic_write, writable

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gli.errors import DataError
 from gli.report.label_places import Box, nearest, place_labels
 from gli.report.results import collect_results, summarise
-from gli.report.tradeoff import AXES, SECONDS, SHARE, Point, Tradeoff, costs_of, pareto, read_tradeoff, tradeoff_of
+from gli.report.tradeoff import AXES, SECONDS, SHARE, Point, Tradeoff, costs_of, read_tradeoff, tradeoff_of
 from gli.report.tradeoff_plot import (
     LARGEST,
     SMALLEST,
@@ -67,7 +67,7 @@ def test_no_point_beats_the_frontier_and_the_frontier_beats_all_others(pairs):
         as_good = a.privacy <= b.privacy and a.accuracy >= b.accuracy
         return as_good and (a.privacy, a.accuracy) != (b.privacy, b.accuracy)
 
-    frontier = pareto(points)
+    frontier = Tradeoff("", "", "", tuple(points)).frontier
     assert not any(beats(point, best) for point in points for best in frontier)
     places = [(best.privacy, best.accuracy) for best in frontier]
     for point in points:

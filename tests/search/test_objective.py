@@ -1,9 +1,7 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gli.errors import SettingError
-from gli.search.objective import Objective, pareto_front
+from gli.search.objective import Objective
 
 
 def _rows(*values):
@@ -36,19 +34,3 @@ def test_two_objectives_are_two_values():
     assert objective.values(_rows((0.7, 0.01))[1]) == [0.1, 0.01]
     with pytest.raises(SettingError, match=r"--objective speed: expected one of final_score and forgetting,utility\."):
         Objective.named("speed", 1.0)
-
-
-def test_a_front_by_hand():
-    assert pareto_front([(0, 3), (1, 1), (3, 0), (1, 2), (0, 3), (3, 3)]) == [True, True, True, False, True, False]
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
-def test_whoever_is_off_the_front_is_beaten_by_one_on_it(points):
-    front = pareto_front(points)
-    assert any(front)
-    for point, on in zip(points, front, strict=True):
-        beaten = any(
-            o and all(a <= b for a, b in zip(p, point, strict=True)) and p != point
-            for p, o in zip(points, front, strict=True)
-        )
-        assert beaten is not on
