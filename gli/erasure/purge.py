@@ -76,6 +76,14 @@ class Scope:
     later: frozenset[Path] = frozenset()
     exceptions: list[str] = field(default_factory=list)
 
+    def spares(self, path: Path) -> bool:
+        """Return whether a file is left alone: the caller changes it, or a process may hold it as a lock.
+
+        The lock of a run that was killed goes with the folder of the run.
+        """
+        locked = path.name in LOCKS and not any(path.is_relative_to(doomed) for doomed in self.always)
+        return locked or path in self.later
+
     def shown(self, path: Path) -> str:
         """Return the path of a file as in the receipt: below the name of its folder, with names of people replaced."""
         for name, folder in self.folders.items():
@@ -161,7 +169,7 @@ def plan_actions(scope: Scope, notes: Sequence[Mapping[str, Any]] = ()) -> list[
     of_run = {run.folder: run for run in related}
     actions = []
     for path in files_of(scope):
-        if path in scope.later or path.name in LOCKS:
+        if scope.spares(path):
             continue
         if path in scope.keep:
             actions += _without_record(path, scope)
@@ -400,7 +408,7 @@ def scan(scope: Scope) -> list[str]:
     """Search every file again; return what is left, one sentence each."""
     left = []
     for path in files_of(scope):
-        if path in scope.later or path.name in LOCKS:
+        if scope.spares(path):
             continue
         found = trace_in(path, scope.traces)
         if not found and path.suffix in WEIGHTS and path not in scope.keep and scope.traces.weights:

@@ -342,6 +342,18 @@ def test_a_store_holds_nothing_of_the_people_afterwards(logs_home):
     assert store.ledger.path.read_bytes() == ledger
 
 
+def test_the_lock_of_a_killed_run_goes_with_its_folder(store):
+    ask(store, "anna")
+    name = fake_run(store)
+    run = store.batch(name) / "work/retrain-1/lightning_logs/retrained_table/version_0"
+    run.mkdir(parents=True)
+    (run / ".lock").touch()
+    with store.lock():
+        assert purge_batch(store, name, now=NOW).left == []
+        assert not (store.batch(name) / "work").exists()
+        assert (store.folder / ".lock").exists()
+
+
 def test_a_store_inside_the_folder_of_runs_and_a_mistyped_folder_are_refused(logs_home):
     store = make_store(logs_home, logs=str(logs_home / "photos"))
     ask(store, "anna")
