@@ -82,10 +82,8 @@ def diverged(run: Ended) -> str | None:
     """Losses are not finite."""
     if run.finite:
         return None
-    kept = "" if run.best is None else f" The model of iteration {run.best['iteration']:.0f} is kept."
-    return (
-        f"diverged after iteration {_last_finite(run)}: lower --model.lr, or stop before (--trainer.max_steps).{kept}"
-    )
+    kept = "" if run.best is None else f". The model of iteration {run.best['iteration']:.0f} is kept"
+    return f"diverged after iteration {_last_finite(run)}: lower --model.lr, or stop before (--trainer.max_steps){kept}"
 
 
 def not_audited(run: Ended) -> str | None:

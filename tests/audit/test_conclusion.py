@@ -60,6 +60,7 @@ RUNS = {
 @pytest.mark.parametrize("meant", RUNS)
 def test_a_run_ends_in_the_sentence_about_it(meant):
     assert meant in conclude(RUNS[meant])
+    assert not conclude(RUNS[meant]).endswith(".")  # Whoever shows it ends the sentence.
 
 
 def test_every_rule_is_tried_by_a_run():
