@@ -238,7 +238,7 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     from gli import methods
     from gli.methods import Method
     from gli.runs.cost import device_name
-    from gli.runs.read import REPEATS, SHARED_TRAINER, flatten
+    from gli.runs.read import REPEATS, flatten, shared_trainer
     from gli.system.classes import concrete_subclasses
     from gli.training.timing import finished_run, measure, planned_passes, seconds_per_audit
 
@@ -256,7 +256,7 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     settings = yaml.safe_load(command.parser.dump(command.config, skip_unset=False, skip_link_targets=False))["fit"]
     written = flatten({"data": settings["data"].get("init_args") or {}, "model": {"backbone": model.backbone}})
     written = {name: value for name, value in written.items() if name.rpartition(".")[2] not in REPEATS}
-    shared = {name: settings["trainer"][name] for name in SHARED_TRAINER if settings["trainer"].get(name) is not None}
+    shared = shared_trainer(settings["trainer"])
     start = time.perf_counter()
     for name in names or known:
         try:

@@ -10,7 +10,7 @@ import yaml
 
 from gli.errors import DataError
 from gli.jobs.job import NEVER, Job
-from gli.runs.read import SETTINGS, SHARED_TRAINER
+from gli.runs.read import SETTINGS, shared_trainer
 from gli.system.digest import digest
 from gli.system.files import atomic_write, read_yaml
 
@@ -68,8 +68,7 @@ def reference_jobs(run: Path, count: int, output: Path) -> list[Job]:
 
 
 def _trainer(settings: Mapping[str, Any]) -> dict[str, Any]:
-    shared = {name: settings[name] for name in SHARED_TRAINER if settings.get(name) is not None}
-    return {**shared, "enable_progress_bar": False, "val_check_interval": NEVER}
+    return {**shared_trainer(settings), "enable_progress_bar": False, "val_check_interval": NEVER}
 
 
 def _identity(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gli.data.recipe import Recipe
 from gli.data.table import FaceTable
 from gli.errors import SettingError
 from gli.methods import Method
-from gli.runs.read import SHARED_TRAINER
+from gli.runs.read import shared_trainer
 from gli.training.timing import measure, planned_passes
 
 #: Steps of each pass that are measured, after one that is not: the first is slower.
@@ -54,5 +54,4 @@ def minutes(method: Method, data: FaceDataModule, trainer_settings: Mapping[str,
         data.prepare_data()
         data.setup("fit")
     passes = planned_passes(method, data, None if epochs == -1 else epochs, most)
-    shared = {name: trainer_settings[name] for name in SHARED_TRAINER if name in trainer_settings}
-    return measure(method, data, passes, STEPS, shared).seconds / 60
+    return measure(method, data, passes, STEPS, shared_trainer(trainer_settings)).seconds / 60

@@ -16,10 +16,15 @@ LOG, SETTINGS = "metrics.csv", "config.yaml"
 #: Settings that may differ between repetitions of a run, with another seed or on another machine.
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
 #: Settings of the trainer that runs to be compared have in common.
-SHARED_TRAINER = ("accelerator", "precision")
+_SHARED_TRAINER = ("accelerator", "precision")
 #: Name of GLI without warm-up, as in the paper's Table 3.
 FIXED = "GLI with fixed weight"
 EXAMPLE = "Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
+
+
+def shared_trainer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a trainer that runs to be compared have in common, as far as they are given."""
+    return {name: settings[name] for name in _SHARED_TRAINER if settings.get(name) is not None}
 
 
 class EvaluationFolder(DataError):

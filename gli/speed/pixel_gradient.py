@@ -7,7 +7,6 @@ channels last), and differs by rounding elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from gli.speed import wanted
+from gli.speed.convolutions import Convolutions, both_directions
 
 #: A convolution with more input channels than this is not one of images.
 _MOST_CHANNELS = 4
@@ -28,18 +27,15 @@ def fast_pixel_gradient() -> AbstractContextManager[object]:
     return PixelGradient() if wanted() else nullcontext()
 
 
-class PixelGradient(TorchFunctionMode):
+class PixelGradient(Convolutions):
     """Inside, a strided convolution of images passes a gradient to the images, and none to its parameters.
 
     Everything else is left to torch: other layers, other convolutions, accelerators.
     """
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Replace ``torch.conv2d``; call every other function as it is."""
-        result = _convolve(*args, **(kwargs or {})) if func is torch.conv2d else None
-        return func(*args, **(kwargs or {})) if result is None else result
+    def convolve(self, *args: Any, **kwargs: Any) -> Tensor | None:
+        """Return the result where this is faster, None for any other convolution."""
+        return _convolve(*args, **kwargs)
 
 
 def _convolve(
@@ -62,14 +58,6 @@ def _convolve(
     fixed_bias = None if bias is None else bias.detach()
     result: Tensor = _Convolution.apply(input, weight.detach(), fixed_bias, step, pad)
     return result
-
-
-def both_directions(setting: int | Sequence[int]) -> tuple[int, int]:
-    """Return a setting of a convolution as a pair, vertical and horizontal."""
-    if isinstance(setting, int):
-        return setting, setting
-    vertical, horizontal = setting if len(setting) == 2 else (*setting, *setting)
-    return vertical, horizontal
 
 
 def _taps(kernel: int, stride: int) -> int:

@@ -7,17 +7,15 @@ product of all patches with the weights as they are is the same sum in another o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from gli.speed import wanted
-from gli.speed.pixel_gradient import both_directions
+from gli.speed.convolutions import Convolutions, both_directions
 
 #: With more output pixels than this, torch's convolution is as fast.
 _MOST_PIXELS = 16
@@ -33,18 +31,15 @@ def fast_small_maps(images: Tensor) -> AbstractContextManager[object]:
     return SmallMaps() if fast else nullcontext()
 
 
-class SmallMaps(TorchFunctionMode):
+class SmallMaps(Convolutions):
     """Inside, a convolution of many channels to a small map is a matrix product.
 
     Everything else is left to torch: other layers, larger maps, few channels, groups, accelerators.
     """
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Replace ``torch.conv2d``; call every other function as it is."""
-        result = _convolve(*args, **(kwargs or {})) if func is torch.conv2d else None
-        return func(*args, **(kwargs or {})) if result is None else result
+    def convolve(self, *args: Any, **kwargs: Any) -> Tensor | None:
+        """Return the result where this is faster, None for any other convolution."""
+        return _convolve(*args, **kwargs)
 
 
 def _convolve(

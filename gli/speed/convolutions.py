@@ -1,0 +1,33 @@
+"""What the replacements of ``torch.conv2d`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class Convolutions(TorchFunctionMode):
+    """Inside, :meth:`convolve` may replace ``torch.conv2d``; every other function is torch's own."""
+
+    def convolve(self, *args: Any, **kwargs: Any) -> Tensor | None:
+        """Return the result of ``torch.conv2d``, called with its arguments; None to leave it to torch."""
+        raise NotImplementedError
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Replace ``torch.conv2d``; call every other function as it is."""
+        result = self.convolve(*args, **(kwargs or {})) if func is torch.conv2d else None
+        return func(*args, **(kwargs or {})) if result is None else result
+
+
+def both_directions(setting: int | Sequence[int]) -> tuple[int, int]:
+    """Return a setting of a convolution as a pair, vertical and horizontal."""
+    if isinstance(setting, int):
+        return setting, setting
+    vertical, horizontal = setting if len(setting) == 2 else (*setting, *setting)
+    return vertical, horizontal
