@@ -8,8 +8,11 @@ product of all patches with the weights as they are is the same sum in another o
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +20,8 @@ from torch.nn import functional
 from gli.speed import wanted
 from gli.speed.convolutions import Convolutions, both_directions
 
+#: A vertical and a horizontal number.
+Pair = tuple[int, int]
 #: With more output pixels than this, torch's convolution is as fast.
 _MOST_PIXELS = 16
 #: With fewer pairs of input and output channels than this, too.
@@ -61,15 +66,20 @@ def _convolve(
     )
     if not 0 < height * width <= _MOST_PIXELS or height < 0:
         return None
-    # In channels-last layout these are views: of the images, and of the weights.
-    images = functional.pad(input.permute(0, 2, 3, 1), (0, 0, pads[1], pads[1], pads[0], pads[0]))
-    patches = torch.cat(
-        [
-            images[:, down : down + steps[0] * height : steps[0], across : across + steps[1] * width : steps[1]]
-            for down in range(kernels[0])
-            for across in range(kernels[1])
-        ],
-        dim=-1,
-    )
+    # In channels-last layout these are views: of the images, and of the weights. Padding is one more pixel, of zeros.
+    pixels = functional.pad(input.permute(0, 2, 3, 1).flatten(1, 2), (0, 0, 0, 1))
+    index = torch.from_numpy(_patches(tuple(input.shape[2:]), tuple(kernels), steps, pads, (height, width)))
+    patches = pixels.index_select(1, index).reshape(len(input), height, width, -1)
     rows = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
     return functional.linear(patches, rows, bias).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=256)
+def _patches(size: Pair, kernel: Pair, step: Pair, pad: Pair, out: Pair) -> npt.NDArray[np.int64]:
+    """Return the numbers of the pixels of each patch, row by row; ``height * width`` stands for padding."""
+    down, across = (
+        np.arange(out[side])[:, None] * step[side] + np.arange(kernel[side]) - pad[side] for side in (0, 1)
+    )
+    down, across = down[:, None, :, None], across[None, :, None, :]
+    inside = (down >= 0) & (down < size[0]) & (across >= 0) & (across < size[1])
+    return np.where(inside, down * size[1] + across, size[0] * size[1]).astype(np.int64).ravel()
