@@ -77,9 +77,7 @@ def _convolve(
 @lru_cache(maxsize=256)
 def _patches(size: Pair, kernel: Pair, step: Pair, pad: Pair, out: Pair) -> npt.NDArray[np.int64]:
     """Return the numbers of the pixels of each patch, row by row; ``height * width`` stands for padding."""
-    down, across = (
-        np.arange(out[side])[:, None] * step[side] + np.arange(kernel[side]) - pad[side] for side in (0, 1)
-    )
+    down, across = (np.arange(out[side])[:, None] * step[side] + np.arange(kernel[side]) - pad[side] for side in (0, 1))
     down, across = down[:, None, :, None], across[None, :, None, :]
     inside = (down >= 0) & (down < size[0]) & (across >= 0) & (across < size[1])
     return np.where(inside, down * size[1] + across, size[0] * size[1]).astype(np.int64).ravel()
