@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gli.data.loading import Batch
+from gli.data.loading import Batch, Pass
 from gli.methods.base import require_positive
 from gli.methods.ct import CT
 
@@ -43,6 +43,8 @@ class TransposeDistil(CT):
 
     Args:
         temperature: T, which softens both models' outputs.
+        batch_size: Images in a batch, on each process; None for the data's. Smaller batches give more steps for the
+            same number of forward passes.
         lr: Learning rate.
         momentum: Momentum of SGD; None for that of the recipe.
         weight_decay: Weight decay; None for that of the recipe.
@@ -52,10 +54,13 @@ class TransposeDistil(CT):
 
     epochs = 1
 
-    def __init__(self, temperature: float = 4.0, lr: float | None = 0.03, **kwargs: Any) -> None:
+    def __init__(
+        self, temperature: float = 4.0, batch_size: int | None = None, lr: float | None = 0.03, **kwargs: Any
+    ) -> None:
         super().__init__(lr=lr, **kwargs)
         require_positive(temperature=temperature)
         self.temperature = temperature
+        self.passes = (Pass("retain", batch_size=batch_size),)
 
     def prepare(self) -> None:
         """Keep the original as the teacher, then transpose the kernels."""

@@ -535,6 +535,11 @@ def test_bad_teaching_mixes_forget_with_a_share_of_retain():
     assert (one.shares, one.batch_size) == ({"retain": 0.3}, 256)
 
 
+def test_transpose_distil_takes_small_batches_of_retain():
+    assert TransposeDistil(batch_size=16).passes_in(0) == (Pass("retain", batch_size=16),)
+    assert TransposeDistil().passes_in(0) == (Pass("retain"),)
+
+
 def test_epochs_and_passes_are_those_of_the_benchmark():
     epochs = {method.__name__: method().default_epochs(Recipe(epochs=9, retrained_epochs=7)) for method in METHODS}
     assert epochs == {
