@@ -2,7 +2,8 @@
 
 ``python docs/figures.py RUN...`` takes folders below lightning_logs: the first picture shows GLI, LI and NegGrad among
 them, the other one all runs. Without runs only the contact sheet is drawn. ``python docs/figures.py --tradeoff REPORT
-NAME`` draws ``tradeoff_NAME.png`` from the folder of a report instead.
+NAME`` draws ``tradeoff_NAME.png`` from the folder of a report instead, and ``python docs/figures.py --curves NAME
+RUN...`` the scores over the iterations of these runs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gli.audit.plots import save
 from gli.data import SyntheticFaces
 from gli.data.drawing import contact_sheet
 from gli.report.plots import utility_grid
+from gli.report.results import labels
 from gli.report.tradeoff_plot import save_tradeoff
 from gli.runs.read import Run, read_run
 
@@ -58,6 +60,12 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--tradeoff"]:
         report, name = sys.argv[2:]
         save_tradeoff(Path(report), IMAGES / f"tradeoff_{name}.png")
+        sys.exit()
+    if sys.argv[1:2] == ["--curves"]:
+        name, *folders = sys.argv[2:]
+        runs = [read_run(Path(folder)) for folder in folders]
+        label_of = labels(runs)
+        save(utility_grid({label_of[run.folder]: run.rows for run in runs}), IMAGES / f"curves_{name}.png")
         sys.exit()
     faces()
     runs = [read_run(Path(run)) for run in sys.argv[1:]]
