@@ -248,9 +248,7 @@ def test_commands_are_understood(page, arguments, options, monkeypatch, capsys):
             assert path.is_file()
             assert fitted or (read_plan if command == "audit" else read_grid)(path).entries
         elif option.startswith("--"):
-            assert name in options(command) or (fitted and name in {*known_settings(), "seed_everything"}), (
-                f"{option}: no such option"
-            )
+            assert name in options(command) or (fitted and name in known_settings() | OWN), f"{option}: no such option"
         if option == "--try":
             prefix = "model." if command == "erase" else ""  # A rehearsal varies the settings of methods alone.
             assert {f"{prefix}{key}" for key in value.partition("=")[0].split("+")} <= known_settings()
