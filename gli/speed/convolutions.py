@@ -1,7 +1,8 @@
-"""What the replacements of ``torch.conv2d`` have in common."""
+"""Base class of the modes that replace ``torch.conv2d``, and a helper for its arguments."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
-class Convolutions(TorchFunctionMode):
+class Convolutions(TorchFunctionMode, ABC):
     """Inside, :meth:`convolve` may replace ``torch.conv2d``; every other function is torch's own."""
 
+    @abstractmethod
     def convolve(self, *args: Any, **kwargs: Any) -> Tensor | None:
         """Return the result of ``torch.conv2d``, called with its arguments; None to leave it to torch."""
-        raise NotImplementedError
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

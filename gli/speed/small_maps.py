@@ -21,7 +21,7 @@ from gli.speed import wanted
 from gli.speed.convolutions import Convolutions, both_directions
 
 #: A vertical and a horizontal number.
-Pair = tuple[int, int]
+_Pair = tuple[int, int]
 #: With more output pixels than this, torch's convolution is as fast.
 _MOST_PIXELS = 16
 #: With fewer pairs of input and output channels than this, too.
@@ -75,7 +75,7 @@ def _convolve(
 
 
 @lru_cache(maxsize=256)
-def _patches(size: Pair, kernel: Pair, step: Pair, pad: Pair, out: Pair) -> npt.NDArray[np.int64]:
+def _patches(size: _Pair, kernel: _Pair, step: _Pair, pad: _Pair, out: _Pair) -> npt.NDArray[np.int64]:
     """Return the numbers of the pixels of each patch, row by row; ``height * width`` stands for padding."""
     down, across = (np.arange(out[side])[:, None] * step[side] + np.arange(kernel[side]) - pad[side] for side in (0, 1))
     down, across = down[:, None, :, None], across[None, :, None, :]
