@@ -11,10 +11,10 @@ from types import ModuleType
 
 import gli.data
 import gli.methods
-from gli.commands.configs import shipped_names
 from gli.commands.main import COMMANDS, MODULES, main
 from gli.data import FaceDataModule
 from gli.methods import Method
+from gli.runs.configs import shipped_names
 from gli.system.classes import concrete_subclasses
 from gli.system.files import atomic_write
 

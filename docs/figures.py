@@ -16,12 +16,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gli.audit.plots import save
+from gli.auditing.plots import save
 from gli.data import SyntheticFaces
 from gli.data.drawing import contact_sheet
-from gli.report.plots import utility_grid
-from gli.report.results import labels
-from gli.report.tradeoff_plot import save_tradeoff
+from gli.reporting.plots import utility_grid
+from gli.reporting.results import labels
+from gli.reporting.tradeoff_plot import save_tradeoff
 from gli.runs.read import Run, read_run
 
 IMAGES = Path(__file__).parent / "images"

@@ -6,7 +6,6 @@ import inspect
 import json
 import re
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ PACKAGES = (
     "gli.perturbation",
     "gli.models",
     "gli.metrics",
-    "gli.training",
+    "gli.engine",
     "gli.callbacks",
-    "gli.report",
+    "gli.reporting",
 )
 #: Pages that the navigation may name before they exist.
 OPTIONAL = {"erasure.md"}
@@ -99,8 +98,6 @@ def public_names(package: str) -> list[str]:
     for name in getattr(module, "__all__", ()):
         value = getattr(module, name)
         if name.startswith("__") or inspect.ismodule(value):
-            # A package that is also called, such as gli.audit, has the function of its name in gli.api.
-            names += [f"gli.api.{name}.{name}"] if find_spec(f"gli.api.{name}") else []
             continue
         home = getattr(value, "__module__", None) if inspect.isclass(value) or inspect.isroutine(value) else None
         names.append(f"{home or _home_of_data(package, name)}.{name}")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from gli.api.load import load
     from gli.api.report import report
     from gli.api.result import Result
-    from gli.audit.model_audit import ModelAudit
-    from gli.audit.verdict import Verdict
+    from gli.auditing.model_audit import ModelAudit
+    from gli.auditing.verdict import Verdict
     from gli.errors import CheckpointError, DataError, GLIError, SettingError
 
 __version__ = "0.1.0"
@@ -38,15 +38,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "gli.api.audit": ("audit",),
     "gli.api.forget": ("forget",),
     "gli.api.load": ("load",),
+    "gli.api.report": ("report",),
     "gli.api.result": ("Result",),
-    "gli.audit.model_audit": ("ModelAudit",),
-    "gli.audit.verdict": ("Verdict",),
+    "gli.auditing.model_audit": ("ModelAudit",),
+    "gli.auditing.verdict": ("Verdict",),
     "gli.errors": ("CheckpointError", "DataError", "GLIError", "SettingError"),
 }
-#: Packages that are loaded when they are asked for; audit and report can be called as well.
-_PACKAGES = ("audit", "data", "methods", "metrics", "models", "report")
+#: Packages that are loaded when they are asked for.
+_PACKAGES = ("data", "methods", "metrics", "models")
 
 
 def __getattr__(name: str) -> Any:

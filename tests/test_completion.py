@@ -10,12 +10,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 
-from gli.commands.configs import shipped_names
 from gli.commands.explain import settings_of
 from gli.commands.fit import CALLBACKS
 from gli.commands.main import COMMANDS
 from gli.data import FaceDataModule
 from gli.methods import Method
+from gli.runs.configs import shipped_names
 from gli.system.classes import concrete_subclasses
 
 ROOT = Path(__file__).parents[1]

@@ -20,15 +20,15 @@ import pytest
 import timm
 import torch
 
-from gli.commands.configs import resolve, shipped_names
 from gli.commands.explain import settings_of
 from gli.commands.fit import CALLBACKS
-from gli.commands.fleet import read_plan
-from gli.commands.grid import read_grid
 from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
 from gli.data import FaceDataModule
 from gli.methods import Method
 from gli.metrics.registry import SCORES
+from gli.runs.configs import resolve, shipped_names
+from gli.study.fleet import read_plan
+from gli.study.grid import read_grid
 from gli.system.classes import concrete_subclasses
 from tests.helpers.tiny import TINY
 

@@ -33,11 +33,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gli.audit import record as audits
-from gli.audit.record import Audit
+from gli.auditing import record as audits
+from gli.auditing.record import Audit
 from gli.commands import fit as command
-from gli.commands.cells import cells_of
-from gli.commands.grid import read_grid
 from gli.commands.main import main
 from gli.data import MUCAC, MUFAC, FaceTable
 from gli.data.tasks import MultiClass
@@ -45,9 +43,11 @@ from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.methods import Method
 from gli.models.backbones import Classifier
 from gli.models.checkpoints import classifier_state, load_classifier, load_weights, read_checkpoint
-from gli.report.results import collect_results
+from gli.reporting.results import collect_results
 from gli.runs.cost import read_cost
 from gli.runs.read import read_run
+from gli.study.cells import cells_of
+from gli.study.grid import read_grid
 from gli.system.files import read_csv
 
 pytestmark = pytest.mark.filterwarnings("ignore")

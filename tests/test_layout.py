@@ -22,11 +22,12 @@ LAYERS = [
     {"speed"},
     {"metrics", "runs"},
     {"perturbation", "data", "models"},
-    {"audit", "methods"},
+    {"auditing", "methods"},
     {"callbacks"},
-    {"training"},
-    {"report", "jobs"},
-    {"erasure", "search"},
+    {"engine"},
+    {"reporting"},
+    {"study"},
+    {"erasure"},
     {"commands"},
     {"__main__", "api"},
 ]
@@ -121,7 +122,13 @@ print(json.dumps(failed))
 #: Documented functions of the standard library in spite of their underscore.
 PUBLIC = {"_exit", "_replace"}
 #: Modules that draw (matplotlib) or write through Lightning's logger; no reader imports them at its top.
-HEAVY = {"gli.report.plots", "gli.report.figures", "gli.report.audit_plots", "gli.report.tradeoff_plot", "gli.runs.log"}
+HEAVY = {
+    "gli.reporting.plots",
+    "gli.reporting.figures",
+    "gli.reporting.audit_plots",
+    "gli.reporting.tradeoff_plot",
+    "gli.runs.log",
+}
 
 
 def is_private(name: str) -> bool:
@@ -177,7 +184,7 @@ def test_private_names_are_found():
     assert "_pair" not in own_private_names()
 
 
-@pytest.mark.parametrize("package", ["gli.report", "gli.runs"])
+@pytest.mark.parametrize("package", ["gli.reporting", "gli.runs"])
 def test_reading_logs_and_reports_starts_quickly(package):
     folder = Path(str(sys.modules["gli"].__file__)).parent / package.partition(".")[2]
     names = [package, *(f"{package}.{module.name}" for module in pkgutil.iter_modules([str(folder)]))]

@@ -8,8 +8,8 @@ from torch import nn
 
 from gli.api.arguments import check_margin
 from gli.api.evaluate import References, evaluate, given_faces, quietly, references_of
-from gli.audit.model_audit import ModelAudit, audit_model
-from gli.audit.verdict import MARGIN
+from gli.auditing.model_audit import ModelAudit, audit_model
+from gli.auditing.verdict import MARGIN
 from gli.data.given import Source
 
 

@@ -18,18 +18,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from gli.api.arguments import check_module, check_outputs
-from gli.audit.record import Audit, People, read_people, read_record
+from gli.auditing.record import Audit, People, read_people, read_record
 from gli.callbacks import ForgettingAudit
 from gli.commands.main import silence_lightning
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source, collect, nobody_like, outputs_of, task_of
 from gli.data.recipe import Recipe
+from gli.engine.build import trainer_settings
 from gli.errors import SettingError
 from gli.methods import Original
 from gli.models.network import Network
 from gli.runs.log import MetricsLog
 from gli.system.console import quiet_loggers
-from gli.training.run import trainer_settings
 
 #: Reference models: one, several, or none.
 References = nn.Module | Sequence[nn.Module] | None

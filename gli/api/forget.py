@@ -27,14 +27,16 @@ from gli.api.evaluate import (
     references_of,
 )
 from gli.api.result import Result
-from gli.audit.conclusion import Ended, conclude
-from gli.audit.model_audit import ModelAudit, audit_model
-from gli.audit.record import read_people, read_record
-from gli.audit.verdict import MARGIN
+from gli.auditing.conclusion import Ended, conclude
+from gli.auditing.model_audit import ModelAudit, audit_model
+from gli.auditing.record import read_people, read_record
+from gli.auditing.verdict import MARGIN
 from gli.callbacks import BestCheckpoint, EarlyStop, Figures, ForgettingAudit, Stopwatch, find_callback, is_finite
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source
 from gli.data.recipe import Recipe
+from gli.engine.build import added_loggers, audit_original, trainer_settings
+from gli.engine.resume import lock_run
 from gli.errors import DataError
 from gli.methods import Method
 from gli.models.checkpoints import read_checkpoint
@@ -44,8 +46,6 @@ from gli.runs.folder import new_version, snake_case
 from gli.runs.log import loggers
 from gli.runs.read import SETTINGS
 from gli.system.files import atomic_write
-from gli.training.resume import lock_run
-from gli.training.run import added_loggers, audit_original, trainer_settings
 
 
 def forget(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gli.commands.report import read_runs
 from gli.errors import SettingError
-from gli.report.claims import parse_comparisons
-from gli.report.compare import Claims
-from gli.report.results import SELECTIONS, Select
-from gli.report.write import write_report
+from gli.reporting.claims import parse_comparisons
+from gli.reporting.compare import Claims
+from gli.reporting.results import SELECTIONS, Select
+from gli.reporting.write import write_report
 from gli.system.files import writable
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from gli.audit.model_audit import ModelAudit
-from gli.audit.verdict import Verdict
+from gli.auditing.model_audit import ModelAudit
+from gli.auditing.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ class Result:
 
     def plot(self) -> Figure:
         """Return the scores over the iterations as a matplotlib figure (paper, Figure 3)."""
-        from gli.audit.plots import utility_drop  # Loads matplotlib.
+        from gli.auditing.plots import utility_drop  # Loads matplotlib.
 
         return utility_drop(self.rows, self.method)
 
@@ -59,7 +59,7 @@ class Result:
         """Return the closing table of a run, its conclusion and the verdict."""
         from rich.console import Console
 
-        from gli.audit.table import comparison
+        from gli.auditing.table import comparison
 
         columns = [
             ("Original", self.original.scores),

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gli.audit.best import best_audit
-from gli.audit.gather import PerImage
-from gli.audit.record import FOLDER, Audit, write_people, write_record
+from gli.auditing.best import best_audit
+from gli.auditing.gather import PerImage
+from gli.auditing.record import FOLDER, Audit, write_people, write_record
 from gli.methods.base import Method
 from gli.metrics.registry import LOSS, Audited, compute_scores
 from gli.system.lightning import current_epoch

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from matplotlib.figure import Figure
 
-from gli.audit import plots
-from gli.audit.record import read_record
+from gli.auditing import plots
+from gli.auditing.record import read_record
 from gli.callbacks.audit import ForgettingAudit
 from gli.callbacks.figure_loggers import send_figure
 from gli.methods.base import Method

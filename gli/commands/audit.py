@@ -19,20 +19,20 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gli.commands.configs import resolve
 from gli.commands.main import add_executor_options, make_parser, run_command
+from gli.engine.board import run_jobs
+from gli.engine.choose import make_executor
 from gli.errors import DataError, SettingError
-from gli.jobs import make_executor
-from gli.jobs.board import run_jobs
+from gli.runs.configs import resolve
 from gli.runs.cost import read_cost
 from gli.system.console import console, progress
 from gli.system.files import file_lock, writable
 
 if TYPE_CHECKING:
-    from gli.audit.method_audit import MethodAudit
-    from gli.audit.run_audit import RunAudit
-    from gli.commands.fleet import Planned
-    from gli.jobs.job import Job
+    from gli.auditing.method_audit import MethodAudit
+    from gli.auditing.run_audit import RunAudit
+    from gli.engine.job import Job
+    from gli.study.fleet import Planned
 
 SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
 #: Pairs of originals that all methods must have finished.
@@ -124,9 +124,10 @@ def _conclude(audits: Sequence[MethodAudit | RunAudit], page: Path, failed: Sequ
 def _audit_methods(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from gli.audit.contents import contents_of_methods
-    from gli.audit.method_audit import NO_UNLEARNING, audit_fleets
-    from gli.commands.fleet import (
+    from gli.auditing.contents import contents_of_methods
+    from gli.auditing.method_audit import NO_UNLEARNING, audit_fleets
+    from gli.reporting.audit import write_audit
+    from gli.study.fleet import (
         RETRAINED,
         check_who_chose,
         data_of,
@@ -135,7 +136,6 @@ def _audit_methods(options: argparse.Namespace) -> int:
         read_plan,
         training_images,
     )
-    from gli.report.audit import write_audit
 
     config = Path(resolve(options.config))
     plan = read_plan(config).restricted(options.methods)
@@ -176,8 +176,8 @@ def _audit_methods(options: argparse.Namespace) -> int:
 
 def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[str, Any], Any]:
     """Return the models of each method, and the originals (iteration 0 of the runs of a method)."""
-    from gli.audit.references import read_fleet
-    from gli.commands.fleet import ORIGINAL, RETRAINED
+    from gli.auditing.references import read_fleet
+    from gli.study.fleet import ORIGINAL, RETRAINED
 
     runs: dict[str, list[Any]] = {}
     for planned in jobs:
@@ -206,7 +206,7 @@ def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[s
 
 def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
     """Return the median training time of each method as a share of that of retraining."""
-    from gli.commands.fleet import RETRAINED
+    from gli.study.fleet import RETRAINED
 
     seconds: dict[str, list[float]] = {}
     for planned in jobs:
@@ -223,17 +223,17 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
 
 
 def _audit_runs(options: argparse.Namespace) -> int:
-    from gli.audit.chosen_on import who_chose
-    from gli.audit.contents import contents_of_runs
-    from gli.audit.few_references import LEAST_REFERENCES
-    from gli.audit.run_audit import audit_run, check_finished
-    from gli.audit.verdict import MARGIN
-    from gli.commands.inside_runs import audit_weights
-    from gli.commands.reference_runs import reference_jobs
+    from gli.auditing.chosen_on import who_chose
+    from gli.auditing.contents import contents_of_runs
+    from gli.auditing.few_references import LEAST_REFERENCES
+    from gli.auditing.run_audit import audit_run, check_finished
+    from gli.auditing.verdict import MARGIN
     from gli.commands.report import read_runs
-    from gli.report.audit import write_audit
-    from gli.report.results import FROM_SCRATCH, labels
+    from gli.reporting.audit import write_audit
+    from gli.reporting.results import FROM_SCRATCH, labels
     from gli.runs.membership import require_meaningful
+    from gli.study.inside import audit_weights
+    from gli.study.references import reference_jobs
 
     if options.references < LEAST_REFERENCES:
         raise SettingError(f"--references is {options.references}; an audit needs at least {LEAST_REFERENCES}.")

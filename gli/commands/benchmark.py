@@ -16,18 +16,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gli.commands.cells import cells_of
-from gli.commands.configs import resolve
-from gli.commands.grid import read_grid, read_pairs
 from gli.commands.main import add_executor_options, make_parser, run_command
+from gli.engine.board import run_jobs
+from gli.engine.choose import make_executor
 from gli.errors import DataError
-from gli.jobs import make_executor
-from gli.jobs.board import run_jobs
-from gli.report.compare import Claims
-from gli.report.results import SELECTIONS, Select
-from gli.report.write import write_report
+from gli.reporting.compare import Claims
+from gli.reporting.results import SELECTIONS, Select
+from gli.reporting.write import write_report
+from gli.runs.configs import resolve
 from gli.runs.folder import LOGS, ORIGINALS
 from gli.runs.read import read_run
+from gli.study.cells import cells_of
+from gli.study.grid import read_grid, read_pairs
 from gli.system.files import writable
 
 

@@ -17,16 +17,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gli.commands.configs import OPTIONS
 from gli.commands.main import make_parser, run_command
 from gli.errors import GLIError, SettingError, did_you_mean
+from gli.runs.configs import OPTIONS
 from gli.system.files import json_text, writable
 
 if TYPE_CHECKING:
     from gli.commands.fit import CLI
     from gli.data import FaceDataModule
     from gli.data.inventory import Inventory
-    from gli.training.timing import Timing
+    from gli.engine.timing import Timing
 
 #: Method whose run is checked where the command line names none.
 DEFAULT_METHOD = "GLI"
@@ -145,7 +145,7 @@ def look(data: FaceDataModule) -> Checked:
     Args:
         data: The data module.
     """
-    from gli.audit.verdict import MARGIN
+    from gli.auditing.verdict import MARGIN
     from gli.data.inventory import label_distance, take_inventory
     from gli.metrics.power import detectable_difference, null_error, people_for_margin
 
@@ -195,7 +195,7 @@ def _near_copies(data: FaceDataModule) -> int:
 
 def _original(command: CLI) -> str:
     """Return whether the original of the run is given, found, or has to be trained."""
-    from gli.training.originals import original_path
+    from gli.engine.originals import original_path
 
     method, data = command.model, command.datamodule
     if not method.needs_original:
@@ -236,11 +236,11 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     import yaml
 
     from gli import methods
+    from gli.engine.timing import finished_run, measure, planned_passes, seconds_per_audit
     from gli.methods import Method
     from gli.runs.cost import device_name
     from gli.runs.read import REPEATS, flatten, shared_trainer
     from gli.system.classes import concrete_subclasses
-    from gli.training.timing import finished_run, measure, planned_passes, seconds_per_audit
 
     model, data, trainer = command.model, command.datamodule, command.trainer
     own = type(model).__name__

@@ -16,8 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 
 import gli
-from gli.audit.conclusion import Ended, conclude
-from gli.audit.table import SCORES_PAGE, comparison
+from gli.auditing.conclusion import Ended, conclude
+from gli.auditing.table import SCORES_PAGE, comparison
 from gli.callbacks import (
     BestCheckpoint,
     EarlyStop,
@@ -27,12 +27,15 @@ from gli.callbacks import (
     find_callback,
     is_finite,
 )
-from gli.commands.configs import configs_among, resolve_arguments
 from gli.commands.explain import explain, settings_of
 from gli.data import FaceDataModule
+from gli.engine import originals, resume
+from gli.engine.build import added_loggers, audit_original, trainer_settings
+from gli.engine.membership import judge_membership
 from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
 from gli.methods import Method, Retrained
 from gli.models.checkpoints import read_checkpoint
+from gli.runs.configs import configs_among, resolve_arguments
 from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
 from gli.runs.log import loggers
@@ -42,9 +45,6 @@ from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
-from gli.training import originals, resume
-from gli.training.membership import judge_membership
-from gli.training.run import added_loggers, audit_original, trainer_settings
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {

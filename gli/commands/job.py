@@ -1,4 +1,4 @@
-"""Run the job of a folder: ``python -m gli.commands.job FOLDER``. Executors start it, see :mod:`gli.jobs`."""
+"""Run the job of a folder: ``python -m gli.commands.job FOLDER``. Executors start it, see :mod:`gli.engine`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import traceback
 from pathlib import Path
 
+from gli.engine.job import DONE, STOP, STOPPED, finish, read_arguments
 from gli.errors import GLIError
-from gli.jobs.job import DONE, STOP, STOPPED, finish, read_arguments
 
 
 def main(folder: Path) -> int:

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gli.commands.cells import CELLS, finished_runs
 from gli.commands.main import make_parser, run_command
 from gli.errors import DataError, SettingError
-from gli.report.claims import parse_comparisons
-from gli.report.compare import Claims
-from gli.report.results import SELECTIONS
-from gli.report.write import write_report
+from gli.reporting.claims import parse_comparisons
+from gli.reporting.compare import Claims
+from gli.reporting.results import SELECTIONS
+from gli.reporting.write import write_report
 from gli.runs.read import EvaluationFolder, Run, read_run
+from gli.study.cells import CELLS, finished_runs
 from gli.system.files import writable
 
 

@@ -18,22 +18,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gli.audit.table import comparison
-from gli.commands.configs import argument, config_files, configs_among, contents_of, resolve_arguments
+from gli.auditing.table import comparison
 from gli.commands.main import add_executor_options, make_parser, run_command
+from gli.engine.board import run_jobs
+from gli.engine.choose import make_executor
+from gli.engine.job import Job
 from gli.errors import GLIError, SettingError
-from gli.jobs import make_executor
-from gli.jobs.board import run_jobs
-from gli.jobs.job import Job
+from gli.runs.configs import argument, config_files, configs_among, contents_of, resolve_arguments
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import read_run
-from gli.search.fragment import Found, flags_of, method_section, tuned_file, write_tuned
-from gli.search.objective import OBJECTIVES, Objective
-from gli.search.outcome import Outcome, outcome_of, ranked, write_table
-from gli.search.people import warning_about_people
-from gli.search.run import Trials
-from gli.search.space import Settings, Space, grid, sampled
-from gli.search.study import FAILED, FINISHED, Study, load_optuna
+from gli.study.fragment import Found, flags_of, method_section, tuned_file, write_tuned
+from gli.study.objective import OBJECTIVES, Objective
+from gli.study.outcome import Outcome, outcome_of, ranked, write_table
+from gli.study.people import warning_about_people
+from gli.study.sampler import FAILED, FINISHED, Study, load_optuna
+from gli.study.space import Settings, Space, grid, sampled
+from gli.study.trials import Trials
 from gli.system.console import console
 from gli.system.digest import digest
 from gli.system.files import file_lock, read_yaml, writable

@@ -11,7 +11,7 @@ so one comparison finds both. Measured on 900 drawn faces of 150 people at 64 pi
   one person. The nearest two were 39 bits apart.
 
 Crops of a tenth, rotations and other photographs of the scene are not found. Photographs that were taken in one series
-may be, so a person has to look at the pairs: :func:`gli.report.near_copies.write_near_copies_page` shows them.
+may be, so a person has to look at the pairs: :func:`gli.reporting.near_copies.write_near_copies_page` shows them.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from typing import Any
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.data.table import FaceTable
+from gli.engine.timing import measure, planned_passes
 from gli.errors import SettingError
 from gli.methods import Method
 from gli.runs.read import shared_trainer
-from gli.training.timing import measure, planned_passes
 
 #: Steps of each pass that are measured, after one that is not: the first is slower.
 STEPS = 4

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gli.audit.record import FOLDER as AUDITS
-from gli.audit.record import PEOPLE, read_people
+from gli.auditing.record import FOLDER as AUDITS
+from gli.auditing.record import PEOPLE, read_people
 from gli.erasure.clean import named_rows
 from gli.erasure.search import Traces
 from gli.errors import DataError

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gli.audit.few_references import log_p
+from gli.auditing.few_references import log_p
 from gli.data.faces import ImageFiles
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task

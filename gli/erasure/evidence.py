@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gli.audit.few_references import LEAST_REFERENCES
-from gli.audit.verdict import CHANCE, auc_in_words, judge
+from gli.auditing.few_references import LEAST_REFERENCES
+from gli.auditing.verdict import CHANCE, auc_in_words, judge
 from gli.erasure.evaluate import Outputs
 from gli.erasure.settings import LEAST_PEOPLE
 from gli.erasure.words import counted

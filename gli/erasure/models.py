@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
+from gli.engine.board import run_jobs
+from gli.engine.choose import make_executor
+from gli.engine.job import ARGUMENTS, NEVER, Job
 from gli.erasure.batches import ASSIGNMENT, TABLE
 from gli.erasure.canonical import durable_write
 from gli.erasure.settings import Candidate
 from gli.erasure.store import Store
 from gli.errors import DataError
-from gli.jobs import make_executor
-from gli.jobs.board import run_jobs
-from gli.jobs.job import ARGUMENTS, NEVER, Job
 from gli.system.digest import digest
 from gli.system.files import write_json
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gli.audit.record import FOLDER as AUDITS
+from gli.auditing.record import FOLDER as AUDITS
 from gli.erasure.canonical import canonical, parse_canonical, read_bytes, sha256, sha256_file, sync_folder
 from gli.erasure.clean import INSTEAD, cleaned, named_rows, without_rows
 from gli.erasure.descent import WEIGHTS, Run, holds_gli_files, related_runs, tracker_folders

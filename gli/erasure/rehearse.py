@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from gli.engine.job import Job
 from gli.erasure.batches import Sets, prepare, read_batch
 from gli.erasure.candidates import Outcome, choice_sentence, choose_candidate, contents_of, found_words
 from gli.erasure.canonical import canonical, durable_write, sha256, sha256_file
@@ -27,9 +28,8 @@ from gli.erasure.status import step_of
 from gli.erasure.store import REHEARSAL, Store, note_departures
 from gli.erasure.table import Photo
 from gli.errors import DataError, SettingError
-from gli.jobs.job import Job
 from gli.runs.cost import read_cost
-from gli.search.space import grid
+from gli.study.space import grid
 
 #: A value of ``--try`` as it is written.
 EXAMPLE = "lr=0.003,0.01"

@@ -489,7 +489,7 @@ class Method(L.LightningModule, ABC):
             if self.original is None:
                 raise SettingError(
                     f"{self.name} needs an original model: give --model.original FILE, or call "
-                    "gli.training.find_or_train(method, data) before trainer.fit."
+                    "gli.engine.originals.find_or_train(method, data) before trainer.fit."
                 )
             load_weights(model, self.original, self.backbone)
             if self.trained_on is None:

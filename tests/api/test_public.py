@@ -1,4 +1,4 @@
-"""The public names: light to import, documented, callable where they are packages as well, with examples that run."""
+"""The public names: light to import, documented, with examples that run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from importlib import import_module
 import pytest
 
 import gli
-from gli.system.door import CallableModule
 
 DOCUMENTED = ["gli.api.audit", "gli.api.forget", "gli.api.load", "gli.models.hub"]
 HEAVY = {"torch", "lightning", "numpy", "scipy", "sklearn", "matplotlib", "timm", "torchvision", "huggingface_hub"}
@@ -25,7 +24,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_importing_gli_loads_nothing_heavy():
-    assert not loaded_by("import gli, gli.audit, gli.report\nassert 'forget' in dir(gli)") & HEAVY
+    assert not loaded_by("import gli\nassert 'forget' in dir(gli)") & HEAVY
 
 
 def test_a_report_is_written_without_torch(tmp_path):
@@ -41,15 +40,6 @@ def test_every_public_name_exists_and_is_documented():
     assert set(gli.__all__) <= set(dir(gli))
     with pytest.raises(AttributeError, match="no attribute 'forgett'"):
         _ = gli.forgett
-
-
-@pytest.mark.parametrize("name", ["audit", "report"])
-def test_a_package_that_is_called_shows_the_signature_of_its_function(name):
-    package = import_module(f"gli.{name}")
-    assert getattr(gli, name) is package
-    assert isinstance(package, CallableModule)
-    function = getattr(import_module(f"gli.api.{name}"), name)
-    assert inspect.signature(package) == inspect.signature(function)
 
 
 @pytest.mark.parametrize("name", ["audit", "forget", "load", "report"])

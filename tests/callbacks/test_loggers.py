@@ -16,7 +16,7 @@ from gli.callbacks import ForgettingAudit
 from gli.callbacks.figure_loggers import send_figure
 from gli.commands.fit import run
 from gli.commands.main import main
-from gli.training.run import added_loggers
+from gli.engine.build import added_loggers
 from tests.helpers.processes import eventually
 from tests.helpers.tiny import EVERY, TINY
 

@@ -16,14 +16,14 @@ import pytest
 import yaml
 
 import gli
-from gli.audit.inside import VALUES
-from gli.audit.record import margins_of, read_record, read_rows
+from gli.auditing.inside import VALUES
+from gli.auditing.record import margins_of, read_record, read_rows
 from gli.commands.audit import minutes_of
 from gli.commands.fit import run
-from gli.commands.fleet import data_of, people_of, plan_jobs, read_plan, training_images
 from gli.commands.main import main
-from gli.commands.reference_runs import reference_jobs
 from gli.errors import DataError, SettingError
+from gli.study.fleet import data_of, people_of, plan_jobs, read_plan, training_images
+from gli.study.references import reference_jobs
 from tests.helpers.benchmarks import CONFIGS
 from tests.helpers.benchmarks import TINY as SETTINGS
 from tests.helpers.processes import eventually

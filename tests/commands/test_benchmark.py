@@ -139,7 +139,7 @@ def test_an_interrupted_benchmark_stops_its_cells_and_says_how_to_continue(make_
 
 def test_the_results_are_the_same_whether_one_cell_runs_at_a_time_or_two(make_grid, tmp_path, monkeypatch):
     """On as many threads each: sums over another number of threads are rounded otherwise."""
-    monkeypatch.setattr("gli.jobs.local.usable_cores", lambda: 1)
+    monkeypatch.setattr("gli.engine.local.usable_cores", lambda: 1)
     config = make_grid(methods=["Original", "FineTune", "NegGrad"])
     benchmark(config, output=tmp_path / "one")
     benchmark(config, output=tmp_path / "two", jobs=2, originals=tmp_path / "others")

@@ -13,8 +13,8 @@ import pytest
 from gli.commands.check import dry_run
 from gli.commands.fit import run
 from gli.commands.main import main
+from gli.engine.timing import finished_run, planned_passes
 from gli.methods import GLI, SCRUB
-from gli.training.timing import finished_run, planned_passes
 from tests.helpers.fake_data import mufac_rows
 from tests.helpers.tiny import EVERY, TINY
 

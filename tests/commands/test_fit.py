@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from gli.audit import record as audits
+from gli.auditing import record as audits
 from gli.callbacks import ForgettingAudit
 from gli.commands import fit
 from gli.commands.fit import CLI, run

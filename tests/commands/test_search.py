@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gli.audit.best import best_audit
+from gli.auditing.best import best_audit
 from gli.commands import search
 from gli.commands.search import main
-from gli.jobs.job import Job
-from gli.search import run
+from gli.engine.job import Job
+from gli.study import trials as run
 from tests.helpers.fake_trials import FakeExecutor
 from tests.helpers.tiny import TINY
 

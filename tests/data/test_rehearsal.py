@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from gli.data import MUFAC, FaceTable, SyntheticFaces
 from gli.data.rehearsal import REPORTED, rehearse, rehearse_with_reference
 from gli.data.splits import SPLITS, find_overlaps, identity_groups, identity_split
+from gli.engine.membership import judge_membership, require_rehearsal_original
+from gli.engine.originals import original_path
 from gli.errors import SettingError
 from gli.methods import FineTune, LoTUS
-from gli.training.membership import judge_membership, require_rehearsal_original
-from gli.training.originals import original_path
 
 #: A table: the household, the content and the published set of each row, few of each, so that published sets overlap.
 tables = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 60), st.integers(0, 4)), min_size=12, max_size=60)

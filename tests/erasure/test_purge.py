@@ -21,7 +21,7 @@ import torch
 import yaml
 from PIL import Image
 
-from gli.audit.record import read_people, read_records
+from gli.auditing.record import read_people, read_records
 from gli.commands.fit import run as fit
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.folders import purge_folders

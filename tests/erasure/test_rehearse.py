@@ -18,6 +18,7 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from gli.commands.main import main
+from gli.engine.job import finish, read_arguments
 from gli.erasure import models
 from gli.erasure import rehearse as rehearsing
 from gli.erasure.baseline import baseline
@@ -39,7 +40,6 @@ from gli.erasure.settings import Candidate, Policy, settings_text
 from gli.erasure.store import Store, create
 from gli.erasure.verify import verify
 from gli.errors import DataError, SettingError
-from gli.jobs.job import finish, read_arguments
 from tests.helpers.erasure import (
     NOW,
     InProcess,

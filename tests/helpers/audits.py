@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gli.audit.record import Audit
+from gli.auditing.record import Audit
 
 SETS = ("test", "forget", "unseen")
 

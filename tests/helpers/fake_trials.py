@@ -11,14 +11,14 @@ from pathlib import Path
 
 import yaml
 
-from gli.jobs import Resources
-from gli.jobs.job import DONE, STOP, STOPPED, Job, finish, read_arguments
+from gli.engine.executor import Resources
+from gli.engine.job import DONE, STOP, STOPPED, Job, finish, read_arguments
 from gli.runs.membership import Membership, write_membership
-from gli.search import run
-from gli.search.objective import Objective
-from gli.search.run import Trials
-from gli.search.space import Settings, sampled
-from gli.search.study import Study
+from gli.study import trials as run
+from gli.study.objective import Objective
+from gli.study.sampler import Study
+from gli.study.space import Settings, sampled
+from gli.study.trials import Trials
 from gli.system.digest import digest
 
 AUDITS = 6

@@ -13,8 +13,8 @@ import torch
 
 from gli.commands import main as cli
 from gli.data import cache
+from gli.engine import resume
 from gli.methods import Method
-from gli.training import resume
 
 
 def end() -> None:

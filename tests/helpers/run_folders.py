@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from gli.audit.record import Audit, write_people, write_record
+from gli.auditing.record import Audit, write_people, write_record
 
 SETS = ("test", "forget", "unseen")
 #: Identity on each of the 30 images of each set.

@@ -16,17 +16,17 @@ import pytest
 import torch
 
 from gli import methods
-from gli.audit import plots
+from gli.auditing import plots
 from gli.callbacks import ForgettingAudit
 from gli.commands.fit import run
 from gli.commands.main import silence_lightning
 from gli.data import SyntheticFaces
 from gli.data.loading import Batch
 from gli.data.recipe import Recipe
+from gli.engine.originals import find_or_train
 from gli.errors import SettingError
 from gli.methods import gli, unsir
 from gli.perturbation.class_weight import ClassWeight
-from gli.training.originals import find_or_train
 
 BATCH, ITERATIONS, BACKBONE = 12, 5, "test_resnet"  # The smallest of timm's with BatchNorm.
 #: 25 images each of test, forget and unseen, 45 of retain: there is always one left over.

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 from torch import Tensor, multiprocessing
 
-from gli.audit.gather import PerImage
+from gli.auditing.gather import PerImage
 from gli.metrics.jensen_shannon import jensen_shannon_distance, loss_densities
 from gli.metrics.membership_inference import membership_inference_accuracy
 from gli.metrics.utility import final_score, forgetting_score

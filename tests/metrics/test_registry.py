@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gli.audit.plots import utility_drop
+from gli.auditing.plots import utility_drop
 from gli.callbacks import ForgettingAudit, progress_bar
 from gli.commands import fit
 from gli.commands.main import main

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from gli.commands.fit import run
 from gli.data import SyntheticFaces
+from gli.engine.originals import original_path
 from gli.errors import CheckpointError, SettingError
 from gli.methods import EUk, FineTune, Original
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_features
-from gli.training.originals import original_path
 from tests.helpers.tiny import TINY
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gli.audit.record import read_record
+from gli.auditing.record import read_record
 from gli.errors import DataError
 from gli.runs.read import flatten, read_log, read_rows, read_run
 from tests.helpers.run_folders import change_log, write_run

@@ -1,0 +1,1 @@
+"""What an audit saw, the attacks on it, and what follows from them."""

@@ -1,0 +1,131 @@
+"""The result of an audit as nested plain values: the contents of ``audit.json``, from which all pages are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gli.auditing.attacks import Attack, Exposure
+from gli.auditing.inside import Excess, InsideAudit
+from gli.auditing.method_audit import RETRAINED, MethodAudit
+from gli.auditing.picture import Picture, picture_of_method, picture_of_run
+from gli.auditing.run_audit import RunAudit
+from gli.metrics.intervals import Interval
+
+
+def contents_of_methods(
+    data: str, audits: Sequence[MethodAudit], costs: Mapping[str, float], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return an audit of methods.
+
+    Args:
+        data: Name of the data set.
+        audits: The methods, with ``RETRAINED`` among them.
+        costs: Training time of each method as a share of retraining.
+        facts: Numbers of models and people, margin, and who chose the settings, by name.
+    """
+    retrained = next(audit for audit in audits if audit.name == RETRAINED).privacy.trials
+    methods = [
+        {
+            **_attacked(audit.name, audit.verdict.answer, audit.verdict.sentence, audit.privacy, audit.exposed),
+            "auc_person_against_retraining": _interval(audit.efficacy.people),
+            "memory": _interval(audit.memory),
+            "excess_klom": {state: _interval(value) for state, value in audit.klom.items()},
+            "klom_histogram": {
+                state: {"percentile_95": value, "floor_percentile_95": floor}
+                for state, (value, floor) in audit.klom_histogram.items()
+            },
+            "auc_retained": _interval(audit.retained),
+            "auc_retained_in_retrained": _interval(audit.retained_reference),
+            "auc_by_memorisation": audit.strata,
+            "test_accuracy": float(np.mean(audit.accuracy)),
+            "test_accuracy_deviation": float(np.std(audit.accuracy, ddof=1)) if len(audit.accuracy) > 1 else None,
+            "cost": costs.get(audit.name),
+            "models": audit.models,
+            "diverged": audit.diverged,
+            "picture": _picture(picture_of_method(audit.privacy.trials, retrained)),
+        }
+        for audit in audits
+    ]
+    return {"data": data, **dict(facts), "methods": methods}
+
+
+def contents_of_runs(data: str, audits: Sequence[RunAudit], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return an audit of existing runs.
+
+    Args:
+        data: Class name of the data module.
+        audits: One for each run.
+        facts: What holds for all of them, by name.
+    """
+    runs = [
+        {
+            **_attacked(audit.name, audit.verdict.answer, audit.verdict.sentence, audit.privacy, audit.exposed),
+            "run": str(audit.run),
+            "auc_person_original": _interval(audit.positive),
+            "auc_person_references": _interval(audit.negative),
+            "iam": _interval(audit.iam),
+            "iam_original": _interval(audit.iam_original),
+            "memory": audit.memory,
+            "excess_klom": {state: _interval(value) for state, value in audit.klom.items()},
+            "two_snapshots": _interval(audit.snapshots),
+            "two_snapshots_control": _interval(audit.snapshots_control),
+            "inside": None if audit.inside is None else _inside(audit.inside),
+            "test_accuracy": audit.accuracy,
+            "rmia_a": audit.a,
+            "references": audit.references,
+            "picture": _picture(picture_of_run(audit.privacy.trials)),
+        }
+        for audit in audits
+    ]
+    return {"data": data, **dict(facts or {}), "runs": runs}
+
+
+def _attacked(name: str, answer: str, sentence: str, privacy: Attack, exposed: Sequence[Exposure]) -> dict[str, Any]:
+    """Return what both kinds of audit have: the verdict, the attack, and the people."""
+    return {
+        "method": name,
+        "verdict": answer,
+        "sentence": sentence,
+        "auc_person": _interval(privacy.people),
+        "auc_image": _interval(privacy.images),
+        "tpr_at_5_percent": privacy.rate,
+        "detectable": privacy.people.detectable,
+        "people": [
+            {"name": each.name, "auc": each.advantage, "score": each.score, "models": each.models} for each in exposed
+        ],
+    }
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "error": interval.error}
+
+
+def _picture(picture: Picture) -> dict[str, Any]:
+    return {
+        "values": picture.values.tolist(),
+        "low": picture.low,
+        "high": picture.high,
+        "above": picture.above,
+        "below": picture.below,
+        "expected": picture.expected,
+    }
+
+
+def _inside(inside: InsideAudit) -> dict[str, Any]:
+    return {
+        "values": {name: _excess(value) for name, value in inside.values.items()},
+        "residual": inside.residual,
+        "excess_klom": {state: _interval(value) for state, value in inside.klom.items()},
+    }
+
+
+def _excess(excess: Excess) -> dict[str, Any]:
+    return {
+        "model": excess.model,
+        "references": excess.references,
+        "difference": _interval(excess.difference),
+        "original": None if excess.original is None else _interval(excess.original),
+    }

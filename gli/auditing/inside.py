@@ -1,0 +1,282 @@
+"""What a model's weights give away beyond its answers: features, relearning, answers around a picture, side effects.
+
+Every value is measured on the audited model, on its original, and on reference models that never saw the people; only
+the difference from the references counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gli.auditing.relearning import halves, relearning_losses
+from gli.data.datamodule import FaceDataModule
+from gli.data.faces import Rows
+from gli.data.tasks import Task
+from gli.metrics.excess import excess_over_references
+from gli.metrics.intervals import Interval, mean_interval, people_means
+from gli.metrics.klom import excess_klom
+from gli.metrics.linear_probe import probe_hits
+from gli.metrics.reidentification import rank_one_hits, verification_areas
+from gli.metrics.residual_knowledge import residual_knowledge
+from gli.system.chunks import CHUNK_PIXELS, in_chunks
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+#: Random directions around each picture, their root mean square in units of the pixels, and the most pictures.
+DIRECTIONS, NORM, MOST_AROUND = 16, 0.03, 600
+#: Most retained pictures that are looked at, of relatives and of others each.
+MOST_RETAINED = 500
+FORGOTTEN, NEVER_SEEN, RELATIVES, RETAINED = "forgotten", "never seen", "relatives", "retained"
+#: What each measured value is called; a value is a mean over people.
+VALUES = {
+    "verification": "re-identification from features (verification AUC)",
+    "verification, never seen": "the same for people who were never seen",
+    "rank 1": "re-identification from features (rank 1)",
+    "probe": "labels read from features by a linear probe",
+    "around": "right answers around a picture",
+    "relearning": "loss of other pictures while the person is learned again",
+}
+#: Values that are smaller if a model remembers.
+SMALLER = frozenset({"relearning"})
+
+
+@dataclass(frozen=True)
+class People:
+    """Pictures of some people.
+
+    Attributes:
+        images: uint8, shape ``(n, 3, height, width)``.
+        labels: As in the face table.
+        people: Number of the person on each image, shape ``(n,)``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    people: Integers
+
+    def at(self, rows: Rows) -> People:
+        """Return some of the pictures."""
+        chosen = torch.from_numpy(rows)
+        return People(self.images[chosen], self.labels[chosen], self.people[rows])
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.people)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What was measured on one model.
+
+    Attributes:
+        values: One value per person, by the names in ``VALUES``; equal people in all models of one audit.
+        margins: Margins of retained pictures, by ``RELATIVES`` and ``RETAINED``.
+    """
+
+    values: Mapping[str, Array]
+    margins: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A value of the audited model relative to the references.
+
+    Attributes:
+        model: Mean over people under the audited model.
+        references: The same under the reference models.
+        difference: The difference, with its interval; 0 if unlearning equals retraining.
+        original: The same difference of the original: what there was to forget; None if the original is not at hand.
+    """
+
+    model: float
+    references: float
+    difference: Interval
+    original: Interval | None
+
+
+@dataclass(frozen=True)
+class InsideAudit:
+    """The audit of a model's weights.
+
+    Attributes:
+        values: By the names in ``VALUES``.
+        residual: Residual knowledge: right answers around forgotten pictures, divided by those of the references.
+        klom: Excess KLoM of retained pictures: of ``RELATIVES`` of the forgotten, if there are any, and of ``RETAINED``
+            people; mean over people.
+    """
+
+    values: Mapping[str, Excess]
+    residual: float
+    klom: Mapping[str, Interval] = field(default_factory=dict)
+
+
+class Subjects:
+    """The people of an audit, and what is measured on them.
+
+    Args:
+        data: The data module of the audited run.
+        device: Device of the models.
+        seed: Seed of the choice of retained people, of directions and of halves.
+    """
+
+    def __init__(self, data: FaceDataModule, device: torch.device, seed: int = 0) -> None:
+        data.setup()
+        self.task: Task = data.task
+        self.device, self.seed = device, seed
+        # That of the recipe's end: with its first learning rate some networks diverge.
+        self.lr = data.recipe.lr / 10
+        self.forgotten = self._people(data, data.rows("forget"))
+        self.never_seen = self._people(data, data.rows("unseen"))
+        retain, households = data.rows("retain"), data.faces.households
+        related = np.isin(households[retain], np.unique(households[data.rows("forget")]))
+        sides = {RELATIVES: retain[related], RETAINED: retain[~related]}
+        self.retained = {
+            name: self._people(data, self._some(rows, data.identities))
+            for name, rows in sides.items()
+            if len(np.unique(data.identities[rows])) > 1
+        }
+        self.around = self.forgotten.at(self._few(self.forgotten.people, MOST_AROUND))
+
+    def _people(self, data: FaceDataModule, rows: Rows) -> People:
+        images = torch.from_numpy(data.pixels[rows]).permute(0, 3, 1, 2)
+        numbers = np.unique(data.identities[rows], return_inverse=True)[1]
+        return People(images, torch.from_numpy(data.faces.labels[rows]), numbers)
+
+    def _some(self, rows: Rows, identities: npt.NDArray[np.str_]) -> Rows:
+        """Return rows of whole people, chosen at random."""
+        return rows[self._few(np.unique(identities[rows], return_inverse=True)[1], MOST_RETAINED)]
+
+    def _few(self, people: Integers, most: int) -> Rows:
+        """Return the positions of all images of as many people, chosen at random, as have at most ``most`` images."""
+        order = np.random.default_rng(self.seed).permutation(people.max() + 1)
+        counts = np.cumsum(np.bincount(people)[order])
+        chosen = order[: max(2, int((counts <= most).sum()))]
+        return np.flatnonzero(np.isin(people, chosen))
+
+    def measure(self, model: nn.Module) -> Inside:
+        """Return what is measured on a model.
+
+        Args:
+            model: A classifier of images in [0, 1]; it is not changed, except that it is put into eval mode.
+        """
+        model = model.to(self.device).eval()
+        features = features_of(model, self._float(self.forgotten), self.device)
+        never_seen = features_of(model, self._float(self.never_seen), self.device)
+        labels, people = self.forgotten.labels.numpy(), self.forgotten.people
+        values = {
+            "verification": _by_person(verification_areas(features, people), people),
+            "verification, never seen": _by_person(
+                verification_areas(never_seen, self.never_seen.people), self.never_seen.people
+            ),
+            "rank 1": _by_person(rank_one_hits(features, people), people),
+            "probe": _by_person(probe_hits(features, labels, people), people),
+            "around": self._around(model),
+            "relearning": self._relearning(model),
+        }
+        margins = {name: self._margins(model, side) for name, side in self.retained.items()}
+        return Inside({name: value for name, value in values.items() if len(value) > 1}, margins)
+
+    def _float(self, side: People) -> Tensor:
+        return side.images.float() / 255
+
+    def _margins(self, model: nn.Module, side: People) -> Array:
+        def margins(images: Tensor, labels: Tensor) -> Tensor:
+            return torch.stack(list(self.task.margins(model(images), labels).values()), dim=1)
+
+        images, labels = self._float(side).to(self.device), side.labels.to(self.device)
+        with torch.inference_mode():
+            return np.asarray(in_chunks(margins, images, labels, pixels=CHUNK_PIXELS).cpu().numpy().mean(axis=1))
+
+    def _around(self, model: nn.Module) -> Array:
+        """Return the share of right answers around the pictures of each person."""
+        images, labels = self._float(self.around).to(self.device), self.around.labels.to(self.device)
+        generator = torch.Generator().manual_seed(self.seed)
+        right = torch.zeros(len(images), device=self.device)
+
+        def accuracy(images: Tensor, labels: Tensor) -> Tensor:
+            return self.task.accuracies(model(images), labels)["accuracy"]
+
+        with torch.inference_mode():
+            for _ in range(DIRECTIONS):
+                noise = torch.randn(images.shape, generator=generator)
+                noise /= noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+                moved = (images + NORM * noise.to(self.device)).clamp(0, 1)
+                right += in_chunks(accuracy, moved, labels, pixels=CHUNK_PIXELS)
+        return _by_person((right / DIRECTIONS).double().cpu().numpy(), self.around.people)
+
+    def _relearning(self, model: nn.Module) -> Array:
+        """Return each person's mean loss on one half of the pictures while the other half is learned."""
+        learn, judge = (self.forgotten.at(rows) for rows in halves(self.forgotten.people, self.seed))
+        if not len(learn):
+            return np.empty(0)
+        learned, judged = ((self._float(side).to(self.device), side.labels.to(self.device)) for side in (learn, judge))
+        curve = relearning_losses(model, self.task, learned, judged, self.lr, self.seed)
+        return _by_person(curve[1:].mean(axis=0), judge.people)
+
+
+def _by_person(values: Array, people: Integers) -> Array:
+    """Return the mean of each person's values, without people who have none."""
+    usable = np.isfinite(values)
+    return people_means(values[usable], people[usable])[0] if usable.any() else np.empty(0)
+
+
+def features_of(model: nn.Module, images: Tensor, device: torch.device) -> Array:
+    """Return the input of a model's last linear layer: the penultimate features.
+
+    Args:
+        model: A classifier that ends with a linear layer.
+        images: Images in [0, 1], shape ``(n, 3, height, width)``.
+        device: Device of the model.
+
+    Returns:
+        Features of shape ``(n, dimensions)``.
+    """
+    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    kept: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].flatten(1)))
+    try:
+        with torch.inference_mode():
+            in_chunks(model, images.to(device), pixels=CHUNK_PIXELS)
+    finally:
+        hook.remove()
+    return np.asarray(torch.cat(kept).double().cpu().numpy())
+
+
+def audit_inside(
+    subjects: Subjects, model: Inside, original: Inside | None, references: Sequence[Inside]
+) -> InsideAudit:
+    """Compare what was measured on a model with reference models.
+
+    Args:
+        subjects: The people.
+        model: Measured on the audited model.
+        original: Measured on its original; None if it is not at hand.
+        references: Measured on reference models, at least three.
+    """
+    values = {}
+    every = [model, *references, *([] if original is None else [original])]
+    for name, own in model.values.items():
+        if any(name not in inside.values for inside in every):  # Not finite in one of them.
+            continue
+        out = np.array([reference.values[name] for reference in references])
+        before = None if original is None else excess_over_references(original.values[name], out)
+        values[name] = Excess(float(own.mean()), float(out.mean()), excess_over_references(own, out), before)
+    klom = {}
+    for name, side in subjects.retained.items():
+        distances, floor = excess_klom(
+            model.margins[name][None], np.array([reference.margins[name] for reference in references])
+        )
+        klom[name] = mean_interval(people_means(distances - floor, side.people)[0])
+    residual = math.nan
+    if "around" in values:
+        around = np.array([reference.values["around"] for reference in references])
+        residual = residual_knowledge(model.values["around"], around)
+    return InsideAudit(values, residual, klom)

@@ -1,0 +1,201 @@
+"""The fleet of an audit: who is in which model, and the margins that its runs recorded.
+
+K originals are trained on random halves of the people, in complementary pairs, so that everybody is in exactly half of
+them. From each original, J draws of people are forgotten. Source: Hayes et al., 2024 (U-LiRA); the pairs are ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gli.auditing.record import Audit, margins_of, read_people, read_record, read_rows
+from gli.errors import DataError, SettingError
+from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+#: Outside of a pair, everybody must be in two originals: otherwise nothing is observed twice.
+LEAST_ORIGINALS = 6
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One model of the fleet: an original and the people that it has to forget.
+
+    Attributes:
+        original: Number of the original, from 0; originals 2i and 2i + 1 are a pair.
+        number: Number of the draw from this original, from 0.
+        retain: Names of the people to remember.
+        forget: Names of the people to forget.
+        unseen: Names of the people whom the original never saw.
+        test: Names of the people on whom accuracy is measured; no model sees them.
+    """
+
+    original: int
+    number: int
+    retain: tuple[str, ...]
+    forget: tuple[str, ...]
+    unseen: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name in tables and folders."""
+        return f"original{self.original:02d}_draw{self.number}"
+
+    def table(self) -> str:
+        """Return the assignment of people to sets as CSV, as ``data.assignment`` reads it."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["identity", "set"])
+        for name in ("retain", "forget", "test", "unseen"):
+            writer.writerows((identity, name) for identity in getattr(self, name))
+        return file.getvalue()
+
+
+def plan_draws(
+    groups: Sequence[Sequence[str]],
+    originals: int,
+    draws: int,
+    *,
+    forget_share: float = 1 / 3,
+    test_share: float = 0.16,
+    seed: int = 0,
+) -> list[Draw]:
+    """Assign people to the models of a fleet.
+
+    Args:
+        groups: People, grouped by household: a group is always in one set.
+        originals: Number of originals K, even, at least 6.
+        draws: Number of draws J from each original; nobody is forgotten twice from one original.
+        forget_share: Share of the seen groups that a draw forgets.
+        test_share: Share of the groups that no model sees, for the accuracy.
+        seed: Seed of the assignment.
+
+    Raises:
+        SettingError: If the numbers do not go together, or there are too few people.
+    """
+    if originals < LEAST_ORIGINALS or originals % 2:
+        raise SettingError(f"originals is {originals}; it must be an even number from {LEAST_ORIGINALS} on.")
+    if draws < 1 or draws * forget_share > 1 + 1e-9:
+        raise SettingError(
+            f"draws is {draws} and forget_share {forget_share:g}; nobody may be forgotten twice from one original, so "
+            "their product must be between 0 and 1."
+        )
+    generator = np.random.default_rng([seed, 0])
+    order = generator.permutation(len(groups))
+    count = round(test_share * len(groups))
+    test, rest = order[:count], order[count:]
+    size = round(forget_share * (len(rest) // 2))
+    if size < 1 or count < 1:
+        raise SettingError(f"{len(groups)} people are too few for an audit with {originals} originals.")
+
+    def names(numbers: Integers) -> tuple[str, ...]:
+        return tuple(name for number in sorted(numbers.tolist()) for name in groups[number])
+
+    planned = []
+    for pair in range(originals // 2):
+        shuffled = generator.permutation(rest)
+        halves = shuffled[: len(rest) // 2], shuffled[len(rest) // 2 :]
+        for side in (0, 1):
+            seen, unseen = halves[side], halves[1 - side]
+            candidates = generator.permutation(seen)
+            for number in range(draws):
+                forget = candidates[number * size : (number + 1) * size]
+                retain = np.setdiff1d(seen, forget)
+                planned.append(Draw(2 * pair + side, number, names(retain), names(forget), names(unseen), names(test)))
+    return planned
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Margins of all images in all models of one method.
+
+    Attributes:
+        margins: Shape ``(models, images, labels)``; one label in a multi-class task. NaN where they were not recorded.
+        states: ``FORGOTTEN``, ``NEVER_SEEN`` or ``OTHER``, shape ``(models, images)``.
+        people: Number of the person on each image, shape ``(images,)``.
+        names: Name of each person, by number.
+        originals: Number of the original of each model, shape ``(models,)``.
+        accuracy: Test accuracy of each model, shape ``(models,)``.
+    """
+
+    margins: Array
+    states: Integers
+    people: Integers
+    names: tuple[str, ...]
+    originals: Integers
+    accuracy: Array
+
+    @property
+    def pairs(self) -> Integers:
+        """Number of the pair of originals of each model, shape ``(models,)``."""
+        return self.originals // 2
+
+
+def read_model(run: Path, iteration: int | None = None) -> tuple[Audit, Mapping[str, Integers], Mapping[str, Array]]:
+    """Return one audit of a run: its record, row numbers and margins of each evaluation set.
+
+    Args:
+        run: Folder of the run.
+        iteration: Iteration of the audit; None for the last.
+
+    Raises:
+        DataError: If the run has no such record.
+    """
+    if iteration is None:
+        recorded = [int(path.stem) for path in (run / "audits").glob("[0-9]*.npz") if path.stem.isdecimal()]
+        iteration = max(recorded, default=0)
+    audit = read_record(run, iteration)
+    if audit is None:
+        raise DataError(f"{run}: has no record of iteration {iteration}. Run again with --audit.keep_losses true.")
+    return audit, read_rows(run), margins_of(audit)
+
+
+def read_fleet(runs: Sequence[tuple[Draw, Path]], iteration: int | None = None) -> Fleet:
+    """Read the margins of a method from the runs of its draws.
+
+    Args:
+        runs: Draws with the folders of their runs.
+        iteration: Iteration of the audit to read: 0 for the originals, None for the last audit of each run.
+
+    Raises:
+        DataError: If a record is missing or damaged.
+    """
+    identity_of: dict[int, str] = {}
+    models = []
+    for _, run in runs:
+        audit, rows, margins = read_model(run, iteration)
+        identities = read_people(run)
+        for name, values in rows.items():
+            identity_of |= dict(zip(values.tolist(), identities[name].tolist(), strict=True))
+        models.append((audit, rows, margins))
+    # Numbered in the order of the face table, so that fleets of the same draws have the same images.
+    number_of = {row: number for number, row in enumerate(sorted(identity_of))}
+    names = sorted(set(identity_of.values()))
+    person_of = {name: number for number, name in enumerate(names)}
+    people = [person_of[identity_of[row]] for row in sorted(identity_of)]
+    labels = next(iter(models[0][2].values())).shape[1]
+    table = np.full((len(models), len(people), labels), np.nan)
+    states = np.full((len(models), len(people)), OTHER, dtype=np.int64)
+    for model, (_, rows, margins) in enumerate(models):
+        for name, state in (("forget", FORGOTTEN), ("unseen", NEVER_SEEN)):
+            columns = [number_of[row] for row in rows[name].tolist()]
+            table[model, columns], states[model, columns] = margins[name], state
+        for name in rows.keys() - {"forget", "unseen"}:
+            table[model, [number_of[row] for row in rows[name].tolist()]] = margins[name]
+    return Fleet(
+        table,
+        states,
+        np.array(people),
+        tuple(names),
+        np.array([draw.original for draw, _ in runs]),
+        np.array([float(audit.values["test"]["accuracy"].mean()) for audit, _, _ in models]),
+    )

@@ -1,0 +1,1 @@
+"""Run training: build a run, find or train originals, execute many runs here or on a cluster."""

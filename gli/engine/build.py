@@ -1,0 +1,67 @@
+"""What every run does, from the command line or from Python: settings of the trainer, and the audit of iteration 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import Logger
+
+from gli.callbacks import standard_callbacks, with_bar
+from gli.data import FaceDataModule
+from gli.data.recipe import Recipe
+from gli.engine.resume import AtomicCheckpointIO
+from gli.errors import SettingError
+from gli.methods.base import Method
+
+#: Weights stay in float32: sign gradients and metrics are computed in it.
+PRECISIONS = ("None", "32-true", "32", "bf16-mixed", "16-mixed", "bf16", "16")
+
+
+def trainer_settings(given: Mapping[str, Any], method: Method, recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of the trainer that gli chooses; the method gives the epochs where the user does not.
+
+    Args:
+        given: The user's settings of the trainer; a missing name and None mean that the user did not choose.
+        method: The method.
+        recipe: The data set's recipe.
+
+    Raises:
+        SettingError: If the precision would change the weights' own.
+    """
+    if str(given.get("precision")) not in PRECISIONS:
+        raise SettingError(
+            f"trainer.precision is {given.get('precision')}; weights stay in float32 in gli. Use one of "
+            f"{', '.join(PRECISIONS[1:])}."
+        )
+    by_iteration = isinstance(given.get("val_check_interval"), int)
+    defaults = {
+        "num_sanity_val_steps": 0,  # The audit of iteration 0 checks more.
+        "log_every_n_steps": 1 if by_iteration else 10,
+        "enable_model_summary": False,
+    }
+    chosen: dict[str, Any] = {name: value for name, value in defaults.items() if given.get(name) is None}
+    callbacks = [*(given.get("callbacks") or []), *standard_callbacks()]
+    chosen["callbacks"] = with_bar(callbacks, given.get("enable_progress_bar"))
+    chosen["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
+    chosen["use_distributed_sampler"] = False  # Our loaders divide the data themselves.
+    if by_iteration and given.get("check_val_every_n_epoch", 1) == 1:
+        # Count iterations of the run: epochs are short and of different lengths.
+        chosen["check_val_every_n_epoch"] = None
+    if given.get("max_epochs") is None and given.get("max_steps", -1) == -1:
+        chosen["max_epochs"] = method.default_epochs(recipe)
+    return chosen
+
+
+def added_loggers(setting: Logger | Iterable[Logger] | bool | None) -> list[Logger]:
+    """Return the loggers that the user adds to those of a run."""
+    if setting is None or isinstance(setting, bool):
+        return []
+    return [setting] if isinstance(setting, Logger) else list(setting)
+
+
+def audit_original(trainer: L.Trainer, method: Method, data: FaceDataModule, seed: int) -> None:
+    """Audit the original model, for the row of iteration 0, and seed again, so that the run does not depend on it."""
+    trainer.validate(method, datamodule=data, verbose=False)
+    L.seed_everything(seed, workers=True, verbose=False)

@@ -1,0 +1,135 @@
+"""Jobs in processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import runpy
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from gli.engine.executor import Resources
+from gli.system.children import end_with_parent
+from gli.system.cores import usable_cores
+
+#: Seconds that a terminated job has to end by itself.
+PATIENCE_SECONDS = 10.0
+
+
+def _run_module(arguments: Sequence[str], log: Path, threads: int, device: str) -> None:
+    """Run ``python -m MODULE ARGUMENTS`` in this process, which was forked from one that has its imports."""
+    end_with_parent()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.environ["CUDA_VISIBLE_DEVICES"] = device
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    sys.argv = list(arguments)
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def _number_of_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()  # Does not initialise CUDA, which a forked process could not use.
+
+
+class Local:
+    """Run jobs in processes of this machine, a given number at once.
+
+    Commands of the form ``python -m MODULE ...`` are forked from a server that has imported ``preload``: they start at
+    once, and share no state. Others are started as programs.
+
+    Args:
+        jobs: Number of jobs at once. Each gets its share of the cores that this process may use.
+        preload: Modules to import once.
+        gpus: Numbers of the GPUs to assign, one to a job; None for all of this machine, found at the first job that
+            asks for one.
+    """
+
+    def __init__(self, jobs: int, preload: Sequence[str] = (), gpus: Sequence[int] | None = None) -> None:
+        self._pool = ThreadPoolExecutor(jobs)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+        self._threads = max(1, usable_cores() // jobs)
+        self._gpus, self._lock = gpus, threading.Lock()
+        self._free: queue.SimpleQueue[int] | None = None
+        self._number = 0
+        self._running: set[BaseProcess | subprocess.Popen[bytes]] = set()
+        self._closed = False
+
+    def submit(self, command: Sequence[str], *, log: Path, resources: Resources = Resources()) -> Future[int]:
+        """Run a command as soon as there is room; see :meth:`gli.engine.executor.Executor.submit`."""
+        return self._pool.submit(self._run, list(command), log, resources)
+
+    def _run(self, command: list[str], log: Path, resources: Resources) -> int:
+        if self._closed:
+            return -15
+        log.parent.mkdir(parents=True, exist_ok=True)
+        devices = self._devices() if resources.gpus != 0 else None
+        if devices is None or (resources.gpus is None and not self._number):
+            return self._wait(command, log, "")
+        device = devices.get()
+        try:
+            return self._wait(command, log, str(device))
+        finally:
+            devices.put(device)
+
+    def _devices(self) -> queue.SimpleQueue[int]:
+        """Return the queue of free GPUs; a job that finds it empty waits."""
+        with self._lock:
+            if self._free is None:
+                self._free = queue.SimpleQueue()
+                numbers = self._gpus if self._gpus is not None else range(_number_of_gpus())
+                self._number = len(numbers)
+                for number in numbers:
+                    self._free.put(number)
+            return self._free
+
+    def _wait(self, command: list[str], log: Path, device: str) -> int:
+        if command[:2] == [sys.executable, "-m"]:
+            process = self._context.Process(target=_run_module, args=(command[2:], log, self._threads, device))
+            process.start()
+            self._started(process)
+            process.join()
+            self._running.discard(process)
+            return int(process.exitcode or 0)
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
+        with (
+            log.open("wb") as file,
+            subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            ) as program,
+        ):
+            self._started(program)
+            status = program.wait()
+            self._running.discard(program)
+        return status
+
+    def _started(self, process: BaseProcess | subprocess.Popen[bytes]) -> None:
+        """Note a running process; stop it if this executor was closed in the meantime."""
+        self._running.add(process)
+        if self._closed:  # After noting it: either this or close() sees it.
+            process.kill()
+
+    def close(self) -> None:
+        """Terminate the running jobs, drop the waiting ones, and wait for their end."""
+        self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        running = list(self._running)
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in list(self._running):
+            process.kill()
+        self._pool.shutdown(wait=True)

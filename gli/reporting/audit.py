@@ -1,0 +1,274 @@
+"""Write and read an audit: ``audit.json``, and ``audit.md`` and ``audit.html``, which are made from it."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gli.errors import DataError
+from gli.reporting.page import document, html_table
+from gli.reporting.tables import Table, markdown
+from gli.system.files import atomic_write, write_json
+
+Values = Mapping[str, Any]
+#: Number of people that are named as the most exposed.
+WORST = 5
+#: Name of the audit of the originals, as in :data:`gli.auditing.method_audit.NO_UNLEARNING`.
+NO_UNLEARNING = "No unlearning"
+AUC = (
+    "AUC is the probability that the attacker ranks a forgotten person above one who was never seen: 0.5 is guessing, "
+    "1 is certainty; below 0.5, forgotten people stand out by being forgotten too well. Square brackets hold the 95 % "
+    "confidence interval"
+)
+METHOD_NOTES = (
+    "An attacker has many models of the same method and guesses, person by person, whether a model has forgotten the "
+    f"person or never saw them. {AUC}: of an AUC over originals and people, of memory over originals, of KLoM over "
+    "people only.",
+    "Against retraining: forgotten people against the same people in retrained models; 0.5 if unlearning equals "
+    "retraining. Memory: 1 as before unlearning, 0 as retrained, below 0 over-unlearned. Excess KLoM: distance of the "
+    "margins to those of retrained models beyond the distance between retrained models, in nats; 0 if unlearning "
+    "equals retraining. Retained people: the same attack on people who stay, in brackets in retrained models; larger "
+    "if unlearning exposes them. Memorised third: AUC of the third of the people whom the originals memorised most.",
+)
+RUN_NOTES = (
+    "An attacker has reference models that were retrained without the people, and guesses for each person whether the "
+    f"audited model ever saw them (RMIA). {AUC} over people. The positive control is the same attack on the original, "
+    "the negative control on the references themselves. IAM: another attack, which also has the original. Two "
+    "snapshots: the attacker also has the original and sees whose outputs moved; compare with its control, a retrained "
+    "model in place of the unlearned one. Memory: 1 as the original, 0 as retrained. Excess KLoM: 0 if unlearning "
+    "equals retraining.",
+)
+INSIDE_NOTE = (
+    "Differences from the reference models, with 95 % intervals over people and models; 0 if unlearning equals "
+    "retraining, in brackets the original. A network that never saw a person still separates faces, so only "
+    "differences count. Residual knowledge: right answers around forgotten pictures divided by those of the "
+    "references; 1 if unlearning equals retraining."
+)
+INSIDE_COLUMNS = {
+    "verification": "re-identification (AUC)",
+    "verification, never seen": "re-identification, never seen",
+    "rank 1": "re-identification (rank 1)",
+    "probe": "linear probe (accuracy)",
+    "around": "right answers nearby",
+    "relearning": "loss while relearning (below 0: remembers)",
+}
+PICTURE_LABELS = {
+    "methods": "score when forgotten\nminus when never seen",
+    "runs": "rank among people\nwho were never seen",
+}
+
+
+def _known(values: Values | None) -> bool:
+    """Return whether an interval has a value: NaN is null in a file."""
+    return values is not None and values["value"] is not None and not math.isnan(values["value"])
+
+
+def shown(values: Values | None, digits: int = 2) -> str:
+    """Return an interval as text; empty where there is none."""
+    if values is None or not _known(values):
+        return ""
+    return f"{values['value']:.{digits}f} [{values['low']:.{digits}f}, {values['high']:.{digits}f}]"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _beside(own: Values | None, other: Values | None) -> str:
+    """Return an interval and, in brackets, the value that it is compared with."""
+    return shown(own) + (f" ({other['value']:.2f})" if other is not None and _known(other) else "")
+
+
+METHOD_COLUMNS: Mapping[str, Callable[[Values], str]] = {
+    "method": lambda each: str(each["method"]),
+    "verdict": lambda each: str(each["verdict"]),
+    "AUC per person": lambda each: shown(each["auc_person"]),
+    "per image": lambda each: shown(each["auc_image"]),
+    "TPR at 5 % FPR": lambda each: _number(each["tpr_at_5_percent"]),
+    "against retraining": lambda each: shown(each["auc_person_against_retraining"]),
+    "memory": lambda each: shown(each["memory"]),
+    "excess KLoM, forgotten": lambda each: shown(each["excess_klom"]["forgotten"]),
+    "excess KLoM, retained": lambda each: shown(each["excess_klom"]["retained"]),
+    "retained people (in retrained)": lambda each: _beside(
+        each.get("auc_retained"), each.get("auc_retained_in_retrained")
+    ),
+    "memorised third": lambda each: _number(each["auc_by_memorisation"][-1]),
+    "test accuracy": lambda each: _number(each["test_accuracy"], 3),
+    "cost / retraining": lambda each: _number(each["cost"]),
+}
+RUN_COLUMNS: Mapping[str, Callable[[Values], str]] = {
+    "method": lambda each: str(each["method"]),
+    "verdict": lambda each: str(each["verdict"]),
+    "AUC per person (RMIA)": lambda each: shown(each["auc_person"]),
+    "original": lambda each: shown(each["auc_person_original"]),
+    "retrained": lambda each: shown(each["auc_person_references"]),
+    "TPR at 5 % FPR": lambda each: _number(each["tpr_at_5_percent"]),
+    "IAM (original)": lambda each: _beside(each.get("iam"), each.get("iam_original")),
+    "memory": lambda each: _number(each["memory"]),
+    "excess KLoM, forgotten": lambda each: shown(each["excess_klom"]["forgotten"]),
+    "two snapshots": lambda each: shown(each["two_snapshots"]),
+    "its control": lambda each: shown(each["two_snapshots_control"]),
+    "test accuracy": lambda each: _number(each["test_accuracy"], 3),
+    "run": lambda each: str(each["run"]),
+}
+
+
+def _kind(contents: Values) -> str:
+    return "methods" if "methods" in contents else "runs"
+
+
+def _entries(contents: Values) -> Sequence[Values]:
+    entries: Sequence[Values] = contents[_kind(contents)]
+    return entries
+
+
+def tables_of(contents: Values) -> dict[str, Table]:
+    """Return the tables of an audit by their headings.
+
+    Args:
+        contents: Contents of ``audit.json``.
+    """
+    entries = _entries(contents)
+    columns = METHOD_COLUMNS if _kind(contents) == "methods" else RUN_COLUMNS
+    tables = {"Table": Table(list(columns), [[cell(each) for cell in columns.values()] for each in entries])}
+    if any(each.get("inside") for each in entries):
+        tables["Beyond the answers"] = _inside_table(entries)
+    return tables
+
+
+def _inside_table(entries: Sequence[Values]) -> Table:
+    """Return what the weights give away: a row for each run."""
+    rows = []
+    for each in entries:
+        inside = each.get("inside") or {"values": {}, "residual": None, "excess_klom": {}}
+        values, klom = inside["values"], inside["excess_klom"]
+        cells = [_beside(_part(values, name, "difference"), _part(values, name, "original")) for name in INSIDE_COLUMNS]
+        sides = [shown(klom.get(name)) for name in ("relatives", "retained")]
+        rows.append([str(each["method"]), *cells, _number(inside["residual"]), *sides])
+    headings = ["residual knowledge", "excess KLoM, relatives", "excess KLoM, retained"]
+    return Table(["method", *INSIDE_COLUMNS.values(), *headings], rows)
+
+
+def _part(values: Values, name: str, part: str) -> Values | None:
+    found: Values | None = values[name][part] if name in values else None
+    return found
+
+
+def _notes(contents: Values) -> list[str]:
+    """Return the paragraphs above the verdicts."""
+    facts = [f"{name}: {value}." for name, value in contents.items() if name not in ("data", "methods", "runs")]
+    inside = [INSIDE_NOTE] if any(each.get("inside") for each in _entries(contents)) else []
+    return [*(METHOD_NOTES if _kind(contents) == "methods" else RUN_NOTES), *inside, *facts]
+
+
+def most_exposed(entry: Values) -> str:
+    """Return the names of the most exposed people of a method or run with their scores, as text."""
+    return ", ".join(f"{each['name']} ({each['score']:+.2f})" for each in entry["people"][:WORST])
+
+
+def _told(entry: Values) -> str:
+    """Return in a sentence how many people can be told."""
+    picture = entry["picture"]
+    count, above, below = len(picture["values"]), picture["above"], picture["below"]
+    return (
+        f"{above} of {count} people lie above the grey band and {below} below it; by chance it would be about "
+        f"{picture['expected']:.0f} on either side. Who lies above can be told; who lies below stands out by being "
+        "forgotten too well."
+    )
+
+
+def audit_markdown(contents: Values) -> str:
+    """Return an audit in Markdown: notes, verdicts, tables, and the most exposed people."""
+    entries = _entries(contents)
+    paragraphs = [
+        f"# Audit: {contents['data']}",
+        *_notes(contents),
+        "## Verdicts",
+        "\n".join(f"- **{each['method']}**: {each['verdict']}. {each['sentence']}" for each in entries),
+    ]
+    for heading, table in tables_of(contents).items():
+        paragraphs += [f"## {heading}", markdown(table)]
+    exposed = [f"- **{each['method']}**: {most_exposed(each)}" for each in entries]
+    return "\n\n".join([*paragraphs, "## The most exposed people", "\n".join(exposed)]) + "\n"
+
+
+def audit_section(contents: Values, level: int = 2) -> list[str]:
+    """Return the HTML elements of an audit: a picture and a verdict for each method, then the tables.
+
+    Args:
+        contents: Contents of ``audit.json``.
+        level: Level of the headings of the methods.
+    """
+    from gli.reporting.audit_plots import people_svg  # Needs matplotlib.
+
+    body = [f"<p>{html.escape(note)}</p>" for note in _notes(contents)]
+    for each in _entries(contents):
+        body += [
+            f"<h{level}>{html.escape(str(each['method']))}: {html.escape(str(each['verdict']))}</h{level}>",
+            f"<p>{html.escape(str(each['sentence']))}</p>",
+        ]
+        if picture := each.get("picture"):
+            label = PICTURE_LABELS[_kind(contents)]
+            svg = people_svg(picture["values"], picture["low"], picture["high"], label)
+            body += [f"<figure>{svg}</figure>", f"<p>{html.escape(_told(each))}</p>"]
+        body.append(f"<p>The most exposed: {html.escape(most_exposed(each))}.</p>")
+    for heading, table in tables_of(contents).items():
+        body += [f"<h{level}>{html.escape(heading)}</h{level}>", html_table(table, heading)]
+    return body
+
+
+def audit_page(contents: Values) -> str:
+    """Return the page of an audit, which needs no other file and no network."""
+    title = html.escape(str(contents["data"]))
+    heading = f"<h1>{title}: what unlearned models still give away</h1>"
+    return document(f"{title}: audit", [heading, *audit_section(contents)])
+
+
+def write_audit(output: Path, contents: Values) -> None:
+    """Write an audit into a folder.
+
+    Args:
+        output: The folder.
+        contents: See :mod:`gli.auditing.contents`.
+    """
+    text, page = audit_markdown(contents), audit_page(contents)  # Before anything is written: drawing may fail.
+    write_json(output / "audit.json", contents)
+    for name, content in (("audit.md", text), ("audit.html", page)):
+        with atomic_write(output / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """Return the contents of an audit.
+
+    Args:
+        path: ``audit.json`` of an audit, or its folder.
+
+    Raises:
+        DataError: If it is not the result of an audit.
+    """
+    path = path / "audit.json" if path.is_dir() else path
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(contents["data"], str):
+            raise TypeError("its data set has no name")
+        auc_of_methods(contents)
+        tables_of(contents)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file. Name the folder of an audit, which gli audit has written.") from error
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as the result of an audit ({error}).") from error
+    return dict(contents)
+
+
+def auc_of_methods(contents: Values) -> dict[str, str]:
+    """Return the AUC per person of each method of an audit, with its interval and verdict, as text."""
+    result = {}
+    for each in _entries(contents):
+        name = "Original" if each["method"] == NO_UNLEARNING else str(each["method"])
+        result[name] = f"{shown(each['auc_person'])} {each['verdict']}"
+    return result

@@ -1,0 +1,254 @@
+"""What each method pays for privacy: its place between privacy and test accuracy, its cost, and the Pareto frontier."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gli.errors import DataError
+from gli.metrics.pareto import pareto_front
+from gli.reporting.audit import NO_UNLEARNING
+from gli.reporting.results import FROM_SCRATCH, Result, Summary, summarise
+
+ORIGINAL, RETRAINED = FROM_SCRATCH
+#: Names of the horizontal axis, and what a bar of either kind of score is.
+AXES = {
+    "mia": "forgetting score, |MIA accuracy - 0.5|",
+    "methods": "|AUC per person against retraining - 0.5|",
+    "runs": "|AUC per person (RMIA) - 0.5|",
+}
+OVER_SEEDS = "standard deviation over the seeds, or with a single run the 95 % interval over its people where known"
+OF_AUDIT = "95 % interval of the AUC, and standard deviation of the accuracy over the models where known"
+#: Units of cost: a share of the cost of retraining, or seconds where that is not known.
+SHARE, SECONDS = "share of retraining", "training seconds"
+Bar = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method or variant in the figure.
+
+    Attributes:
+        label: Name of the method or variant.
+        privacy: Distance from what cannot be told, 0 is best.
+        accuracy: Test accuracy.
+        privacy_bar: Ends of the error bar of ``privacy``; None without one.
+        accuracy_bar: Ends of the error bar of ``accuracy``; None without one.
+        cost: Cost in the unit of the figure; None where unknown.
+    """
+
+    label: str
+    privacy: float
+    accuracy: float
+    privacy_bar: Bar | None = None
+    accuracy_bar: Bar | None = None
+    cost: float | None = None
+
+    @property
+    def unlearned(self) -> bool:
+        """Whether this is an unlearning method, not a model trained from scratch."""
+        return self.label not in FROM_SCRATCH
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """The trade-off between privacy and accuracy of several methods.
+
+    Attributes:
+        axis: Name of the horizontal axis.
+        bars: Meaning of the error bars.
+        unit: Unit of the costs; empty where none is known.
+        points: The methods.
+    """
+
+    axis: str
+    bars: str
+    unit: str
+    points: tuple[Point, ...]
+
+    @property
+    def frontier(self) -> list[Point]:
+        """The unlearning methods that no other one beats in both privacy and accuracy, the most private first."""
+        points = sorted(
+            (each for each in self.points if each.unlearned), key=lambda each: (each.privacy, each.accuracy)
+        )
+        front = pareto_front([(point.privacy, -point.accuracy) for point in points])
+        return [point for point, on in zip(points, front, strict=True) if on]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Everything as plain values, as in ``results.json``."""
+        return {**asdict(self), "frontier": [point.label for point in self.frontier]}
+
+    @property
+    def text(self) -> str:
+        """The numbers of the figure in words, for readers who do not see it."""
+        numbers = "; ".join(f"{point.label} {point.privacy:.3f}, {point.accuracy:.3f}" for point in self.points)
+        frontier = ", ".join(point.label for point in self.frontier)
+        return (
+            f"Test accuracy against {self.axis} (0 is best). Each method with both: {numbers}. "
+            f"On the Pareto frontier: {frontier or 'none'}."
+        )
+
+    @property
+    def caption(self) -> str:
+        """A description of the figure, in sentences."""
+        sentences = [
+            f"Left is more private (0: cannot be told), up is more accurate. Bars: {self.bars}.",
+            "The line is the Pareto frontier: no other unlearning method is better in both.",
+        ]
+        if self.unit:
+            sentences.append(f"The area of a point is its cost ({self.unit}), but not below the smallest one.")
+        return " ".join(sentences)
+
+
+def tradeoff_of(results: Sequence[Result], audit: Mapping[str, Any] | None = None) -> Tradeoff:
+    """Return the trade-off of a report.
+
+    With an audit, both scores are those of the audited models: a method's audited models may have run for another
+    number of iterations than the audit that the report shows, so one score of either would belong to no model.
+
+    Args:
+        results: The results of the report.
+        audit: Contents of the ``audit.json`` of an audit; None without one.
+    """
+    summaries = summarise(results)
+    if audit is None:
+        return _of_results(summaries)
+    return _of_methods(audit["methods"]) if "methods" in audit else _of_runs(audit["runs"], summaries)
+
+
+def _of_results(summaries: Sequence[Summary]) -> Tradeoff:
+    costs, unit = costs_of(summaries)
+    points = [
+        Point(
+            summary.label,
+            summary.mean["forgetting_score"],
+            summary.mean["accuracy"],
+            _bar_of(summary, "forgetting_score"),
+            _bar_of(summary, "accuracy"),
+            costs[summary.label],
+        )
+        for summary in summaries
+    ]
+    return Tradeoff(AXES["mia"], OVER_SEEDS, unit, _finite(points))
+
+
+def _of_methods(entries: Sequence[Mapping[str, Any]]) -> Tradeoff:
+    """Return the trade-off of an audit of methods."""
+    points = []
+    for entry in entries:
+        privacy, bar = _distance(entry["auc_person_against_retraining"])
+        accuracy, deviation = entry["test_accuracy"], entry.get("test_accuracy_deviation")
+        around = None if deviation is None else (accuracy - deviation, accuracy + deviation)
+        label = ORIGINAL if entry["method"] == NO_UNLEARNING else entry["method"]
+        points.append(Point(label, privacy, accuracy, bar, around, entry["cost"]))
+    known = any(point.cost is not None for point in points if point.unlearned)
+    return Tradeoff(AXES["methods"], OF_AUDIT, SHARE if known else "", _finite(points))
+
+
+def _of_runs(entries: Sequence[Mapping[str, Any]], summaries: Sequence[Summary]) -> Tradeoff:
+    """Return the trade-off of an audit of runs; accuracies of original and retrained models are those of the report."""
+    costs, unit = costs_of(summaries)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        groups.setdefault(str(entry["method"]), []).append(entry)
+    points = [
+        _mean_point(
+            label,
+            [entry["auc_person"] for entry in group],
+            [entry["test_accuracy"] for entry in group],
+            costs.get(label),
+        )
+        for label, group in groups.items()
+    ]
+    for summary in summaries:
+        if summary.label in FROM_SCRATCH:
+            key = "auc_person_original" if summary.label == ORIGINAL else "auc_person_references"
+            accuracies = [result.scores["accuracy"] for result in summary.results]
+            points.append(
+                _mean_point(summary.label, [entry[key] for entry in entries], accuracies, costs[summary.label])
+            )
+    return Tradeoff(AXES["runs"], OF_AUDIT, unit, _finite(points))
+
+
+def _mean_point(
+    label: str, areas: Sequence[Mapping[str, Any]], accuracies: Sequence[float], cost: float | None
+) -> Point:
+    """Return the mean of several runs; with one run, the bar of privacy is the interval of its AUC."""
+    distances = [_distance(area) for area in areas]
+    privacy, accuracy = [value for value, _ in distances], list(accuracies)
+    bar = distances[0][1] if len(set(privacy)) == 1 else _deviation_bar(privacy)
+    return Point(label, statistics.fmean(privacy), statistics.fmean(accuracy), bar, _deviation_bar(accuracy), cost)
+
+
+def _deviation_bar(values: Sequence[float]) -> Bar | None:
+    if len(values) < 2:
+        return None
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return mean - deviation, mean + deviation
+
+
+def _bar_of(summary: Summary, name: str) -> Bar | None:
+    """Return mean ± standard deviation over the runs, or the bootstrap interval of a single run."""
+    spread = summary.spread[name]
+    if not math.isnan(spread):
+        return summary.mean[name] - spread, summary.mean[name] + spread
+    return summary.results[0].intervals.get(name) if len(summary.results) == 1 else None
+
+
+def _distance(area: Mapping[str, Any]) -> tuple[float, Bar | None]:
+    """Return the distance of an AUC from 0.5, on either side of it, and of its interval."""
+    if area["value"] is None:
+        return math.nan, None
+    ends = sorted((abs(area["low"] - 0.5), abs(area["high"] - 0.5)))
+    covers = area["low"] <= 0.5 <= area["high"]
+    return abs(area["value"] - 0.5), (0.0 if covers else ends[0], ends[1])
+
+
+def _finite(points: Sequence[Point]) -> tuple[Point, ...]:
+    return tuple(point for point in points if math.isfinite(point.privacy) and math.isfinite(point.accuracy))
+
+
+def costs_of(summaries: Sequence[Summary]) -> tuple[dict[str, float | None], str]:
+    """Return the mean cost of each label and its unit: a share of retraining, or seconds without a retrained model.
+
+    Times of different devices cannot be compared: then no cost is known. The original costs nothing beyond what exists.
+    """
+    seconds: dict[str, float | None] = {}
+    devices = set()
+    for summary in summaries:
+        known = [cost for cost in (result.cost for result in summary.results) if "training_seconds" in cost]
+        devices |= {cost.get("device") for cost in known}
+        seconds[summary.label] = statistics.fmean(cost["training_seconds"] for cost in known) if known else None
+    seconds[ORIGINAL] = None
+    if len(devices) != 1:
+        return dict.fromkeys(seconds), ""
+    whole = seconds.get(RETRAINED)
+    if not whole:
+        return seconds, SECONDS
+    return {label: None if value is None else value / whole for label, value in seconds.items()}, SHARE
+
+
+def read_tradeoff(report: Path) -> Tradeoff:
+    """Return the trade-off of a report from its folder.
+
+    Raises:
+        DataError: If the folder holds no report, or one of an earlier version.
+    """
+    path = report / "results.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["tradeoff"]
+        return Tradeoff(values["axis"], values["bars"], values["unit"], tuple(map(_read_point, values["points"])))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: holds no trade-off ({error!r}). Write the report again with gli report.") from error
+
+
+def _read_point(values: Mapping[str, Any]) -> Point:
+    bars = [None if bar is None else (bar[0], bar[1]) for bar in (values["privacy_bar"], values["accuracy_bar"])]
+    return Point(values["label"], values["privacy"], values["accuracy"], bars[0], bars[1], values["cost"])

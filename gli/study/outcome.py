@@ -1,0 +1,143 @@
+"""What came of each trial, read from the folder of its run, and the table of all trials."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gli.engine.job import Job
+from gli.errors import DataError
+from gli.metrics.pareto import pareto_front
+from gli.runs.membership import read_membership
+from gli.runs.read import read_log
+from gli.study.objective import Objective
+from gli.study.sampler import FAILED, FINISHED, PRUNED
+from gli.study.space import Settings
+from gli.system.files import atomic_write, writable
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        number: Number of the trial, from 1.
+        settings: Its settings.
+        state: ``finished``, ``pruned`` or ``failed``.
+        scores: Scores of the audit that counts, with the original's final score as ``original``; empty without one.
+        allowed: Whether that audit is within the utility drop allowed.
+        rehearsal: Whether the run was a rehearsal; None if that is not known.
+        run: Folder of the run; None for a failed trial.
+        front: Whether no other finished trial is better in one score of the objective and as good in the others.
+    """
+
+    number: int
+    settings: Settings
+    state: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    allowed: bool = False
+    rehearsal: bool | None = None
+    run: Path | None = None
+    front: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether the trial can be the best one."""
+        return self.state == FINISHED and self.allowed and bool(self.scores)
+
+
+def outcome_of(number: int, settings: Settings, state: str, job: Job, objective: Objective) -> Outcome:
+    """Return what came of a trial that has ended.
+
+    Args:
+        number: Number of the trial, from 1.
+        settings: Its settings.
+        state: ``finished``, ``pruned`` or ``failed``.
+        job: Its run.
+        objective: What the search optimises.
+    """
+    run = {FINISHED: job.run, PRUNED: job.stopped_run, FAILED: None}[state]
+    if run is None:
+        return Outcome(number, settings, state)
+    rehearsal = None
+    try:
+        rows = read_log(run)
+        membership = read_membership(run)
+        rehearsal = None if membership is None else membership.rehearsal
+    except DataError:  # Somebody has damaged the folder; the trial keeps its place in the table.
+        rows = []
+    audit, allowed = objective.choose(rows)
+    scores: dict[str, float] = {}
+    if audit is not None and rows[0]["iteration"] == 0:
+        scores = {**audit, "original": rows[0]["final_score"]}
+    return Outcome(number, settings, state, scores, allowed, rehearsal, run)
+
+
+def ranked(outcomes: Sequence[Outcome], objective: Objective) -> list[Outcome]:
+    """Return the trials, best first: the Pareto front where there are two objectives, then by final score.
+
+    Finished trials within the utility drop allowed come first, then other finished ones, pruned and failed ones.
+    """
+    if len(objective.scores) > 1:
+        counted = [outcome for outcome in outcomes if outcome.counts]
+        points = [
+            [-value if rises else value for (_, rises), value in zip(objective.scores, values, strict=True)]
+            for values in (objective.values(outcome.scores) for outcome in counted)
+        ]
+        on_front = {outcome.number for outcome, front in zip(counted, pareto_front(points), strict=True) if front}
+        outcomes = [replace(outcome, front=outcome.number in on_front) for outcome in outcomes]
+    order = (FINISHED, PRUNED, FAILED)
+
+    def place(outcome: Outcome) -> tuple[bool, int, bool, bool, float, int]:
+        final = -outcome.scores.get("final_score", 0.0)
+        return (
+            not outcome.counts,
+            order.index(outcome.state),
+            not outcome.scores,
+            not outcome.front,
+            final,
+            outcome.number,
+        )
+
+    return sorted(outcomes, key=place)
+
+
+def row_of(outcome: Outcome, two_objectives: bool) -> dict[str, str]:
+    """Return a trial as a row of the table."""
+    known = outcome.rehearsal is not None
+    return {
+        "trial": str(outcome.number),
+        "state": outcome.state,
+        **({"pareto_front": _yes(outcome.front)} if two_objectives else {}),
+        **outcome.settings,
+        **{name: str(value) for name, value in outcome.scores.items()},
+        "allowed": _yes(outcome.allowed) if outcome.scores else "",
+        "rehearsal": _yes(bool(outcome.rehearsal)) if known else "",
+        "run": "" if outcome.run is None else str(outcome.run),
+    }
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def write_table(output: Path, outcomes: Sequence[Outcome], two_objectives: bool = False) -> None:
+    """Write the trials so far as CSV, in their order.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    rows = [row_of(outcome, two_objectives) for outcome in outcomes]
+    columns = dict.fromkeys(key for row in rows for key in row)
+    for last in ("allowed", "rehearsal", "run"):  # A failed trial has no scores, so they could come before these.
+        columns.pop(last, None)
+    with (
+        writable(output.parent, content="the table of the trials", setting="--output"),
+        atomic_write(output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, [*columns, "allowed", "rehearsal", "run"], restval="")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,147 @@
+"""What a model's weights give away: relearning, answers around a picture, side effects, against planted models."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gli.auditing import inside as module
+from gli.auditing.inside import RELATIVES, RETAINED, Inside, Subjects, audit_inside, features_of
+from gli.auditing.relearning import CHECKS, halves, relearning_losses
+from gli.data.synthetic import SyntheticFaces
+from gli.data.tasks import MultiClass, MultiLabel
+from gli.models.backbones import build_classifier
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> SyntheticFaces:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    data = SyntheticFaces(people=80, pictures=4, image_size=16, forget_share=0.5, cache_dir=cache)
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def subjects(data) -> Subjects:
+    return Subjects(data, CPU)
+
+
+def network(seed: int, outputs: int = 8) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, outputs))
+
+
+def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int = 150) -> nn.Module:
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images.float() / 255), labels).backward()
+        optimizer.step()
+    return model
+
+
+def test_halves_divide_each_person_with_two_pictures():
+    people = np.array([0, 0, 0, 1, 2, 2])
+    learn, judge = halves(people)
+    assert sorted([*learn, *judge]) == [0, 1, 2, 4, 5]
+    assert np.bincount(people[learn]).tolist() == [1, 0, 1]
+    assert np.bincount(people[judge]).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("task", [MultiClass(tuple("abcdefgh")), MultiLabel(("x", "y"))])
+def test_relearning_worked_out_by_hand(task):
+    """The curve of one full batch of SGD with momentum is that of plain steps, in both tasks; the model stays."""
+    generator = torch.Generator().manual_seed(0)
+    images, judged = (torch.rand(6, 3, 16, 16, generator=generator) for _ in range(2))
+    shape = (6,) if isinstance(task, MultiClass) else (6, 2)
+    labels = torch.randint(0, 2, shape, generator=generator)
+    model = network(0, task.num_outputs)
+    before = copy.deepcopy(model.state_dict())
+    curve = relearning_losses(model, task, (images, labels), (judged, labels), lr=0.1)
+    assert curve.shape == (len(CHECKS), 6)
+    plain, velocity = copy.deepcopy(model), [torch.zeros_like(weight) for weight in model.parameters()]
+    expected = []
+    for step in range(CHECKS[-1] + 1):
+        if step in CHECKS:
+            expected.append(task.losses(plain(judged), labels).detach().numpy())
+        gradients = torch.autograd.grad(task.losses(plain(images), labels).mean(), list(plain.parameters()))
+        with torch.no_grad():
+            for weight, own, gradient in zip(plain.parameters(), velocity, gradients, strict=True):
+                own.mul_(0.9).add_(gradient)
+                weight.sub_(0.1 * own)
+    np.testing.assert_allclose(curve, expected, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_features_are_the_input_of_the_last_layer():
+    images = torch.rand(5, 3, 16, 16)
+    model = network(0)
+    np.testing.assert_allclose(features_of(model, images, CPU), model[:4](images).detach().numpy(), rtol=1e-5)
+    assert not model[4]._forward_pre_hooks
+    for name, width in (("resnet18_slim", 256), ("efficientnet_b0", 1280), ("vit_tiny_patch16_224", 192)):
+        size = 224 if "vit" in name else 32
+        assert features_of(build_classifier(name, 2).eval(), torch.rand(1, 3, size, size), CPU).shape == (1, width)
+
+
+def test_the_same_people_are_measured_in_all_models(subjects, data):
+    first, second = subjects.measure(network(0)), subjects.measure(network(1))
+    assert first.values.keys() == second.values.keys() == module.VALUES.keys()
+    people = len(np.unique(data.identities[data.rows("forget")]))
+    assert {name: len(value) for name, value in first.values.items()} == {
+        name: len(np.unique(data.identities[data.rows("unseen")])) if "never seen" in name else people
+        for name in module.VALUES
+    }
+    again = subjects.measure(network(0))
+    assert all(np.array_equal(value, again.values[name]) for name, value in first.values.items())
+    assert first.margins.keys() == {RETAINED}
+
+
+def test_a_model_that_remembers_is_found_and_a_retrained_one_is_not(subjects, data):
+    """Models trained with the forgotten people against models trained without them, on the same retained people."""
+    tensors = {
+        name: (torch.from_numpy(data.pixels[data.rows(name)]).permute(0, 3, 1, 2),
+               torch.from_numpy(data.faces.labels[data.rows(name)]))
+        for name in ("retain", "train")
+    }  # fmt: skip
+    references = [subjects.measure(train(network(seed), *tensors["retain"])) for seed in range(5)]
+    retrained = subjects.measure(train(network(10), *tensors["retain"]))
+    original = subjects.measure(train(network(11), *tensors["train"]))
+    honest = audit_inside(subjects, retrained, original, references)
+    for name in ("around", "relearning"):
+        assert honest.values[name].difference.covers(0)
+        assert not honest.values[name].original.covers(0)
+    assert honest.values["around"].original.value > 0 > honest.values["relearning"].original.value
+    leaking = audit_inside(subjects, original, None, references)
+    assert leaking.residual > 1.2 > honest.residual
+    assert leaking.values["around"].original is None
+    assert honest.klom[RETAINED].low < 0.5
+
+
+def test_relatives_of_the_forgotten_are_looked_at_apart(tmp_path):
+    data = SyntheticFaces(people=40, pictures=4, image_size=16, cache_dir=str(tmp_path))
+    data.setup()
+    forgotten, retained = (np.unique(data.identities[data.rows(name)]) for name in ("forget", "retain"))
+    households = data.identities.copy()
+    for relative in retained[:3]:
+        households[data.identities == relative] = forgotten[0]
+    object.__setattr__(data.faces, "households", households)
+    subjects = Subjects(data, CPU)
+    assert len(np.unique(subjects.retained[RELATIVES].people)) == 3
+    models = [subjects.measure(network(seed)) for seed in range(4)]
+    assert set(audit_inside(subjects, models[0], None, models[1:]).klom) == {RELATIVES, RETAINED}
+
+
+def test_a_single_person_has_no_excess():
+    value = Inside({"around": np.array([0.5, 0.7])}, {})
+    references = [Inside({"around": np.array([0.5, each])}, {}) for each in (0.6, 0.7, 0.8)]
+    empty = audit_inside(type("People", (), {"retained": {}})(), Inside({}, {}), None, references)
+    assert math.isnan(empty.residual)
+    assert not empty.values
+    assert audit_inside(type("People", (), {"retained": {}})(), value, value, references).residual == pytest.approx(1)
