@@ -28,7 +28,7 @@ _gli_data="FaceTable MUCAC MUFAC SyntheticFaces"
 # Options of a command that has a parser of its own.
 _gli_own_options() {
     case "$1" in
-        check) echo "--json --contact-sheet --methods --steps --seconds --help" ;;
+        check) echo "--json --methods --steps --seconds --help" ;;
         report) echo "--output --select --resamples --audit --compare --help" ;;
         benchmark) echo "--config --methods --seeds --backbones --jobs --cluster --set --output --originals --select --audit --help" ;;
         audit) echo "--config --methods --budget --references --answers-only --chosen-on --jobs --cluster --output --margin --help" ;;

@@ -1,7 +1,7 @@
 """Look at the data before a run: sets, people, copies, balance, power of an audit, minutes of each method.
 
 gli check --data FaceTable --data.root photos --data.csv faces.csv --data.forget_identities requests.txt
-gli check --config gli_mufac --data.root data/mufac --contact-sheet sheet.png
+gli check --config gli_mufac --data.root data/mufac --methods GLI SCRUB --json
 
 Every other setting is that of gli fit, whose run is checked. Nothing is trained, and no folder of a run is made; the
 pixel cache is filled, which gli fit would do as well.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gli.commands.main import make_parser, run_command
 from gli.errors import GLIError, SettingError, did_you_mean
 from gli.runs.configs import OPTIONS
-from gli.system.files import json_text, writable
+from gli.system.files import json_text
 
 if TYPE_CHECKING:
     from gli.commands.fit import CLI
@@ -67,12 +67,6 @@ def main(args: Sequence[str]) -> int:
     """Run ``gli check``; return the exit status 0, or 2 after an error that the user can correct."""
     parser = make_parser("check", __doc__)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument(
-        "--contact-sheet",
-        type=Path,
-        metavar="FILE",
-        help="draw a few images of each set into a PNG or JPEG that only you can read; it shows people",
-    )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to time (default: all)")
     parser.add_argument("--steps", type=int, default=2, help="steps of each pass to time; 0 for none (default: 2)")
     parser.add_argument(
@@ -85,10 +79,6 @@ def main(args: Sequence[str]) -> int:
 def _check(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if options.steps < 0:
         raise SettingError(f"--steps is {options.steps}; it must not be negative.")
-    from gli.data.contact_sheet import check_format  # gli.data loads torch.
-
-    if options.contact_sheet is not None:
-        check_format(options.contact_sheet)
     command = dry_run(rest)
     data = command.datamodule
     with warnings.catch_warnings(record=True) as caught:
@@ -99,8 +89,6 @@ def _check(options: argparse.Namespace, rest: Sequence[str]) -> int:
     checked.original = _original(command)
     if options.steps:
         time_methods(command, checked, options.methods, options.steps, options.seconds)
-    if options.contact_sheet is not None:
-        _draw(data, options.contact_sheet)
     if options.json:
         print(json_text(asdict(checked)))
     else:
@@ -341,18 +329,3 @@ def _detectable(difference: float) -> str:
     if difference >= 0.5:
         return "No leak of any size would be found with a probability of 80 %."
     return f"A leak is found with a probability of 80 % if it moves the AUC by {difference:.2f} or more."
-
-
-def _draw(data: FaceDataModule, path: Path) -> None:
-    """Draw the contact sheet."""
-    from gli.data.contact_sheet import caption, choose_rows, draw_contact_sheet, write_private_image
-
-    rows = {name: choose_rows(data.identities, own) for name, own in data.splits.items()}
-    sheet = draw_contact_sheet(
-        {name: data.pixels[own] for name, own in rows.items()},
-        {name: [caption(data.faces, int(row)) for row in own] for name, own in rows.items()},
-        {name: f"{name}: {len(data.splits[name])} images" for name in rows},
-    )
-    with writable(path.parent, content="the contact sheet", setting="--contact-sheet"):
-        write_private_image(path, sheet)
-    print(f"{path}: shows people, and only you can read it. Delete it when you have looked.", file=sys.stderr)

@@ -125,7 +125,6 @@ def test_what_fit_refuses_is_refused_in_one_message(capsys):
         (["--data.image_sise=32"], "image_size"),
         (["--data.forget_identities=['nobody']"], "nobody"),
         (["--methods", "GLY"], "Did you mean"),
-        (["--contact-sheet", "sheet.doc"], "End its name in"),
         (["--steps", "-1"], "must not be negative"),
     ):
         assert main(["check", *TINY, *wrong]) == 2
@@ -140,8 +139,3 @@ def test_measuring_ends_with_its_time(capsys):
     assert found["timings"] == []
     assert "--seconds" in found["unmeasured"]["EUk"]
     assert time.perf_counter() - start < 60
-
-
-def test_a_contact_sheet_is_private(capsys, tmp_path):
-    checked(capsys, "--steps=0", "--contact-sheet", str(tmp_path / "new/sheet.png"))
-    assert (tmp_path / "new/sheet.png").stat().st_mode & 0o777 == 0o600

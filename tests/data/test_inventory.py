@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from gli.data.contact_sheet import IMAGES, SIDE, caption, choose_rows, draw_contact_sheet, write_private_image
 from gli.data.faces import Faces, Images
 from gli.data.inventory import label_distance, take_inventory
 from gli.data.tasks import MultiClass, MultiLabel
-from gli.errors import SettingError
 
 
 class Nothing(Images):
@@ -60,28 +57,3 @@ def test_labels_of_a_multi_label_task_are_counted_one_by_one():
     found = take_inventory(faces, {"retain": np.array([0, 1]), "forget": np.array([2])}, np.array([b"1", b"2", b"3"]))
     assert found.sets["retain"].labels == {"male": 2, "smiling": 1}
     assert label_distance(found.sets["retain"], found.sets["forget"]) == 1.0
-    assert [caption(faces, row) for row in range(3)] == ["male", "male, smiling", "none"]
-    assert caption(FACES, 1) == "old"
-
-
-def test_a_sheet_shows_as_many_people_as_it_can():
-    identities = np.array(["a"] * 50 + ["b", "c"])
-    chosen = choose_rows(identities, np.arange(52))
-    assert len(chosen) == len(set(chosen.tolist())) == IMAGES
-    assert set(identities[chosen]) == {"a", "b", "c"}
-    assert choose_rows(identities, np.array([3, 50])).tolist() in ([3, 50], [50, 3])
-
-
-def test_a_sheet_holds_each_image_in_its_place_and_is_private(tmp_path):
-    pixels = {"retain": np.full((2, 8, 8, 3), 200, np.uint8), "forget": np.full((1, 8, 8, 3), 10, np.uint8)}
-    captions = {"retain": ["a very long caption that cannot fit below an image", "x"], "forget": ["y"]}
-    sheet = draw_contact_sheet(pixels, captions, {"retain": "retain", "forget": "forget"})
-    height = sheet.height // 2
-    middle = [
-        sheet.getpixel((SIDE // 2 + place * SIDE, row * height + SIDE // 2)) for row in (0, 1) for place in (0, 1)
-    ]
-    assert middle == [(200,) * 3, (200,) * 3, (10,) * 3, (255,) * 3]
-    write_private_image(tmp_path / "s.png", sheet)
-    assert (tmp_path / "s.png").stat().st_mode & 0o777 == 0o600
-    with pytest.raises(SettingError, match=r"End its name in one of \.png"):
-        write_private_image(tmp_path / "s.txt", sheet)
