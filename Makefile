@@ -21,13 +21,14 @@ demo: install    ## train on drawn faces, forget some people, and show what it c
 	$(BIN)/gli fit --config configs/gli_synthetic.yaml
 
 test: install    ## run the tests, one process per core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --durations=30
 
 test-all: install  ## run all tests, slow ones included, with new random inputs (10,000 for each kind of file)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" --hypothesis-profile=default
 
-lint: install    ## run ruff and mypy
+lint: install    ## run ruff, import-linter and mypy
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
