@@ -1,4 +1,8 @@
-"""Run the job of a folder: ``python -m gli.commands.job FOLDER``. Executors start it, see :mod:`gli.engine`."""
+"""Run the job of a folder: ``python -P .../gli/commands/job.py FOLDER``. Executors start it, see :mod:`gli.engine`.
+
+Started by its path and not by its name, so that it runs the package which it belongs to, whatever the current folder
+holds.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,6 @@ import sys
 import time
 import traceback
 from pathlib import Path
-
-from gli.engine.job import DONE, STOP, STOPPED, finish, read_arguments
-from gli.errors import GLIError
 
 
 def main(folder: Path) -> int:
@@ -23,6 +24,8 @@ def main(folder: Path) -> int:
     from gli.callbacks.stop_file import StopFile
     from gli.commands.fit import run
     from gli.commands.main import silence_lightning
+    from gli.engine.job import DONE, STOP, STOPPED, finish, read_arguments
+    from gli.errors import GLIError
 
     arguments, key = read_arguments(folder)
     silence_lightning()
@@ -41,5 +44,15 @@ def main(folder: Path) -> int:
     return 0
 
 
+def import_this_package() -> None:
+    """Import the package of this file, and let modules of the current folder be found after all others."""
+    script, root = Path(__file__).resolve().parent, str(Path(__file__).resolve().parents[2])
+    sys.path[:] = [root, *(path for path in sys.path if path and Path(path).resolve() != script)]
+    import gli  # noqa: F401
+
+    sys.path[:] = [*sys.path[1:], ""]  # A user's own method may be a module in the current folder.
+
+
 if __name__ == "__main__":
+    import_this_package()
     sys.exit(main(Path(sys.argv[1])))

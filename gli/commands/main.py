@@ -198,7 +198,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return answered
     silence_lightning()
     if "" not in sys.path:
-        sys.path.insert(0, "")  # A user's own method, named by its class path, may be a module in the current folder.
+        sys.path.append("")  # A user's own method, named by its class path, may be a module in the current folder.
     if args[0] in MODULES:
         return int(import_module(f"gli.commands.{args[0]}").main(args[1:]))
     return run_command("gli", lambda: _run_lightning(args))

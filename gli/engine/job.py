@@ -19,8 +19,8 @@ ARGUMENTS, DONE, LOG = "job.json", "done.json", "log.txt"
 STOP, STOPPED = "stop", "stopped.json"
 #: An interval of audits that no run reaches: such a run is audited at its start and at its end only.
 NEVER = 1_000_000
-#: Module that runs the job of a folder.
-RUNNER = "gli.commands.job"
+#: Script that runs the job of a folder with the package that it belongs to.
+RUNNER = Path(__file__).parents[1] / "commands" / "job.py"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Job:
     @property
     def command(self) -> list[str]:
         """Command that runs the job."""
-        return [sys.executable, "-m", RUNNER, str(self.folder.absolute())]
+        return [sys.executable, "-P", str(RUNNER), str(self.folder.absolute())]
 
     def prepare(self) -> None:
         """Empty the folder and write the arguments into it."""

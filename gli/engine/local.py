@@ -10,30 +10,57 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import gli
 from gli.engine.executor import Resources
 from gli.system.children import end_with_parent
 from gli.system.cores import usable_cores
 
 #: Seconds that a terminated job has to end by itself.
 PATIENCE_SECONDS = 10.0
+#: Folder that holds the package ``gli`` of this process.
+PACKAGE_ROOT = str(Path(gli.__file__).parents[1])
 
 
-def _run_module(arguments: Sequence[str], log: Path, threads: int, device: str) -> None:
-    """Run ``python -m MODULE ARGUMENTS`` in this process, which was forked from one that has its imports."""
+@contextmanager
+def _package_first() -> Iterator[None]:
+    """Let a new Python process import the ``gli`` of this one, and not a folder of that name in the current folder."""
+    environment, path = dict(os.environ), list(sys.path)
+    sys.path.insert(0, PACKAGE_ROOT)
+    os.environ["PYTHONPATH"] = os.pathsep.join([PACKAGE_ROOT, *filter(None, [environment.get("PYTHONPATH")])])
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+            os.environ.pop(name)
+            if name in environment:
+                os.environ[name] = environment[name]
+
+
+def _run_script(arguments: Sequence[str], log: Path, threads: int, environment: Mapping[str, str]) -> None:
+    """Run ``python SCRIPT ARGUMENTS`` in this process, which was forked from one that has its imports."""
     end_with_parent()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    os.environ["CUDA_VISIBLE_DEVICES"] = device
+    os.environ.clear()
+    os.environ.update(environment)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     sys.argv = list(arguments)
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _is_script(command: Sequence[str]) -> bool:
+    return list(command[:2]) == [sys.executable, "-P"]
 
 
 def _number_of_gpus() -> int:
@@ -45,7 +72,7 @@ def _number_of_gpus() -> int:
 class Local:
     """Run jobs in processes of this machine, a given number at once.
 
-    Commands of the form ``python -m MODULE ...`` are forked from a server that has imported ``preload``: they start at
+    Commands of the form ``python -P SCRIPT ...`` are forked from a server that has imported ``preload``: they start at
     once, and share no state. Others are started as programs.
 
     Args:
@@ -68,6 +95,9 @@ class Local:
 
     def submit(self, command: Sequence[str], *, log: Path, resources: Resources = Resources()) -> Future[int]:
         """Run a command as soon as there is room; see :meth:`gli.engine.executor.Executor.submit`."""
+        if _is_script(command):
+            with _package_first():
+                forkserver.ensure_running()
         return self._pool.submit(self._run, list(command), log, resources)
 
     def _run(self, command: list[str], log: Path, resources: Resources) -> int:
@@ -95,14 +125,14 @@ class Local:
             return self._free
 
     def _wait(self, command: list[str], log: Path, device: str) -> int:
-        if command[:2] == [sys.executable, "-m"]:
-            process = self._context.Process(target=_run_module, args=(command[2:], log, self._threads, device))
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
+        if _is_script(command):
+            process = self._context.Process(target=_run_script, args=(command[2:], log, self._threads, environment))
             process.start()
             self._started(process)
             process.join()
             self._running.discard(process)
             return int(process.exitcode or 0)
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
         with (
             log.open("wb") as file,
             subprocess.Popen(

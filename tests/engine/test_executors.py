@@ -115,13 +115,13 @@ def test_local_jobs_get_one_gpu_each_and_wait_for_a_free_one(tmp_path: Path) -> 
     assert set(devices) == {"4", "7"}
 
 
-def test_a_module_is_forked_from_a_process_that_has_its_imports(tmp_path: Path) -> None:
+def test_a_script_is_forked_from_a_process_that_has_its_imports(tmp_path: Path) -> None:
     (tmp_path / "heavy.py").write_text("import os\nparent = os.getpid()\n")
     (tmp_path / "light.py").write_text("import heavy, os, sys\nprint(heavy.parent != os.getpid(), sys.argv[1:])\n")
     code = (
         "import sys; sys.path.insert(0, '.')\nfrom pathlib import Path\nfrom gli.engine.local import Local\n"
         "if __name__ == '__main__':\n    executor = Local(1, preload=['heavy'])\n"
-        "    future = executor.submit([sys.executable, '-m', 'light', 'x', '-y'], log=Path('log.txt'))\n"
+        "    future = executor.submit([sys.executable, '-P', 'light.py', 'x', '-y'], log=Path('log.txt'))\n"
         "    print(future.result())\n    executor.close()\n"
     )
     (tmp_path / "main.py").write_text(code)
