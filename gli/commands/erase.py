@@ -27,8 +27,7 @@ from gli.errors import DataError
 
 if TYPE_CHECKING:
     from gli.erasure.run import Result
-    from gli.erasure.settings import Policy, Settings
-    from gli.erasure.store import Store
+    from gli.erasure.store import Policy, Settings, Store
 
 #: Exit status of verify for a certificate that does not hold, and of status where a request is due.
 NOT_VERIFIED, DUE = 4, 1
@@ -102,8 +101,7 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
 def _init(options: argparse.Namespace) -> int:
     from gli.erasure.baseline import baseline
     from gli.erasure.evaluate import load_model
-    from gli.erasure.settings import Policy, read_policy
-    from gli.erasure.store import create
+    from gli.erasure.store import Policy, create, read_policy
 
     policy: Policy = read_policy(options.policy) if options.policy else Policy()
     settings = _settings(options, policy)
@@ -121,7 +119,7 @@ def _init(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace, policy: Policy) -> Settings:
     from gli.data.table import FaceTable
     from gli.data.tasks import MultiClass
-    from gli.erasure.settings import Settings
+    from gli.erasure.store import Settings
     from gli.system.files import read_csv
 
     root = options.root or options.table.parent
@@ -171,9 +169,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from gli.erasure.copies import NEAR_HELD_OUT, copies_page, decide, read_copies
-    from gli.erasure.requests import add, wanted
-    from gli.erasure.words import counted
+    from gli.erasure.ledger import counted
+    from gli.erasure.requests import NEAR_HELD_OUT, add, copies_page, decide, read_copies, wanted
 
     store = _store(options)
     with store.lock():
@@ -210,8 +207,8 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from gli.erasure.plan import plan
-    from gli.erasure.words import printable
+    from gli.erasure.batches import plan
+    from gli.erasure.ledger import printable
 
     store = _store(options)
     with store.lock():
@@ -247,11 +244,10 @@ def _rehearse_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    from gli.erasure.candidates import table_lines
     from gli.erasure.evidence import detectable_auc
-    from gli.erasure.rehearse import rehearse, route_note, write_policy
-    from gli.erasure.settings import SETTINGS
-    from gli.erasure.words import counted
+    from gli.erasure.ledger import counted
+    from gli.erasure.rehearse import rehearse, route_note, table_lines, write_policy
+    from gli.erasure.store import SETTINGS
 
     store = _store(options)
     with store.lock():
@@ -359,7 +355,7 @@ def _release_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _release(options: argparse.Namespace) -> int:
-    from gli.erasure.release import release
+    from gli.erasure.certificate import release
 
     store = _store(options)
     with store.lock():
@@ -383,8 +379,7 @@ def _verify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from gli.erasure.certificate import load_public_key
-    from gli.erasure.verify import verify
+    from gli.erasure.certificate import load_public_key, verify
 
     key = load_public_key(options.public_key) if options.public_key else None
     try:
@@ -403,7 +398,7 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from gli.erasure.status import due_within, status
+    from gli.erasure.requests import due_within, status
 
     states = status(_store(options))
     for state in states:

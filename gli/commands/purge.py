@@ -47,7 +47,7 @@ def _names(words: Sequence[str]) -> list[str]:
 
 def _purge(options: argparse.Namespace) -> int:
     from gli.commands.erase import show_purge
-    from gli.erasure.folders import purge_folders
+    from gli.erasure.batch_purge import purge_folders
 
     names = _names(options.names)
     if not names:

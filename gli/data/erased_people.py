@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.errors import DataError
+from gli.system.digest import file_hash, person_hash
 from gli.system.files import read_text
-from gli.system.pseudonyms import file_hash, person_hash
 
 LEDGER, KEY = "ledger.jsonl", "key"
 

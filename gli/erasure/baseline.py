@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gli.erasure.batches import held_out_halves, kept_for_rehearsals
-from gli.erasure.canonical import sha256_file
-from gli.erasure.keys import rehearsal_hash
+from gli.erasure.ledger import rehearsal_hash, sha256_file
 from gli.erasure.requests import read_requests
 from gli.erasure.store import Store
 
@@ -17,8 +16,9 @@ def baseline(store: Store) -> list[str]:
 
     The attack is the simplest one: the margin of a photograph, mean per person.
     """
-    from gli.erasure.evaluate import evaluate, pixels_of
+    from gli.erasure.evaluate import evaluate
     from gli.erasure.evidence import baseline_interval, detectable_auc
+    from gli.erasure.store import pixels_of
 
     lines = store.ledger.read()
     known, kept = lines.of_kind("baseline"), kept_for_rehearsals(lines)

@@ -11,23 +11,53 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.batches import BATCH, WORK, choose, read_batch
-from gli.erasure.canonical import durable_copy, read_canonical, sha256_file, write_canonical
-from gli.erasure.copies import COPIES, copies_page, read_copies, write_copies
-from gli.erasure.dates import timestamp
-from gli.erasure.descent import WEIGHTS
-from gli.erasure.keys import KEY_FILE, is_named
-from gli.erasure.ledger import HEAD, LEDGER, Lines
-from gli.erasure.purge import JOURNAL, RECEIPT, Journal, Scope, check_folder, purge, receipt_of
-from gli.erasure.requests import REQUESTS, Request, held_out_copies, photos_of, read_requests, write_requests
-from gli.erasure.run import EVIDENCE, MODEL, read_evidence
-from gli.erasure.search import Traces, digests_of, rows_of_pixels
-from gli.erasure.settings import SETTINGS
-from gli.erasure.shred import DOOMED, shred
-from gli.erasure.status import step_of
-from gli.erasure.store import BATCHES, REHEARSAL, RELEASES, Store
-from gli.erasure.table import Photo
-from gli.errors import DataError, SettingError
+from gli.erasure.batches import BATCH, EVIDENCE, MODEL, WORK, choose, read_batch, read_evidence
+from gli.erasure.ledger import (
+    DOOMED,
+    HEAD,
+    KEY_FILE,
+    LEDGER,
+    Lines,
+    durable_copy,
+    is_named,
+    read_canonical,
+    sha256_file,
+    shred,
+    timestamp,
+    write_canonical,
+)
+from gli.erasure.purge import (
+    INSTEAD,
+    JOURNAL,
+    RECEIPT,
+    WEIGHTS,
+    Journal,
+    Scope,
+    Traces,
+    check_folder,
+    digests_of,
+    purge,
+    receipt_of,
+    rows_of_pixels,
+)
+from gli.erasure.requests import (
+    COPIES,
+    REQUESTS,
+    Request,
+    copies_page,
+    held_out_copies,
+    photos_of,
+    read_copies,
+    read_requests,
+    step_of,
+    write_copies,
+    write_requests,
+)
+from gli.erasure.store import BATCHES, REHEARSAL, RELEASES, SETTINGS, Photo, Store
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.system.files import file_lock, inside, read_csv
+
+# -- a batch -----------------------------------------------------------------------------------------------------------
 
 PASS = "pass"
 
@@ -280,3 +310,87 @@ def _rewrite(store: Store, path: Path, write: Callable[[Store, set[str]], None],
     os.link(path, old)
     write(store, gone)
     shred(old)
+
+
+# -- folders without a store -------------------------------------------------------------------------------------------
+
+
+def photos_named(table: Path, root: Path, names: Sequence[str], columns: tuple[str, str]) -> list[Photo]:
+    """Return the rows of a table that belong to some people.
+
+    Raises:
+        DataError: If the table cannot be read, or lists none of a name.
+    """
+    file, identity = columns
+    rows = read_csv(table, columns)
+    known = {row[identity] for row in rows}
+    for name in names:
+        if name not in known:
+            raise DataError(f"{table}: lists nobody called {name!r}.{did_you_mean(name, known)} Nothing was changed.")
+    wanted = [row for row in rows if row[identity] in names]
+    return [
+        Photo(inside(root, row[file], f"{table}, line {row.line}"), row[identity], (), "", row.line) for row in wanted
+    ]
+
+
+def purge_folders(
+    folders: Sequence[Path],
+    names: Sequence[str],
+    *,
+    table: Path | None = None,
+    root: Path | None = None,
+    columns: tuple[str, str] = ("file", "identity"),
+    keep: Sequence[Path] = (),
+    receipt: Path | None = None,
+    dry_run: bool = False,
+    now: datetime | None = None,
+) -> Purged:
+    """Remove from folders of runs and pixel caches what descends from some people.
+
+    Args:
+        folders: The folders.
+        names: Names of the people.
+        table: CSV file that lists their photographs; None to go by names alone.
+        root: Folder of the photographs; None for that of the table.
+        columns: Columns of the table with the file names and the people.
+        keep: Files to keep, such as the new weights; they are searched all the same.
+        receipt: Path of the receipt; None for ``purge.json`` in the first folder.
+        dry_run: List what would be done, and change nothing.
+        now: The present; None for the clock's.
+
+    Raises:
+        SettingError: If a folder holds nothing of gli, or belongs to a store.
+        DataError: If the table cannot be read, or lists nobody of a name.
+    """
+    real = [check_folder(folder) for folder in folders]
+    for folder in real:
+        if next(folder.rglob(SETTINGS), None) is not None:
+            raise SettingError(f"{folder}: holds a store of erasure requests. Purge its batches with gli erase purge.")
+    for first in real:
+        if any(first in second.parents or real.count(first) > 1 for second in real):
+            raise SettingError(f"{first}: is named twice, or holds another of the folders. Name the outer one only.")
+    photos = photos_named(table, root or table.parent, names, columns) if table is not None else []
+    sizes = sorted(cached_sizes(real)) if photos else []
+    traces = traces_of(photos, names, root or (table.parent if table else Path()), sizes)
+    path = (receipt or real[0] / RECEIPT).absolute()
+    journal = Journal(path.with_name(f"{path.stem}.journal"))
+    shown = {
+        f"{number}-{folder.name}" if len(real) > 1 else folder.name: folder for number, folder in enumerate(real, 1)
+    }
+    kept = {each.resolve() for each in keep} | {path, journal.path}
+    scope = Scope(
+        {traces.without_names(name, INSTEAD): folder for name, folder in shown.items()}, traces, frozenset(kept)
+    )
+    if not photos:
+        scope.exceptions.append(
+            "Digests and pixels were not looked for: give the table of their photographs (--table)."
+        )
+    scope.exceptions.append("Trackers, notebooks, backups and copies on other machines.")
+    if dry_run:
+        files, _ = purge(scope, journal, dry_run=True)
+        return Purged("", files, scope.exceptions, [], None)
+    with file_lock(real[0] / ".lock", "purging this folder"):
+        _, left = purge(scope, journal)
+        contents = receipt_of(scope, journal, left, timestamp(now), {})
+        write_canonical(path, contents)
+    return Purged("", contents["files"], contents["exceptions"], left, path)

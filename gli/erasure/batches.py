@@ -6,21 +6,46 @@ may contain one. All of it is in ``work/``, which the purge removes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.canonical import durable_write, read_canonical, write_canonical
-from gli.erasure.dates import days_left
-from gli.erasure.keys import file_hash, person_hash, rehearsal_hash, word_hash
-from gli.erasure.ledger import Lines
-from gli.erasure.requests import Request, held_out_copies, photos_of, read_requests, write_requests
-from gli.erasure.status import step_of
-from gli.erasure.store import BATCHES, Store
-from gli.erasure.table import Photo, assignment_text, manifest, table_text
+from gli.erasure.ledger import (
+    Lines,
+    durable_write,
+    read_canonical,
+    rehearsal_hash,
+    word_hash,
+    write_canonical,
+)
+from gli.erasure.requests import (
+    Request,
+    days_left,
+    held_out_copies,
+    photos_of,
+    read_copies,
+    read_requests,
+    step_of,
+    write_requests,
+)
+from gli.erasure.store import (
+    BATCHES,
+    Photo,
+    Policy,
+    Route,
+    Store,
+    assignment_text,
+    manifest,
+    note_departures,
+    table_text,
+)
 from gli.errors import DataError, SettingError
+from gli.system.digest import file_hash, person_hash
+
+# -- batches -----------------------------------------------------------------------------------------------------------
 
 BATCH, WORK, TABLE, ASSIGNMENT, HELD_OUT = "batch.json", "work", "table.csv", "assignment.csv", "held_out.txt"
 
@@ -275,3 +300,112 @@ def read_batch(store: Store, name: str) -> dict[str, Any]:
     """
     path = store.folder / BATCHES / name / BATCH
     return read_canonical(path, "a batch")[0] if path.exists() else {}
+
+
+EVIDENCE, MODEL = "evidence.json", "model.pt"
+
+
+def read_evidence(store: Store, name: str) -> dict[str, Any]:
+    """Return the evidence of a batch that has run.
+
+    Raises:
+        DataError: If it is missing, or is not what the ledger says.
+    """
+    path = store.batch(name) / EVIDENCE
+    evidence, digest = read_canonical(path, "the evidence of a batch")
+    entries = store.ledger.read().of_kind("run", batch=name)
+    if not entries or entries[-1].get("evidence") != digest:
+        raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
+    return {"limits": [], **evidence}
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a batch.
+
+    Attributes:
+        batch: Name of the batch.
+        requests: Its requests.
+        photographs: Number of photographs of each request, copies included; empty while copies are undecided.
+        copies: Number of copies of each request, by decision.
+        minutes: Minutes of ``retrain`` and ``unlearn``, each without and with its reference models; empty if not
+            measured.
+        route: The route that the policy takes.
+        reason: Why, in a sentence.
+    """
+
+    batch: str
+    requests: list[Request]
+    photographs: dict[str, int]
+    copies: dict[str, Counter[str]]
+    minutes: dict[str, float]
+    route: Route
+    reason: str
+
+
+def route_of(policy: Policy, minutes: dict[str, float], wanted: Route | None = None) -> tuple[Route, str]:
+    """Return the route of a batch and the reason.
+
+    Args:
+        policy: The policy.
+        minutes: Measured minutes; empty if they were not measured.
+        wanted: Route that was asked for; None for the policy's.
+    """
+    chosen = wanted or policy.route
+    if chosen != "auto":
+        return chosen, f"{'You' if wanted else 'The policy'} chose to {chosen}."
+    if not minutes:
+        return "retrain", "Nothing was measured; retraining is exact."
+    if minutes["retrain"] <= policy.retrain_minutes:
+        return "retrain", (
+            f"Retraining takes about {minutes['retrain']:.1f} minutes, which the policy allows "
+            f"({policy.retrain_minutes:g}): it is exact, and simplest to defend."
+        )
+    return "unlearn", (
+        f"Retraining takes about {minutes['retrain']:.0f} minutes; the policy allows {policy.retrain_minutes:g}."
+    )
+
+
+def plan(store: Store, name: str | None = None, measure: bool = True, now: datetime | None = None) -> Plan:
+    """Plan the next batch; call with the store locked. Measured minutes are kept and not measured again.
+
+    Args:
+        store: The store.
+        name: Name of a batch; None for the first one that has not run.
+        measure: Measure the cost over a few steps.
+        now: The present; None for the clock's.
+
+    Raises:
+        SettingError: If there is no such batch, or no open request.
+        DataError: If an erased person has returned.
+    """
+    note_departures(store, now)
+    group(store, now)
+    name = choose(store, name, ("planned",))
+    requests = requests_of(store, name)
+    copies: dict[str, Counter[str]] = {each.request: Counter() for each in requests}
+    for copy in read_copies(store):
+        if copy.request in copies:
+            copies[copy.request][copy.decision] += 1
+    undecided = any(counter["undecided"] for counter in copies.values())
+    photographs: dict[str, int] = {}
+    contents = read_batch(store, name)
+    minutes: dict[str, float] = {}
+    if not undecided:
+        sets = sets_of(store, name)
+        photographs = {request: len(rows) for request, rows in sets.forget.items()}
+        known = contents.get("minutes") if contents.get("photographs") == photographs else None
+        minutes = known or {}
+        if measure and not minutes:
+            from gli.erasure.models import measured_minutes  # Imports PyTorch.
+
+            minutes = measured_minutes(store, prepare(store, store.batch(name) / WORK, sets))
+    route, reason = route_of(store.settings.policy, minutes)
+    if not undecided:
+        facts = facts_of(store, name, sets, minutes)
+        if facts != contents:
+            write_batch(store, name, facts)
+    return Plan(name, requests, photographs, copies, minutes, route, reason)

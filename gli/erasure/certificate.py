@@ -6,12 +6,41 @@ deletion.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.canonical import canonical, read_bytes, read_canonical, sha256
+from jinja2 import Environment, StrictUndefined
+
+import gli
+from gli.erasure.batch_purge import check_texts, check_verdict
+from gli.erasure.batches import MODEL, choose, read_batch, read_evidence
+from gli.erasure.ledger import (
+    HEAD,
+    LEDGER,
+    Ledger,
+    Lines,
+    canonical,
+    durable_copy,
+    durable_write,
+    ledger_text,
+    parse_lines,
+    read_bytes,
+    read_canonical,
+    sha256,
+    sha256_file,
+    timestamp,
+)
+from gli.erasure.purge import RECEIPT
+from gli.erasure.requests import step_of
+from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
+
+# -- the certificate ---------------------------------------------------------------------------------------------------
 
 SCHEMA = "gli-erasure-certificate/1"
 CERTIFICATE, SIGNATURE, PAGE = "certificate.json", "certificate.sig", "certificate.html"
@@ -96,8 +125,6 @@ def read_certificate(path: Path) -> tuple[dict[str, Any], str]:
 
 
 # -- signatures --------------------------------------------------------------------------------------------------------
-
-
 def _ed25519() -> Any:
     try:
         from cryptography.hazmat.primitives import serialization
@@ -177,3 +204,359 @@ def check_signature(path: Path, data: bytes, public_key: str) -> None:
         ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(signature, data)
     except (ValueError, InvalidSignature) as error:
         raise DataError(f"{path}: is not the signature of this certificate by the key {public_key[:16]}.") from error
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+CERTIFICATE_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Certificate of {{ c.batch }}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 60rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; font-size: .9rem; } th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem;
+  text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+.pass { color: #17803d; } .fail { color: #c0271d; } .cannot-tell { color: #a15c00; }
+code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page; }
+</style></head><body>
+<section>
+<h1>Erasure of {{ c.requests | length }} {{ 'request' if c.requests | length == 1 else 'requests' }}: {{ c.batch }}</h1>
+<p>Verdict: <b class="{{ c.verdict.answer | replace(' ', '-') }}">{{ c.verdict.answer }}</b>. {{ c.created }}</p>
+{% if c.accepted_risk is not none %}<p><b>Risk accepted:</b> {{ c.accepted_risk }}</p>{% endif %}
+<h2>What was asked</h2>
+<table><tr><th>request</th><th>received</th><th>due</th><th>photographs</th></tr>
+{% for each in c.requests %}<tr><td>{{ each.request }}</td><td>{{ each.received }}</td><td>{{ each.due }}</td>
+<td>{{ each.photographs }}</td></tr>{% endfor %}</table>
+<h2>What was done</h2>
+<p>{% if c.route == 'retrain' %}The classifier was trained again from scratch without these photographs.
+{% else %}The classifier was changed by the method {{ c.method.name }}{% if c.method.found is defined %}; its settings
+were {{ c.method.found }}{% endif %}.{% endif %}
+{{ c.purge.files }} files with traces of the people were removed or rewritten; nothing was found by the search after
+it.</p>
+<h2>What was found</h2>
+<ul>{% for each in c.findings if each.decides %}
+<li><b class="{{ each.answer | replace(' ', '-') }}">{{ each.answer }}</b>
+{{ each.name }}: {{ each.sentence }}</li>{% endfor %}</ul>
+<h2>What was not tested, and what this does not prove</h2>
+<ul>{% for each in c.not_tested %}<li>{{ each }}</li>{% endfor %}
+{% for each in c.limits %}<li>{{ each }}</li>{% endfor %}</ul>
+<h2>What you have to look after</h2>
+<ul>{% for each in c.purge.exceptions %}<li>{{ each }}</li>{% endfor %}</ul>
+</section>
+<section>
+<h1>For the auditor</h1>
+<h2>Findings</h2>
+<table><tr><th>tested</th><th>answer</th><th>value</th><th>95 % interval</th><th>margin</th><th>people</th>
+<th>images</th></tr>
+{% for each in c.findings %}<tr><td>{{ each.name }}</td><td>{{ each.answer }}</td><td>{{ each.value | number }}</td>
+<td>{{ each.low | number }} to {{ each.high | number }}</td><td>{{ each.margin | number }}</td>
+<td>{{ each.people }}</td><td>{{ each.images }}</td></tr>{% endfor %}</table>
+{% for heading, section in sections.items() %}<h2>{{ heading }}</h2>
+<table>{% for name, value in section.items() %}<tr><th>{{ name }}</th><td><code>{{ value }}</code></td></tr>
+{% endfor %}</table>{% endfor %}
+<p>Digest of this certificate: <code>{{ c.digest }}</code>. Hash of the ledger's line before the release:
+<code>{{ c.previous }}</code>. {% if c.signed_by is none %}Not signed.{% else %}Signed by the Ed25519 key
+<code>{{ c.signed_by }}</code>.{% endif %}</p>
+</section></body></html>
+"""
+MODEL_CARD = """# Model card: {{ c.batch }}
+
+An image classifier that was changed to honour erasure requests, by gli {{ c.versions.gli }}.
+
+| | |
+|---|---|
+| network | {{ c.method.backbone }}, images of {{ c.method.image_size }} x {{ c.method.image_size }} pixels in [0, 1] |
+| outputs | {{ outputs | join(', ') }} |
+| how | {{ 'trained from scratch without the erased photographs' if c.route == 'retrain' else c.method.name }} |
+| training images | {{ c.manifest.images_after }} (before: {{ c.manifest.images_before }}) |
+| verdict | {{ c.verdict.answer }} |
+
+{% for each in c.findings if each.decides %}- {{ each.name }}: {{ each.answer }}. {{ each.sentence }}
+{% endfor %}
+{% for each in c.limits %}- {{ each }}
+{% endfor %}
+"""
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else ""
+
+
+def _environment(escape: bool) -> Environment:
+    environment = Environment(autoescape=escape, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters["number"] = _number
+    return environment
+
+
+def certificate_page(certificate: Mapping[str, Any]) -> str:
+    """Return the certificate as an HTML page that needs no other file."""
+    names = {
+        "Weights (SHA-256)": "weights",
+        "Files of the release (SHA-256)": "files",
+        "Training images": "manifest",
+        "Method": "method",
+        "Versions": "versions",
+    }
+    sections = {heading: dict(certificate[name]) for heading, name in names.items()}
+    sections["Hardware"] = {"hardware": certificate["hardware"]}
+    return _environment(True).from_string(CERTIFICATE_PAGE).render(c=certificate, sections=sections)
+
+
+def model_card(contents: Mapping[str, Any], outputs: list[str]) -> str:
+    """Return the model card of a release as Markdown.
+
+    Args:
+        contents: The fields of the certificate that are known before it is sealed.
+        outputs: Names of the classifier's outputs.
+    """
+    return _environment(False).from_string(MODEL_CARD).render(c=contents, outputs=outputs)
+
+
+# -- the release -------------------------------------------------------------------------------------------------------
+
+CARD = "MODEL_CARD.md"
+FORMATS = ("safetensors", "onnx", "torch")
+#: Packages whose versions a certificate has.
+PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release.
+
+    Attributes:
+        folder: Folder with its files.
+        certificate: The certificate.
+        repeated: Whether it was there already.
+    """
+
+    folder: Path
+    certificate: dict[str, Any]
+    repeated: bool = False
+
+
+def release(
+    store: Store,
+    name: str | None = None,
+    *,
+    formats: Sequence[str] = ("safetensors",),
+    accepted_risk: str | None = None,
+    key: Path | None = None,
+    now: datetime | None = None,
+) -> Release:
+    """Release a batch that has run and is purged, or return the release that it has; call with the store locked.
+
+    Args:
+        store: The store.
+        name: Name of the batch; None for the first one that is purged.
+        formats: Formats of the weights.
+        accepted_risk: Reason for releasing although the verdict is not ``pass``; None for that of the purge.
+        key: PEM file of an Ed25519 private key that signs the certificate; None for no signature.
+        now: The present; None for the clock's.
+
+    Raises:
+        SettingError: If the batch has not run and been purged, or its verdict is not ``pass``.
+        DataError: If a file of the batch was changed.
+    """
+    for each in formats:
+        if each not in FORMATS:
+            raise SettingError(f"--formats {each}: there is no such format. Formats: {', '.join(FORMATS)}.")
+    name = choose(store, name, ("purged", "released"))
+    lines = store.ledger.read()
+    state, folder = step_of(lines, name), store.release(name)
+    if state == "released":
+        certificate, digest = read_certificate(folder / CERTIFICATE)
+        if lines.of_kind("release", batch=name)[-1].get("certificate") != digest:
+            raise DataError(f"{folder / CERTIFICATE}: is not the certificate that the ledger speaks of.")
+        _copy_ledger(store, name)
+        return Release(folder, certificate, True)
+    if state != "purged":
+        raise SettingError(f"{name} is {state}. Run it and purge it first: gli erase run, then gli erase purge.")
+    receipt, receipt_digest = read_canonical(store.batch(name) / RECEIPT, "a receipt of a purge")
+    if lines.of_kind("purge", batch=name)[-1].get("receipt") != receipt_digest:
+        raise DataError(f"{store.batch(name) / RECEIPT}: is not the receipt that the ledger speaks of.")
+    accepted_risk = accepted_risk or receipt["accepted_risk"]
+    check_verdict(store, name, accepted_risk)
+    check_texts(store, name, [accepted_risk or "", *receipt["exceptions"]])
+    evidence = read_evidence(store, name)
+    if sha256_file(store.batch(name) / MODEL) != evidence["weights"]["after"]:
+        raise DataError(f"{store.batch(name) / MODEL}: was changed after the audit. Restore it from a backup.")
+    signing = load_private_key(key) if key is not None else None
+    contents = _contents(store, name, evidence, receipt, accepted_risk)
+    outputs = list(store.settings.classes or store.settings.labels)
+    files = _weights(store, name, folder, formats)
+    durable_copy(store.batch(name) / RECEIPT, folder / RECEIPT)
+    durable_write(folder / CARD, model_card(contents, outputs).encode())
+    contents |= {
+        "files": {path.name: sha256_file(path) for path in [*files, folder / RECEIPT, folder / CARD]},
+        "created": timestamp(now),
+        "previous": lines.last_hash,
+        "signed_by": public_key_of(signing) if signing is not None else None,
+    }
+    certificate = sealed(contents)
+    data = canonical(certificate) + b"\n"
+    page = certificate_page(certificate).encode()
+    durable_write(folder / PAGE, page)
+    durable_write(folder / CERTIFICATE, data)
+    if signing is not None:
+        durable_write(folder / SIGNATURE, sign(signing, data))
+    fields = {"batch": name, "certificate": sha256(data), "pages": {PAGE: sha256(page)}, "files": contents["files"]}
+    store.ledger.append("release", fields, now)
+    _copy_ledger(store, name)
+    return Release(folder, certificate)
+
+
+def _copy_ledger(store: Store, name: str) -> None:
+    """Put the ledger up to the release of a batch beside its certificate, so that it can be verified elsewhere."""
+    entries = store.ledger.read().entries
+    last = max(number for number, each in enumerate(entries) if each["kind"] == "release" and each["batch"] == name)
+    data = ledger_text(entries[: last + 1])
+    path = store.release(name) / LEDGER
+    if not path.exists() or path.read_bytes() != data:
+        durable_write(path, data)
+
+
+def _contents(
+    store: Store, name: str, evidence: dict[str, Any], receipt: dict[str, Any], accepted_risk: str | None
+) -> dict[str, Any]:
+    """Return the fields of a certificate that do not depend on the files of the release."""
+    batch = read_batch(store, name)
+    decided = [finding for finding in evidence["findings"] if finding["decides"] and finding["answer"] != "pass"]
+    return {
+        "schema": SCHEMA,
+        "batch": name,
+        "requests": [
+            {"request": request, **dates, "photographs": batch["photographs"][request]}
+            for request, dates in sorted(batch["requests"].items())
+        ],
+        "route": evidence["route"],
+        "weights": evidence["weights"],
+        "manifest": evidence["manifest"],
+        "method": evidence["method"],
+        "versions": {"gli": gli.__version__, "python": platform.python_version(), **_versions()},
+        "hardware": f"{platform.machine()}, {platform.system()}",
+        "verdict": {
+            "answer": evidence["answer"],
+            "because": [f"{each['name']}: {each['sentence']}" for each in decided],
+        },
+        "findings": evidence["findings"],
+        "not_tested": evidence["not_tested"],
+        "limits": [*LIMITS, *evidence["limits"]],
+        "accepted_risk": accepted_risk,
+        "purge": {"files": len(receipt["files"]), "exceptions": receipt["exceptions"], "limits": receipt["limits"]},
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _weights(store: Store, name: str, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write the weights in some formats, checked against the model of the batch."""
+    from gli.models.export import export
+
+    settings = store.settings
+    description = {
+        "backbone": settings.backbone,
+        "outputs": list(settings.classes or settings.labels),
+        "normalize": settings.normalize,
+    }
+    model = store.batch(name) / MODEL
+    return export(model, folder, formats, name="model", description=description, image_size=settings.image_size)
+
+
+# -- verification ------------------------------------------------------------------------------------------------------
+
+
+def _ledger_lines(path: Path) -> Lines:
+    """Return the lines of a ledger, or of the copy that a release holds, which has no head."""
+    if (path.parent / HEAD).exists() and path.name == LEDGER:
+        lines = Ledger(path.parent).read()
+    else:
+        lines = parse_lines(read_bytes(path, "a ledger"), str(path))
+    if lines.torn:
+        raise DataError(f"{path}: its last line is incomplete.")
+    return lines
+
+
+def verify(
+    certificate: Path,
+    weights: Path | None = None,
+    ledger: Path | None = None,
+    receipt: Path | None = None,
+    public_key: str | None = None,
+) -> list[str]:
+    """Check a certificate against everything that it speaks of.
+
+    Args:
+        certificate: ``certificate.json``.
+        weights: The deployed file; None for the weights beside the certificate.
+        ledger: ``ledger.jsonl``; None for the copy beside the certificate.
+        receipt: ``purge.json``; None for the copy beside the certificate.
+        public_key: Public key, in hexadecimal digits, that must have signed; None for the one that the certificate
+            names, if any.
+
+    Returns:
+        One sentence per check that was passed.
+
+    Raises:
+        DataError: For the first check that fails.
+    """
+    contents, digest = read_certificate(certificate)
+    folder = certificate.parent
+    passed = [
+        f"{certificate.name} is as gli wrote it (batch {contents['batch']}, {contents['verdict'].get('answer')})."
+    ]
+
+    own_copy = ledger is None
+    ledger = ledger or folder / LEDGER
+    lines = _ledger_lines(ledger)
+    releases = lines.of_kind("release", batch=contents["batch"])
+    if len(releases) != 1 or releases[0].get("certificate") != digest:
+        raise DataError(f"{ledger}: has no line about the release of this certificate.")
+    release = releases[0]
+    if release["previous"] != contents["previous"]:
+        raise DataError(f"{ledger}: the line before the release is not the one that the certificate names.")
+    if own_copy and lines.entries[-1] is not release:
+        raise DataError(f"{ledger}: does not end with the release of this certificate.")
+    passed.append(f"{ledger.name} is an unbroken chain of {len(lines.entries)} lines with this release in it.")
+
+    _, receipt_digest = read_canonical(receipt or folder / RECEIPT, "a receipt of a purge")
+    purges = lines.of_kind("purge", batch=contents["batch"])
+    if receipt_digest != contents["files"].get(RECEIPT) or [each.get("receipt") for each in purges][-1:] != [
+        receipt_digest
+    ]:
+        raise DataError(f"{receipt or folder / RECEIPT}: is not the receipt of this batch's purge.")
+    passed.append(f"{RECEIPT} is the receipt of the purge.")
+
+    if weights is not None:
+        found = sha256_file(weights)
+        if found not in {value for name, value in contents["files"].items() if name != RECEIPT}:
+            raise DataError(f"{weights}: is not a file of this release (SHA-256 {found[:16]}).")
+        passed.append(f"{weights.name} is a file of this release.")
+    for name, expected in sorted({**contents["files"], **release["pages"]}.items()):
+        path = folder / Path(str(name)).name
+        if name == RECEIPT or not path.exists():
+            continue
+        if sha256_file(path) != expected:
+            raise DataError(f"{path}: was changed after the release.")
+        passed.append(f"{name} is unchanged.")
+    if weights is None and not any((folder / name).exists() for name in contents["files"] if name != RECEIPT):
+        raise DataError(f"{folder}: holds no weights of this release. Name the deployed file with --weights.")
+
+    signed_by = contents["signed_by"]
+    if public_key is not None and signed_by != public_key:
+        raise DataError(f"{certificate}: {'was signed by another key' if signed_by else 'is not signed'}.")
+    if signed_by is not None:
+        check_signature(folder / SIGNATURE, read_bytes(certificate, "a certificate"), signed_by)
+        passed.append(f"The signature is of the key {signed_by[:16]}.")
+    else:
+        passed.append("It is not signed: whoever can replace all of these files can make up others that verify.")
+    return passed

@@ -11,11 +11,9 @@ import numpy.typing as npt
 import torch
 
 from gli.auditing.few_references import log_p
-from gli.data.faces import ImageFiles
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
-from gli.erasure.settings import Settings
-from gli.erasure.table import Photo
+from gli.erasure.store import Photo, Settings
 from gli.errors import DataError
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
@@ -64,13 +62,6 @@ def labels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.int
         if photo.labels[0] not in settings.classes:
             raise DataError(f"line {photo.line}: {photo.labels[0]!r} is not a class of {', '.join(settings.classes)}.")
     return np.array([settings.classes.index(photo.labels[0]) for photo in photos], dtype=np.int64)
-
-
-def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uint8]:
-    """Decode photographs without a cache on disk, shape ``(images, size, size, 3)``."""
-    images = ImageFiles(Path(settings.root), [photo.file for photo in photos])
-    size = settings.image_size
-    return np.stack([images.pixels(row, size) for row in range(len(photos))])
 
 
 def load_model(weights: Path, settings: Settings) -> Classifier:

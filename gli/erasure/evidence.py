@@ -16,8 +16,8 @@ import numpy.typing as npt
 from gli.auditing.few_references import LEAST_REFERENCES
 from gli.auditing.verdict import CHANCE, auc_in_words, judge
 from gli.erasure.evaluate import Outputs
-from gli.erasure.settings import LEAST_PEOPLE
-from gli.erasure.words import counted
+from gli.erasure.ledger import counted
+from gli.erasure.store import LEAST_PEOPLE
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import (
     Answer,

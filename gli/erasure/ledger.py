@@ -7,16 +7,316 @@ written when the process was killed: it does not count, and the next entry repla
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
+import secrets
+import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.canonical import canonical, durable_write, parse_canonical, read_bytes, sha256, sync_folder
-from gli.erasure.dates import timestamp
 from gli.errors import DataError
+from gli.system.digest import keyed_digest
+from gli.system.files import atomic_write
+
+# -- words for people --------------------------------------------------------------------------------------------------
+
+
+def counted(number: int, one: str = "person", many: str = "people") -> str:
+    """Return a number with its noun, such as ``1 person`` or ``2 people``."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def printable(text: str) -> str:
+    """Return a text without characters that control a terminal or the direction of writing: they are shown as codes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+# -- canonical JSON, durable files -------------------------------------------------------------------------------------
+
+CHUNK = 1 << 20
+#: Larger files are neither certificates nor receipts nor ledgers.
+MAX_BYTES = 64 << 20
+
+
+def canonical(value: Any) -> bytes:
+    """Return a value as canonical JSON: ASCII, keys sorted, no spaces.
+
+    Raises:
+        ValueError: If it holds a number that JSON cannot express.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def parse_canonical(text: bytes, kind: str) -> dict[str, Any]:
+    """Return the object that a canonical text stands for.
+
+    Args:
+        text: The text, without a newline at its end.
+        kind: Kind of text, such as ``a certificate``, for the message.
+
+    Raises:
+        DataError: If it is not JSON, not an object, or not written canonically.
+    """
+    try:
+        value = json.loads(text)
+        same = isinstance(value, dict) and canonical(value) == text
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise DataError(f"is not {kind} of gli ({str(error)[:80]}).") from error
+    if not same:
+        raise DataError(f"is not {kind} as gli writes it: a character was changed.")
+    return dict(value)
+
+
+def read_bytes(path: Path, kind: str) -> bytes:
+    """Return the bytes of a small file.
+
+    Raises:
+        DataError: If it cannot be read, or is too large.
+    """
+    try:
+        _require_plain(path)
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path}: is too large to be {kind}.")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as {kind} ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse pipes and devices, whose end may never come.
+
+    Raises:
+        OSError: If the path is neither a plain file nor a folder, or does not exist.
+    """
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "not a plain file")
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of bytes in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    state = hashlib.sha256()
+    try:
+        _require_plain(path)
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                state.update(chunk)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). Check it.") from error
+    return state.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the entries of a folder (names of files) to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def durable_write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file whole or not at all, and onto the disk before returning."""
+    with atomic_write(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def durable_copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all, and onto the disk before returning."""
+    with atomic_write(target) as temporary, source.open("rb") as read, temporary.open("wb") as written:
+        while chunk := read.read(CHUNK):
+            written.write(chunk)
+        written.flush()
+        os.fsync(written.fileno())
+    sync_folder(target.parent)
+
+
+def write_canonical(path: Path, value: Mapping[str, Any]) -> str:
+    """Write a value as canonical JSON with a newline, durably; return the SHA-256 of the file."""
+    data = canonical(value) + b"\n"
+    durable_write(path, data)
+    return sha256(data)
+
+
+def read_canonical(path: Path, kind: str) -> tuple[dict[str, Any], str]:
+    """Return the object in a file of :func:`write_canonical`, and the SHA-256 of the file.
+
+    Raises:
+        DataError: If the file cannot be read, or differs from what gli writes.
+    """
+    data = read_bytes(path, kind)
+    if not data.endswith(b"\n"):
+        raise DataError(f"{path}: is not {kind} of gli: its end is missing.")
+    try:
+        return parse_canonical(data[:-1], kind), sha256(data)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def timestamp(now: datetime | None = None) -> str:
+    """Return a time in UTC to the second, such as ``2026-11-03T22:30:00Z``."""
+    return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# -- removal -----------------------------------------------------------------------------------------------------------
+
+#: Prefix of files that are being removed; left behind by a kill only.
+DOOMED = ".purge-"
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether a path is a plain file itself, not a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def has_other_names(path: Path) -> bool:
+    """Return whether a file is known by a second name (a hard link), perhaps outside of the folder."""
+    return path.lstat().st_nlink > 1
+
+
+def shred(path: Path) -> None:
+    """Overwrite a file, rename it, and remove it; a file with other names is removed without being overwritten.
+
+    Nothing is done where the file is gone. A link is removed itself, never followed.
+    """
+    with suppress(FileNotFoundError):
+        if is_regular(path) and not has_other_names(path):
+            descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+            with os.fdopen(descriptor, "wb", closefd=True) as file:
+                left = os.fstat(file.fileno()).st_size
+                while left > 0:
+                    left -= file.write(bytes(min(left, CHUNK)))
+                file.flush()
+                os.fsync(file.fileno())
+        doomed = path if path.name.startswith(DOOMED) else path.with_name(DOOMED + secrets.token_hex(8))
+        os.replace(path, doomed)
+        sync_folder(path.parent)
+        os.unlink(doomed)
+        sync_folder(path.parent)
+
+
+def remove_remains(folder: Path) -> None:
+    """Shred what killed processes left half-written or half-removed; call only if no other process writes."""
+    for pattern in (".*.part", f"{DOOMED}*"):
+        for path in folder.rglob(pattern):
+            shred(path)
+
+
+def replace_contents(path: Path, data: bytes) -> None:
+    """Replace the contents of a file, and shred the old ones; after a kill the file has either, never half."""
+    mode = stat.S_IMODE(path.lstat().st_mode)
+    new = path.with_name(f".{path.name}.{os.getpid()}.part")
+    durable_write(new, data, mode)
+    doomed = path.with_name(DOOMED + secrets.token_hex(8))
+    os.link(path, doomed, follow_symlinks=False)
+    os.replace(new, path)
+    sync_folder(path.parent)
+    shred(doomed)
+
+
+def shred_folder(folder: Path) -> None:
+    """Shred everything below a folder, and remove the folder; links are removed, never followed."""
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            shred(Path(parent, name))
+        for name in folders:
+            path = Path(parent, name)
+            if path.is_symlink():
+                path.unlink()
+            else:
+                path.rmdir()
+    with suppress(FileNotFoundError):
+        folder.rmdir()
+        sync_folder(folder.parent)
+
+
+# -- keyed hashes of people and files ----------------------------------------------------------------------------------
+
+KEY_FILE = "key"
+KEY_BYTES = 32
+#: Longest run of words that is tested for being a name.
+MOST_WORDS = 5
+
+
+def create_key(path: Path) -> bytes:
+    """Write a new random key that only the owner may read, and return it."""
+    key = secrets.token_bytes(KEY_BYTES)
+    durable_write(path, key.hex().encode() + b"\n", 0o600)
+    return key
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key in a file.
+
+    Raises:
+        DataError: If it cannot be read, is no key, or others may read it.
+    """
+    text = read_bytes(path, "the key of a store").strip()
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise DataError(f"{path}: others may read this key. Run: chmod 600 {path}")
+    try:
+        key = bytes.fromhex(text.decode("ascii"))
+    except ValueError as error:
+        raise DataError(f"{path}: is not the key of a store. Restore it from a backup.") from error
+    if len(key) != KEY_BYTES:
+        raise DataError(f"{path}: is not the key of a store ({len(key)} bytes). Restore it from a backup.")
+    return key
+
+
+def word_hash(key: bytes, words: str) -> str:
+    """Return the keyed hash of a name as written in a text, without regard to case."""
+    return keyed_digest(key, "words", " ".join(words.casefold().split()))
+
+
+def rehearsal_hash(key: bytes, identity: str) -> str:
+    """Return the keyed hash of a person in a rehearsal; it cannot be told from it who was erased later."""
+    return keyed_digest(key, "rehearsal", identity)
+
+
+def pseudonym(key: bytes, subject: str, received: str) -> str:
+    """Return the name of a request, such as ``R-3f2a91c07b5d``."""
+    return "R-" + keyed_digest(key, "request", subject, received)[:12]
+
+
+def words_of(text: str) -> set[str]:
+    """Return all runs of up to ``MOST_WORDS`` words of a text: what could be a name in it."""
+    words = text.split()
+    runs = set()
+    for start in range(len(words)):
+        for end in range(start + 1, min(start + MOST_WORDS, len(words)) + 1):
+            run = " ".join(words[start:end])
+            runs |= {run, run.strip(".,;:!?()[]{}<>'\"")}
+    return runs
+
+
+def is_named(key: bytes, text: str, hashes: frozenset[str]) -> bool:
+    """Return whether a text holds a name whose :func:`word_hash` is among some hashes."""
+    return any(word_hash(key, run) in hashes for run in words_of(text))
+
+
+# -- the ledger --------------------------------------------------------------------------------------------------------
 
 LEDGER, HEAD = "ledger.jsonl", "ledger.head"
 #: Hash in front of the first line.

@@ -2,23 +2,141 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
+from jsonargparse import ArgumentParser, Namespace
 
+from gli.data import FaceDataModule
+from gli.data.recipe import Recipe
+from gli.data.table import FaceTable
 from gli.engine.board import run_jobs
 from gli.engine.choose import make_executor
 from gli.engine.job import ARGUMENTS, NEVER, Job
-from gli.erasure.batches import ASSIGNMENT, TABLE
-from gli.erasure.canonical import durable_write
-from gli.erasure.settings import Candidate
-from gli.erasure.store import Store
-from gli.errors import DataError
+from gli.engine.timing import measure, planned_passes
+from gli.erasure.ledger import canonical, durable_write
+from gli.erasure.store import Candidate, Store
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.methods import Method
+from gli.runs.read import shared_trainer
+from gli.system.classes import concrete_subclasses
 from gli.system.digest import digest
 from gli.system.files import write_json
+
+# -- a method and its settings -----------------------------------------------------------------------------------------
+
+#: Settings of a method that follow from the store.
+OF_THE_STORE = ("original", "backbone", "normalize", "pretrained", "weights")
+
+
+def method_named(name: str, where: str = "policy.method") -> type[Method]:
+    """Return a method by its class name.
+
+    Args:
+        name: The name.
+        where: The setting or option that names it, for messages.
+
+    Raises:
+        SettingError: If there is none.
+    """
+    known = concrete_subclasses(Method)
+    if name not in known:
+        raise SettingError(f"{where}: there is no method {name!r}.{did_you_mean(name, known)}")
+    return known[name]
+
+
+def make_method(name: str, settings: Mapping[str, Any], where: str = "policy.method_settings") -> Method:
+    """Return a method with some settings, as a run would make it.
+
+    Args:
+        name: Class name of the method.
+        settings: Its settings; nested ones are mappings.
+        where: The setting or option that names them, for messages.
+
+    Raises:
+        SettingError: If it has no such setting or no such value.
+    """
+    cls = method_named(name)
+    parser = _parser_of(cls)
+    made: Method = cls(**vars(parser.instantiate(_parsed(parser, settings, cls, where, defaults=True))))
+    made.check()
+    return made
+
+
+def settings_with(name: str, base: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of a method, some of which are replaced by values as on the command line.
+
+    Args:
+        name: Class name of the method.
+        base: Settings that are kept otherwise.
+        values: Values by the name of the setting, with dots in nested ones.
+
+    Raises:
+        SettingError: If the method has no such setting or no such value, or the setting follows from the store.
+    """
+    cls = method_named(name, "--method")
+    parser, known = _parser_of(cls), _names_of(cls)
+    for setting in values:
+        first = setting.partition(".")[0]
+        if first in OF_THE_STORE:
+            raise SettingError(f"--try {setting}: this setting follows from the store. Leave it out.")
+        if first not in known:
+            hint = did_you_mean(setting, known) or f" It has {', '.join(known)}."
+            raise SettingError(f"--try {setting}: {name} has no such setting.{hint}")
+    settings = _parsed(parser, base, cls, "policy.method_settings")
+    for setting, value in values.items():
+        try:
+            settings.update(parser.parse_args([f"--{setting}={value}"], defaults=False))
+        except ArgumentError as error:
+            raise SettingError(f"--try {setting}={value}: {name} takes no such value ({_reason(error)}).") from error
+    merged: dict[str, Any] = settings.as_dict()
+    try:
+        canonical(merged)
+    except ValueError as error:
+        raise SettingError(f"--try: a setting of {name} is not a finite number.") from error
+    return merged
+
+
+def _names_of(cls: type[Method]) -> list[str]:
+    """Return the names of the settings of a method that do not follow from the store."""
+    owners = [each for each in cls.__mro__ if "__init__" in vars(each) and issubclass(each, Method)]
+    parameters = [each for owner in owners for each in inspect.signature(vars(owner)["__init__"]).parameters.values()]
+    names = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+    return [name for name in dict.fromkeys(names) if name not in ("self", *OF_THE_STORE)]
+
+
+def _parser_of(cls: type[Method]) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, default_env=False)
+    parser.add_class_arguments(cls)
+    return parser
+
+
+def _parsed(
+    parser: ArgumentParser, settings: Mapping[str, Any], cls: type[Method], where: str, *, defaults: bool = False
+) -> Namespace:
+    """Return settings as values of the right type."""
+    try:
+        return cast("Namespace", parser.parse_object(dict(settings), defaults=defaults))
+    except ArgumentError as error:
+        raise SettingError(f"{where}: {cls.__name__} does not take them ({_reason(error)}).") from error
+
+
+def _reason(error: ArgumentError) -> str:
+    """Return the parser's message in one line, without its list of types."""
+    lines = [line.strip(" -.") for line in str(error).splitlines()]
+    expected = [
+        line for line in lines if line.startswith(("Expected", "Option", "unrecognized")) and "None" not in line
+    ]
+    return (expected or lines)[0].replace("<class '", "").replace("'>", "")
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
 
 #: Seed of the first reference model.
 FIRST_SEED = 1000
@@ -72,7 +190,7 @@ def model_job(
         "checkpoint": {"monitor": None},
         "audit": {"keep_losses": False},
     }
-    key = digest(yaml.safe_dump(content), seed, *((work / each).read_bytes() for each in (TABLE, ASSIGNMENT)))
+    key = digest(yaml.safe_dump(content), seed, *(Path(data[each]).read_bytes() for each in ("csv", "assignment")))
     folder = work / f"{kind}-{key[:12]}"
     config = work / f"{kind}-{key[:12]}.yaml"
     durable_write(config, yaml.safe_dump(content).encode(), 0o600)
@@ -119,3 +237,69 @@ def checkpoint_of(job: Job) -> Path:
     if path is None or not path.is_file():
         raise DataError(f"Without a result: {job.reason_of_failure()}")
     return path
+
+
+def measured_minutes(store: Store, arguments: dict[str, Any]) -> dict[str, float]:
+    """Return the minutes of each route, rounded to a hundredth, with and without its reference models.
+
+    Args:
+        store: The store.
+        arguments: Settings of the batch's data.
+    """
+    settings, policy = store.settings, store.settings.policy
+    shared: dict[str, Any] = {"backbone": settings.backbone, "normalize": settings.normalize}
+    accelerator = {"accelerator": policy.trainer_settings.get("accelerator", "auto")}
+    retrain = minutes(make_method(RETRAINED, shared), table_of(arguments), accelerator)
+    own = make_method(policy.method, arguments_of(store, policy.declared))
+    unlearn = minutes(own, table_of(arguments), policy.trainer_settings)
+    audits = {"retrain": policy.retrain_references * retrain, "unlearn": policy.references * retrain}
+    both = {"retrain": retrain, "unlearn": unlearn}
+    return {
+        **{name: round(value, 2) for name, value in both.items()},
+        **{f"{name}_with_audit": round(value + audits[name], 2) for name, value in both.items()},
+    }
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
+
+#: Steps of each pass that are measured, after one that is not: the first is slower.
+STEPS = 4
+
+
+def table_of(arguments: Mapping[str, Any]) -> FaceDataModule:
+    """Return the data module of some settings.
+
+    Raises:
+        SettingError: If there is no such setting.
+    """
+    settings = dict(arguments)
+    if "recipe" in settings:
+        settings["recipe"] = Recipe(**{**settings["recipe"], **_tuples(settings["recipe"])})
+    try:
+        return FaceTable(**settings)
+    except TypeError as error:
+        raise SettingError(f"policy.data_settings: {error}.") from error
+
+
+def _tuples(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {"milestones": tuple(recipe["milestones"])} if "milestones" in recipe else {}
+
+
+def minutes(method: Method, data: FaceDataModule, trainer_settings: Mapping[str, Any]) -> float:
+    """Return the minutes that a run takes, without audits, from its first steps.
+
+    Args:
+        method: The method.
+        data: Its data.
+        trainer_settings: Limits of the run; its number of epochs is the method's where they give none.
+    """
+    epochs, most = trainer_settings.get("max_epochs"), trainer_settings.get("max_steps", -1)
+    if epochs in (None, -1) and most < 0:
+        epochs = method.default_epochs(data.recipe)
+    with warnings.catch_warnings():
+        # The scores of these steps are not shown.
+        warnings.filterwarnings("ignore", message="there are .* forget images")
+        data.prepare_data()
+        data.setup("fit")
+    passes = planned_passes(method, data, None if epochs == -1 else epochs, most)
+    return measure(method, data, passes, STEPS, shared_trainer(trainer_settings)).seconds / 60

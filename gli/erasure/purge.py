@@ -7,27 +7,563 @@ and what cannot be reached is listed.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import csv
+import hashlib
+import html
+import io
+import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+import urllib.parse
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
+import yaml
+from PIL import Image
 
 from gli.auditing.record import FOLDER as AUDITS
-from gli.erasure.canonical import canonical, parse_canonical, read_bytes, sha256, sha256_file, sync_folder
-from gli.erasure.clean import INSTEAD, cleaned, named_rows, without_rows
-from gli.erasure.descent import WEIGHTS, Run, holds_gli_files, related_runs, tracker_folders
-from gli.erasure.search import Traces, digests_of, is_searchable
-from gli.erasure.shred import DOOMED, has_other_names, is_regular, remove_remains, replace_contents, shred
-from gli.erasure.unpack import PIECE, contents_of
+from gli.auditing.record import PEOPLE, read_people
+from gli.erasure.ledger import (
+    DOOMED,
+    canonical,
+    has_other_names,
+    is_regular,
+    parse_canonical,
+    read_bytes,
+    remove_remains,
+    replace_contents,
+    sha256,
+    sha256_file,
+    shred,
+    sync_folder,
+)
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.runs.folder import ORIGINALS
-from gli.runs.read import LOG
-from gli.system.digest import DIGEST_BYTES
+from gli.runs.read import LOG, SETTINGS
+from gli.system.digest import DIGEST_BYTES, digest
+from gli.system.files import load_yaml, read_csv, read_yaml
+
+# -- traces in bytes ---------------------------------------------------------------------------------------------------
+
+#: Shorter names, and names of digits only, occur by chance: they are looked for in the fields of known files only.
+LEAST_NAME = 3
+#: Rows of pixels that are looked for in each picture: the most varied ones.
+PIXEL_ROWS = 4
+#: A row with fewer different bytes, such as one of a plain background, may be anybody's.
+LEAST_VARIETY = 12
+#: What binary formats write between the lowest byte of a length and the text.
+_TAILS = (b"", bytes(3), bytes(7))
+_LETTER = rb"[A-Za-z0-9\x80-\xff]"
+
+
+def is_searchable(name: str) -> bool:
+    """Return whether a name can be looked for among other text."""
+    return len(name) >= LEAST_NAME and not name.isdigit()
+
+
+def spellings(name: str) -> set[str]:
+    """Return a name as files may have it: composed and decomposed, and escaped for JSON, YAML, HTML and addresses."""
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} | {name}
+    escapes: tuple[Callable[[str], str], ...] = (
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: yaml.safe_dump(text, default_style='"', width=10**6).strip()[1:-1],
+        html.escape,
+        urllib.parse.quote,
+    )
+    return forms | {escape(form) for form in forms for escape in escapes}
+
+
+def _pattern_of(name: str) -> list[bytes]:
+    """Return patterns of a name in UTF-8 and Latin-1; programs that fold lines break it at its blanks."""
+    codes = ("utf-8", "latin-1") if name.isprintable() and max(map(ord, name)) < 256 else ("utf-8",)
+    return [rb"\s+".join(re.escape(word) for word in name.encode(code).split()) for code in codes]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What to look for.
+
+    Attributes:
+        names: Names of the people.
+        files: Names of their files, with folders.
+        digests: Hexadecimal digests of their files.
+        rows: Rows of their pixels as bytes.
+        weights: SHA-256 of weights that remember them.
+    """
+
+    names: Sequence[str]
+    files: Sequence[str] = ()
+    digests: frozenset[str] = frozenset()
+    rows: Sequence[bytes] = ()
+    weights: frozenset[str] = field(default_factory=frozenset)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes] | None:
+        spelt = {each for name in self.names if is_searchable(name) for each in spellings(name)}
+        names = [name.encode() for name in self.names if is_searchable(name)]
+        choices = {choice for each in spelt for choice in _pattern_of(each)} - {b""}
+        files = [file.encode() for file in sorted(self.files, key=len, reverse=True) if len(file) > LEAST_NAME]
+        parts = []
+        if names:
+            longest_first = sorted(choices, key=lambda choice: (-len(choice), choice))
+            parts.append(rb"(?<!%b)(?:%b)(?!%b)" % (_LETTER, b"|".join(longest_first), _LETTER))
+        # Pickles and other binary formats write the length in front of a text, and no blank behind it.
+        parts += [re.escape(bytes([len(each)]) + tail + each) for each in names if len(each) < 256 for tail in _TAILS]
+        if files:  # A file of that name in another folder is another file.
+            choice = b"|".join(map(re.escape, files))
+            parts.append(rb"(?<![A-Za-z0-9\x80-\xff/._-])(?:%b)(?!%b)" % (choice, _LETTER))
+        return re.compile(b"|".join(parts)) if parts else None
+
+    @cached_property
+    def _fields(self) -> frozenset[str]:
+        return frozenset(unicodedata.normalize("NFC", each) for each in (*self.names, *self.files))
+
+    @cached_property
+    def _encoded(self) -> list[tuple[bytes, int]]:
+        """Names as NumPy and other programs keep them in arrays, with the bytes per character."""
+        wide = [(name.encode(f"utf-{8 * width}-le"), width) for name in self.names for width in (2, 4)]
+        return [(text, width) for text, width in wide if len(text) >= LEAST_NAME * width and not _digits(text)]
+
+    def name_in(self, data: bytes) -> bool:
+        """Return whether a name is in bytes, as a word of its own."""
+        if self._pattern is not None and self._pattern.search(data):
+            return True
+        return any(_is_word(data, text, width) for text, width in self._encoded)
+
+    def is_name(self, text: str) -> bool:
+        """Return whether a field is a name, or the name of a file."""
+        return unicodedata.normalize("NFC", text) in self._fields
+
+    def without_names(self, text: str, instead: str) -> str:
+        """Return a text with every name replaced."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(instead.encode(), text.encode()).decode()
+
+    def found_in(self, data: bytes) -> str:
+        """Return what is in bytes: ``a name``, ``a digest`` or ``a row of pixels``; an empty string for nothing."""
+        if self.name_in(data):
+            return "a name"
+        lower = data.lower() if self.digests else b""
+        for each in self.digests:
+            if each.encode() in lower or bytes.fromhex(each) in data:
+                return "a digest"
+        return "a row of pixels" if any(row in data for row in self.rows) else ""
+
+
+def _digits(text: bytes) -> bool:
+    return text.replace(b"\0", b"").isdigit()
+
+
+def _is_word(data: bytes, text: bytes, width: int) -> bool:
+    """Return whether a wide text is in bytes, with no letter or digit before and after it."""
+    start = data.find(text)
+    while start >= 0:
+        sides = data[max(0, start - width) : start], data[start + len(text) : start + len(text) + width]
+        if not any(len(side) == width and not any(side[1:]) and chr(side[0]).isalnum() for side in sides):
+            return True
+        start = data.find(text, start + 1)
+    return False
+
+
+def digests_of(data: bytes) -> set[str]:
+    """Return digests by which a file may be known: gli's own, SHA-256, SHA-1 and MD5."""
+    known = (hashlib.sha256, hashlib.sha1, hashlib.md5)
+    return {digest(data), *(each(data, usedforsecurity=False).hexdigest() for each in known)}
+
+
+def rows_of_pixels(pixels: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Return the most varied rows of a picture: as they are, their green values alone, and both in float32 from 0 to 1.
+
+    Caches have the colours of a pixel side by side; tensors often have one colour after the other.
+
+    Args:
+        pixels: Shape ``(size, size, 3)``.
+    """
+    variety = [len(np.unique(row)) for row in pixels]
+    chosen = sorted(range(len(pixels)), key=lambda number: -variety[number])[:PIXEL_ROWS]
+    rows = [pixels[number] for number in chosen if variety[number] >= LEAST_VARIETY]
+    arrays = [each for row in rows for each in (row, row[:, 1]) if len(np.unique(each)) >= LEAST_VARIETY]
+    return [form.tobytes() for each in arrays for form in (each, (each / np.float32(255)).astype(np.float32))]
+
+
+# -- contents of files -------------------------------------------------------------------------------------------------
+
+#: Larger contents are searched in pieces that overlap.
+PIECE = 64 << 20
+#: Longest trace across the border of two pieces.
+OVERLAP = 1 << 16
+#: Pictures that are decoded in one piece of a file.
+MOST_PICTURES = 10_000
+PNG = b"\x89PNG\r\n\x1a\n"
+#: A picture inside a page.
+DATA_URI = re.compile(rb"data:image/[a-z+]+;base64,([A-Za-z0-9+/=]{16,})")
+#: What damaged archives raise.
+DAMAGED = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, ValueError, EOFError)
+
+
+def contents_of(path: Path) -> Iterator[bytes]:
+    """Yield the contents of a file in pieces: as they are, unpacked, and as pixels.
+
+    Members of archives that were stored without compression are in the bytes of the archive. Damaged archives and
+    pictures are left as they are.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+        file.seek(0)
+        yield from _pieces(file)
+        file.seek(0)
+        try:
+            if start == b"PK":
+                with zipfile.ZipFile(file) as archive:
+                    for member in archive.infolist():
+                        if member.compress_type != zipfile.ZIP_STORED:
+                            with archive.open(member) as unpacked:
+                                yield from _pieces(unpacked)
+            elif start == b"\x1f\x8b":
+                yield from _overlapping(_gunzipped(file))
+        except DAMAGED:
+            return
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the rest of a file in pieces that overlap, and the pixels of the pictures in each."""
+    for piece in _overlapping(iter(lambda: file.read(PIECE), b"")):
+        yield piece
+        yield from pixels_in(piece)
+
+
+def _overlapping(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield each piece with the end of the one before it in front."""
+    before = b""
+    for piece in pieces:
+        yield before + piece
+        before = piece[-OVERLAP:]
+
+
+def _gunzipped(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what a gzip file holds, in pieces; what a damaged or cut one holds before the damage counts."""
+    unpack = zlib.decompressobj(47)
+    waiting = file.read(PIECE)
+    while waiting:
+        yield unpack.decompress(waiting, PIECE)
+        waiting = unpack.unconsumed_tail or (b"" if unpack.eof else file.read(PIECE))
+
+
+def pixels_in(data: bytes) -> Iterator[bytes]:
+    """Yield the RGB values of the PNG pictures in bytes, and of pictures of any kind inside of a page."""
+    start = data.find(PNG)
+    for _ in range(MOST_PICTURES):
+        if start < 0:
+            break
+        end = data.find(b"IEND", start)
+        if end < 0:
+            break
+        yield from _pixels(data[start : end + 8])
+        start = data.find(PNG, start + 1)
+    for match in DATA_URI.finditer(data):
+        try:
+            yield from _pixels(base64.b64decode(match[1]))
+        except binascii.Error:
+            continue
+
+
+def _pixels(data: bytes) -> Iterator[bytes]:
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")
+            pixels = image.convert("RGB").tobytes()
+    except Exception:  # Damaged pictures raise errors of many kinds; they have no pixels.
+        return
+    yield pixels
+
+
+# -- runs and what descends from people --------------------------------------------------------------------------------
+
+#: Sets that a run trains on, and sets that it only evaluates.
+TRAINED, EVALUATED = ("forget", "retain"), ("test", "unseen")
+#: Endings of files that hold weights.
+WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors", ".onnx", ".bin")
+#: Methods whose training leaves the forget set out.
+NEVER_SEES_FORGET = "Retrained"
+CHECKPOINT_FOLDER = "checkpoints"
+#: Folders of Weights & Biases and MLflow.
+TRACKERS = ("wandb", "mlruns", "mlartifacts")
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run."""
+    return any((folder / name).exists() for name in (SETTINGS, LOG, CHECKPOINT_FOLDER, f"{AUDITS}/{PEOPLE}"))
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """Return the folders of runs in a folder, itself included; links are not followed."""
+    return [Path(parent) for parent, _, _ in os.walk(folder) if is_run(Path(parent)) and Path(parent).name != ORIGINALS]
+
+
+def tracker_folders(folder: Path) -> list[Path]:
+    """Return the folders below a folder in which Weights & Biases or MLflow keep what runs sent them."""
+    return [Path(parent, name) for parent, names, _ in os.walk(folder) for name in names if name in TRACKERS]
+
+
+def holds_gli_files(folder: Path) -> bool:
+    """Return whether a folder is one that gli writes: a folder of runs or originals, or a pixel cache."""
+    if is_run(folder) or not any(path.suffix != ".lock" for path in folder.iterdir()):
+        return True  # An empty folder is what a purge leaves of a cache.
+    patterns = ("*/version_*/", f"{ORIGINALS}/*.ckpt", "pixels-*-*.npy", "digests-*.npy", "original_*/*/", "version_*/")
+    if any(next(folder.glob(pattern), None) is not None for pattern in patterns):
+        return True
+    return folder.name == ORIGINALS and next(folder.glob("*.ckpt"), None) is not None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what it has to do with some people.
+
+    Attributes:
+        folder: Its folder.
+        data: The settings that say which people its data has; empty if they cannot be read.
+        method: Class name of the method.
+        people: Names on each image of each evaluation set; None if the run kept none.
+        traces: Whether a file of it other than an audit holds a trace.
+        trackers: Loggers that wrote elsewhere.
+    """
+
+    folder: Path
+    data: tuple[str, ...]
+    method: str
+    people: Mapping[str, Any] | None
+    traces: bool
+    trackers: tuple[str, ...] = ()
+
+    def trained_on(self, traces: Traces) -> bool | None:
+        """Return whether the model was trained on the people; None if that is not known."""
+        if self.people is None:
+            return None
+        sets = {name for name, rows in named_rows(self.people, traces).items() if rows.any()}
+        if not sets:
+            return None
+        if sets & set(TRAINED):
+            return self.method != NEVER_SEES_FORGET or "retain" in sets
+        return False
+
+
+def read_run_of(folder: Path, traces: Traces) -> Run:
+    """Return a run and what it has to do with some people."""
+    data: tuple[str, ...] = ()
+    method, found, trackers = "", False, []
+    with suppress(DataError, KeyError, TypeError, AttributeError):
+        config = read_yaml(folder / SETTINGS, "the settings of a run")
+        section = config["data"]
+        arguments = section.get("init_args") or {}
+        data = (
+            str(section["class_path"]).rpartition(".")[2],
+            *(str(arguments.get(name)) for name in ("root", "csv", "seed")),
+        )
+        method = str(config["model"]["class_path"]).rpartition(".")[2]
+        trackers = _trackers((config.get("trainer") or {}).get("logger"))
+        found = _in_table(arguments, traces) or _is_drawn(data[0], arguments, traces)
+    people = None
+    with suppress(DataError):
+        people = read_people(folder)
+    if not found:
+        with suppress(OSError):
+            found = bool(traces.found_in((folder / SETTINGS).read_bytes()))
+    return Run(folder, data, method, people, found, tuple(trackers))
+
+
+def _trackers(logger: Any) -> list[str]:
+    """Return the loggers of a run that wrote outside of its folder."""
+    loggers = logger if isinstance(logger, list) else [logger]
+    names = [
+        str(each["class_path"]).rpartition(".")[2]
+        for each in loggers
+        if isinstance(each, Mapping) and "class_path" in each
+    ]
+    return [name for name in names if name not in ("TensorBoardLogger", "CSVLogger", "MetricsLog")]
+
+
+def _in_table(arguments: Mapping[str, Any], traces: Traces) -> bool:
+    """Return whether the table of a run still exists and lists somebody."""
+    if not arguments.get("root"):
+        return False
+    column = str(arguments.get("identity") or "identity")
+    with suppress(DataError):
+        rows = read_csv(Path(str(arguments["root"])) / str(arguments.get("csv") or "faces.csv"), [column])
+        return any(traces.is_name(row[column]) for row in rows)
+    return False
+
+
+def _is_drawn(data: str, arguments: Mapping[str, Any], traces: Traces) -> bool:
+    """Return whether the drawn people of a run have one of the names."""
+    if data != "SyntheticFaces":
+        return False
+    people = arguments.get("people")
+    count = people if isinstance(people, int) else 0
+    return any(name.startswith("person") and name[6:].isdigit() and int(name[6:]) < count for name in traces.names)
+
+
+def related_runs(folders: list[Path], traces: Traces) -> tuple[list[Run], list[Run]]:
+    """Return the runs that have to do with some people, and the others.
+
+    A run is related if its audits, settings or table name somebody, or if its data is that of a related run.
+    """
+    runs = [read_run_of(folder, traces) for each in folders for folder in runs_below(each)]
+    own = [run for run in runs if run.traces or _audited(run, traces)]
+    data = {run.data for run in own if run.data}
+    related = [run for run in runs if run in own or run.data in data]
+    return related, [run for run in runs if run not in related]
+
+
+def _audited(run: Run, traces: Traces) -> bool:
+    return run.people is not None and any(rows.any() for rows in named_rows(run.people, traces).values())
+
+
+# -- new contents of files ---------------------------------------------------------------------------------------------
+
+#: Word in place of a name.
+INSTEAD = "erased"
+#: Longest text that is rewritten; longer ones are removed.
+MAX_TEXT = 64 << 20
+
+
+def cleaned(name: str, data: bytes, traces: Traces) -> bytes | None:
+    """Return a text file without the names of some people.
+
+    Rows of tables, entries of lists in JSON, and lines of other text that name somebody are left out; in YAML the name
+    is replaced, so that settings keep their form.
+
+    Args:
+        name: Name of the file; its ending says what it is.
+        data: Its contents.
+        traces: What to remove.
+
+    Returns:
+        The new contents; None if the file cannot be rewritten and has to go.
+    """
+    if len(data) > MAX_TEXT or b"\0" in data:
+        return None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    ending = name.rpartition(".")[2].lower()
+    if ending in ("html", "svg", "xml"):
+        return None
+    try:
+        if ending == "csv":
+            new = _rows(text, traces)
+        elif ending == "json":
+            new = json.dumps(_value(json.loads(text), traces), indent=1)
+        elif ending in ("yaml", "yml"):
+            new = _settings(text, traces)
+        else:
+            new = "".join(line for line in text.splitlines(keepends=True) if not _names(line, traces))
+    except (ValueError, csv.Error, yaml.YAMLError, RecursionError):
+        return None
+    return new.encode() if new else None
+
+
+def _names(text: str, traces: Traces) -> bool:
+    return traces.is_name(text.strip()) or bool(traces.found_in(text.encode()))
+
+
+def _rows(text: str, traces: Traces) -> str:
+    """Return a CSV file without the rows that name somebody; an empty text if only the header would be left."""
+    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    kept = [row for row in rows[1:] if not any(_names(field, traces) for field in row)]
+    if not kept or any(_names(field, traces) for field in rows[0]):
+        return ""
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\r\n" if "\r\n" in text else "\n").writerows([rows[0], *kept])
+    return file.getvalue()
+
+
+def _value(value: Any, traces: Traces) -> Any:
+    """Return nested values without entries that name somebody, and with names in other text replaced."""
+    if isinstance(value, Mapping):
+        return {key: _value(item, traces) for key, item in value.items() if not _names(str(key), traces)}
+    if isinstance(value, list):
+        return [_value(item, traces) for item in value if not _names_somebody(item, traces)]
+    if isinstance(value, str):
+        return INSTEAD if traces.is_name(value) else traces.without_names(value, INSTEAD)
+    return value
+
+
+def _names_somebody(item: Any, traces: Traces) -> bool:
+    """Return whether an entry of a list is, or directly holds, the name of somebody."""
+    texts = item.values() if isinstance(item, Mapping) else [item]
+    return any(isinstance(text, str) and _names(text, traces) for text in texts)
+
+
+def _settings(text: str, traces: Traces) -> str:
+    """Return YAML with the names in it replaced."""
+    text = traces.without_names(text, INSTEAD)
+    contents = load_yaml(text)
+    short = _short(contents, traces)
+    return yaml.safe_dump(short, sort_keys=False) if short != contents else text
+
+
+def _short(value: Any, traces: Traces) -> Any:
+    """Return nested values with those that are a name, also a short one or a number, replaced."""
+    if isinstance(value, Mapping):
+        return {key: _short(item, traces) for key, item in value.items()}
+    if isinstance(value, list):
+        return [
+            INSTEAD if isinstance(item, int | str) and traces.is_name(str(item)) else _short(item, traces)
+            for item in value
+        ]
+    return INSTEAD if isinstance(value, str) and traces.is_name(value) else value
+
+
+def named_rows(people: Mapping[str, npt.NDArray[Any]], traces: Traces) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return for each evaluation set of a run which of its images show some people."""
+    return {name: np.isin(values.astype(str), list(traces.names)) for name, values in people.items()}
+
+
+def without_rows(data: bytes, named: Mapping[str, npt.NDArray[np.bool_]]) -> bytes | None:
+    """Return an archive of a run's audits without the images of some people.
+
+    Args:
+        data: Contents of the archive: arrays called ``<set>`` or ``<set>/<column>``.
+        named: For each set which images to leave out.
+
+    Returns:
+        The new contents; None if a set would be empty, or the archive cannot be read.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        kept = {}
+        for key, values in arrays.items():
+            rows = named.get(key.partition("/")[0])
+            if rows is not None and rows.all():
+                return None
+            kept[key] = values if rows is None else values[~rows]
+    except Exception:  # Damaged archives and arrays each raise errors of their own; such a file has to go.
+        return None
+    file = io.BytesIO()
+    np.savez_compressed(file, **kept)
+    return file.getvalue()
+
+
+# -- the purge ---------------------------------------------------------------------------------------------------------
 
 RECEIPT, JOURNAL = "purge.json", "purge.journal"
 SCHEMA = "gli-purge-receipt/1"

@@ -7,29 +7,277 @@ folder holds caches, weights and losses of people who may ask one day: it is shr
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from gli.engine.job import Job
-from gli.erasure.batches import Sets, prepare, read_batch
-from gli.erasure.candidates import Outcome, choice_sentence, choose_candidate, contents_of, found_words
-from gli.erasure.canonical import canonical, durable_write, sha256, sha256_file
-from gli.erasure.keys import rehearsal_hash
-from gli.erasure.ledger import Entry, Lines
-from gli.erasure.models import checkpoint_of, model_job, reference_jobs, train
-from gli.erasure.plan import route_of
-from gli.erasure.rehearsal_people import hashes, rehearsal_sets
-from gli.erasure.requests import read_requests
-from gli.erasure.settings import SETTINGS, Candidate, settings_text
-from gli.erasure.shred import shred_folder
-from gli.erasure.status import step_of
-from gli.erasure.store import REHEARSAL, Store, note_departures
-from gli.erasure.table import Photo
+from gli.erasure.batches import Sets, held_out_halves, kept_for_rehearsals, known_as, prepare, read_batch, route_of
+from gli.erasure.evaluate import Outputs, evaluate, task_of
+from gli.erasure.evidence import Audit, Models
+from gli.erasure.ledger import (
+    Entry,
+    Lines,
+    canonical,
+    counted,
+    durable_write,
+    rehearsal_hash,
+    sha256,
+    sha256_file,
+    shred_folder,
+)
+from gli.erasure.models import (
+    arguments_of,
+    checkpoint_of,
+    make_method,
+    method_named,
+    model_job,
+    reference_jobs,
+    settings_with,
+    train,
+)
+from gli.erasure.requests import Request, photos_of, read_copies, read_requests, step_of
+from gli.erasure.store import (
+    LEAST_PEOPLE,
+    REHEARSAL,
+    SETTINGS,
+    Candidate,
+    Photo,
+    Store,
+    note_departures,
+    pixels_of,
+    settings_text,
+)
 from gli.errors import DataError, SettingError
 from gli.runs.cost import read_cost
 from gli.study.space import grid
+
+# -- people ------------------------------------------------------------------------------------------------------------
+
+#: Number of people who play *forget* unless an open batch has more.
+USUAL_PEOPLE = 10
+#: Largest share of the people of the table who play *forget*.
+MOST_OF_TABLE = 1 / 4
+#: Share of the held-out people that a rehearsal keeps.
+SHARE_HELD_OUT = 1 / 3
+
+
+def hashes(store: Store, photos: Sequence[Photo]) -> list[str]:
+    """Return the sorted keyed hashes of the people on some photographs, as in the ledger's lines on rehearsals."""
+    return sorted({rehearsal_hash(store.key, photo.identity) for photo in photos})
+
+
+def rehearsal_sets(store: Store, lines: Lines, people: int | None = None) -> Sets:
+    """Return the rows of a rehearsal; ``forget`` has one entry per person, by the pseudonym that runs see.
+
+    Args:
+        store: The store.
+        lines: Its ledger.
+        people: Number of people who play *forget*; None for that of the largest open batch, but at least
+            ``USUAL_PEOPLE``, as far as the table has enough.
+
+    Raises:
+        DataError: If the table or the held-out people are too few.
+        SettingError: If there are too few people for the number wanted, or a copy is undecided.
+    """
+    requests = read_requests(store)
+    open_rows = [photo for rows in photos_of(store, requests).values() for photo in rows]
+    earlier = [photo for rows in store.erased_rows(lines).values() for photo in rows]
+    able = _able(store, requests, [*open_rows, *earlier])
+    chosen = set(able[: _number(store, requests, len(able), people)])
+    out = {photo.file for photo in (*open_rows, *earlier)}
+    forget: dict[str, list[Photo]] = {}
+    for photo in store.photos:
+        if photo.identity in chosen:
+            forget.setdefault(known_as(store, photo), []).append(photo)
+    retain = [photo for photo in store.photos if photo.file not in out and photo.identity not in chosen]
+    test, unseen, _ = held_out_halves(store, lines, requests)
+    kept = kept_for_rehearsals(lines)
+    parts = [_part(store, half, kept) for half in (test, unseen)]
+    return Sets(retain, forget, [], parts[0], parts[1], len(open_rows))
+
+
+def _able(store: Store, requests: Sequence[Request], taken_rows: Sequence[Photo]) -> list[str]:
+    """Return the people who can play *forget*, in the order of their keyed hashes.
+
+    Left out are people who asked or were erased, people with a picture that is, or looks like, one of theirs, and
+    people who share a file with somebody else: the rehearsed model would be trained on it.
+    """
+    taken = {photo.identity for photo in taken_rows} | {each.subject for each in requests}
+    taken |= {copy.identity for copy in read_copies(store)}
+    owners: dict[str, set[str]] = {}
+    for photo in store.photos:
+        owners.setdefault(photo.digest, set()).add(photo.identity)
+    taken |= {name for names in owners.values() if len(names) > 1 for name in names}
+    names = {photo.identity for photo in store.photos} - taken
+    return sorted(names, key=lambda name: rehearsal_hash(store.key, name))
+
+
+def _number(store: Store, requests: Sequence[Request], able: int, people: int | None) -> int:
+    """Return the number of people who play *forget*."""
+    most = int(able * MOST_OF_TABLE)
+    if most < LEAST_PEOPLE:
+        raise DataError(
+            f"{store.settings.table}: {counted(able)} can take part in a rehearsal, which takes a quarter of them: "
+            f"{math.ceil(LEAST_PEOPLE / MOST_OF_TABLE)} or more are needed. Retrain instead."
+        )
+    if people is None:
+        largest = max(Counter(each.batch for each in requests).values(), default=0)
+        return min(most, max(USUAL_PEOPLE, largest))
+    if not LEAST_PEOPLE <= people <= most:
+        raise SettingError(
+            f"--people {people}: a rehearsal takes {LEAST_PEOPLE} to {most} of the {able} who can take part."
+        )
+    return people
+
+
+def _part(store: Store, half: Sequence[Photo], kept: set[str]) -> list[Photo]:
+    """Return the part of one half of the held-out people that rehearsals keep: those that they have, then others."""
+    names = {photo.identity: rehearsal_hash(store.key, photo.identity) for photo in half}
+    ordered = sorted(names, key=lambda name: (names[name] not in kept, names[name]))
+    count = max(LEAST_PEOPLE, int(len(names) * SHARE_HELD_OUT), sum(each in kept for each in names.values()))
+    if len(names) - count < LEAST_PEOPLE:
+        raise DataError(
+            f"{store.settings.held_out}: of {counted(len(names))} in one half, a rehearsal keeps {count} for good, and "
+            f"verdicts need {LEAST_PEOPLE} others. Name more people who were never trained on (30 or more in all), or "
+            "retrain instead."
+        )
+    taken = set(ordered[:count])
+    return [photo for photo in half if photo.identity in taken]
+
+
+# -- candidates --------------------------------------------------------------------------------------------------------
+
+CHANCE = 0.5
+HEADINGS = ("method", "settings", "AUC (95 % interval)", "|AUC - 0.5|", "loss of accuracy", "minutes")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Measurements of a candidate in a rehearsal.
+
+    Attributes:
+        candidate: The candidate.
+        auc: AUC of the attack on the people who play *forget*, with the limits of its 95 % interval; None for a
+            candidate without a model, whose losses were not finite.
+        loss: Loss of accuracy on the held-out people of the rehearsal, as a share; None likewise.
+        minutes: Minutes of training; None where they are not known.
+    """
+
+    candidate: Candidate
+    auc: tuple[float, float, float] | None = None
+    loss: float | None = None
+    minutes: float | None = None
+
+    @property
+    def distance(self) -> float:
+        """Distance of the AUC from chance; 0.5 without a model."""
+        return abs(self.auc[0] - CHANCE) if self.auc is not None else CHANCE
+
+    def contents(self) -> dict[str, Any]:
+        """Return the outcome as plain values, numbers rounded to six digits."""
+        return {
+            **contents_of(self.candidate),
+            "auc": None if self.auc is None else [round(each, 6) for each in self.auc],
+            "loss": None if self.loss is None else round(self.loss, 6),
+            "minutes": None if self.minutes is None else round(self.minutes, 2),
+        }
+
+    @classmethod
+    def read(cls, contents: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that :meth:`contents` wrote into the ledger."""
+        auc = contents["auc"]
+        candidate = Candidate(contents["method"], contents["settings"])
+        return cls(candidate, None if auc is None else (auc[0], auc[1], auc[2]), contents["loss"], contents["minutes"])
+
+
+def contents_of(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate as plain values."""
+    return {"method": candidate.method, "settings": dict(candidate.settings)}
+
+
+def choose_candidate(outcomes: Sequence[Outcome], utility_margin: float) -> Outcome | None:
+    """Return the outcome whose AUC is nearest to 0.5 among those that keep the accuracy; None where none does.
+
+    Of equally near ones it is the one that loses less accuracy, then the one that was named first.
+
+    Args:
+        outcomes: The outcomes.
+        utility_margin: Largest loss of accuracy that does not matter, as a share.
+    """
+    keep = within(outcomes, utility_margin)
+    return min(keep, key=lambda each: (each.distance, each.loss), default=None)
+
+
+def within(outcomes: Sequence[Outcome], utility_margin: float) -> list[Outcome]:
+    """Return the outcomes whose loss of accuracy does not matter."""
+    return [each for each in outcomes if each.loss is not None and each.loss <= utility_margin]
+
+
+def choice_sentence(outcomes: Sequence[Outcome], utility_margin: float) -> str:
+    """Return which candidate is chosen and why, or that none is."""
+    chosen, keep = choose_candidate(outcomes, utility_margin), within(outcomes, utility_margin)
+    margin = f"at most {100 * utility_margin:g} points of accuracy"
+    tried = counted(len(outcomes), "candidate", "candidates")
+    if chosen is None:
+        return f"None of {tried} loses {margin}. Retrain instead: it is exact."
+    name = f"{chosen.candidate.method} {chosen.candidate.words}".strip()
+    if len(keep) == 1:
+        return f"{name}: the only one of {tried} that loses {margin}."
+    among = "all" if len(keep) == len(outcomes) else f"the {len(keep)} of"
+    return f"{name}: the AUC nearest to 0.5 among {among} {len(outcomes)} candidates that lose {margin}."
+
+
+def table_lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the outcomes as the lines of a table with headings."""
+    rows = [HEADINGS, *map(_cells, outcomes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    texts = 2  # Method and settings are left-aligned, numbers right-aligned.
+    return [
+        "  ".join(
+            cell.ljust(width) if column < texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    candidate, minutes = outcome.candidate, outcome.minutes
+    first = (candidate.method, candidate.words, *(("no model: losses not finite",) if outcome.auc is None else ()))
+    if outcome.auc is None or outcome.loss is None:
+        return (*first, "", "", "")
+    value, low, high = outcome.auc
+    return (
+        *first,
+        f"{value:.2f} ({low:.2f} to {high:.2f})",
+        f"{outcome.distance:.2f}",
+        f"{100 * outcome.loss:.1f} points",
+        "" if minutes is None else f"{minutes:.2f}",
+    )
+
+
+def found_words(candidates: int, people: int, shared: int) -> str:
+    """Return how the settings of a method were found.
+
+    Args:
+        candidates: Number of candidates.
+        people: Number of rehearsal people who played *forget*.
+        shared: Number of them who are among the people that a batch erases or audits again.
+    """
+    tried = counted(candidates, "candidate", "candidates")
+    who = counted(people, "rehearsal person", "rehearsal people")
+    if shared:
+        among = f"{shared} of whom {'is' if shared == 1 else 'are'} among the people erased"
+        return f"chosen among {tried} on {who}, {among}"
+    return f"chosen among {tried} on {who}, who are neither the people erased nor those compared with"
+
+
+# -- the rehearsal -----------------------------------------------------------------------------------------------------
 
 #: A value of ``--try`` as it is written.
 EXAMPLE = "lr=0.003,0.01"
@@ -67,9 +315,6 @@ def candidates_of(store: Store, tries: Sequence[str], methods: Sequence[str] | N
     Raises:
         SettingError: If there is no such method, setting or value, or a method cannot be rehearsed.
     """
-    from gli.erasure.methods import make_method, method_named, settings_with
-    from gli.erasure.models import arguments_of
-
     declared, combinations = store.settings.policy.declared, grid(tries, EXAMPLE)
     candidates = []
     for name in dict.fromkeys(methods or [declared.method]):
@@ -113,7 +358,7 @@ def rehearse(
         store: The store.
         tries: Settings as ``name=value,value``.
         methods: Class names of the methods; None for the policy's.
-        people: Number of people who play *forget*; see :func:`~gli.erasure.rehearsal_people.rehearsal_sets`.
+        people: Number of people who play *forget*; see :func:`~gli.erasure.rehearse.rehearsal_sets`.
         now: The present; None for the clock's.
 
     Raises:
@@ -201,9 +446,6 @@ def judge(store: Store, sets: Sets, jobs: Mapping[Job, Candidate], references: S
         jobs: The finished jobs of the candidates.
         references: Those of the reference models.
     """
-    from gli.erasure.evaluate import Outputs, evaluate, pixels_of, task_of
-    from gli.erasure.evidence import Audit, Models
-
     settings, policy = store.settings, store.settings.policy
     groups = {"forget": sets.forget_rows, "unseen": sets.unseen, "test": sets.test}
     pixels = {name: pixels_of(photos, settings) for name, photos in groups.items()}
@@ -241,8 +483,6 @@ def judge(store: Store, sets: Sets, jobs: Mapping[Job, Candidate], references: S
 
 
 # -- the policy --------------------------------------------------------------------------------------------------------
-
-
 def write_policy(store: Store, rehearsal: Rehearsal, now: datetime | None = None) -> None:
     """Put the chosen method and its settings into the policy; call with the store locked.
 

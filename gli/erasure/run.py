@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gli.erasure.batches import (
+    EVIDENCE,
+    MODEL,
     WORK,
     Sets,
     check_alone,
@@ -17,21 +19,20 @@ from gli.erasure.batches import (
     facts_of,
     prepare,
     read_batch,
+    read_evidence,
+    route_of,
     sets_of,
     write_batch,
 )
-from gli.erasure.canonical import durable_write, read_canonical, sha256, sha256_file, write_canonical
-from gli.erasure.models import checkpoint_of, model_job, reference_jobs, train
-from gli.erasure.plan import measured_minutes, route_of
+from gli.erasure.evaluate import evaluate, task_of
+from gli.erasure.evidence import Audit, Models, overall
+from gli.erasure.ledger import counted, durable_write, sha256, sha256_file, write_canonical
+from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
 from gli.erasure.rehearse import declared_hashes, how_found
-from gli.erasure.settings import Route, settings_text
-from gli.erasure.status import step_of
-from gli.erasure.store import Store, erased_in, note_departures
-from gli.erasure.table import Photo
-from gli.erasure.words import counted
-from gli.errors import DataError
+from gli.erasure.requests import step_of
+from gli.erasure.store import Photo, Route, Store, erased_in, note_departures, pixels_of, settings_text
+from gli.models.checkpoints import classifier_state
 
-EVIDENCE, MODEL = "evidence.json", "model.pt"
 #: Exit status of ``gli erase run`` for each verdict.
 STATUS = {"pass": 0, "cannot tell": 3, "fail": 4}
 
@@ -56,20 +57,6 @@ class Result:
     def status(self) -> int:
         """Exit status: 0 for pass, 3 for cannot tell, 4 for fail."""
         return STATUS[self.answer]
-
-
-def read_evidence(store: Store, name: str) -> dict[str, Any]:
-    """Return the evidence of a batch that has run.
-
-    Raises:
-        DataError: If it is missing, or is not what the ledger says.
-    """
-    path = store.batch(name) / EVIDENCE
-    evidence, digest = read_canonical(path, "the evidence of a batch")
-    entries = store.ledger.read().of_kind("run", batch=name)
-    if not entries or entries[-1].get("evidence") != digest:
-        raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
-    return {"limits": [], **evidence}
 
 
 def run(store: Store, name: str | None = None, route: Route | None = None, now: datetime | None = None) -> Result:
@@ -180,9 +167,6 @@ def _judge(
     store: Store, name: str, sets: Sets, checkpoint: Path, references: Sequence[Path], exact: bool
 ) -> dict[str, Any]:
     """Write the new weights, audit them, and return the findings."""
-    from gli.erasure.evaluate import evaluate, pixels_of, task_of
-    from gli.erasure.evidence import Audit, Models, overall
-
     settings, policy = store.settings, store.settings.policy
     model = store.batch(name) / MODEL
     save_weights(checkpoint, model)
@@ -230,8 +214,6 @@ def _judge(
 def save_weights(checkpoint: Path, target: Path) -> None:
     """Write the weights of a checkpoint as a plain state dict, durably; the same weights give the same file."""
     import torch
-
-    from gli.models.checkpoints import classifier_state
 
     state = {key: value.detach().cpu().contiguous() for key, value in sorted(classifier_state(checkpoint).items())}
     buffer = io.BytesIO()

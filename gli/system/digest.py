@@ -27,3 +27,13 @@ def keyed_digest(key: bytes, *parts: bytes | str | int | float) -> str:
         data = part if isinstance(part, bytes) else str(part).encode()
         state.update(len(data).to_bytes(8, "little") + data)
     return state.hexdigest()
+
+
+def person_hash(key: bytes, identity: str) -> str:
+    """Return the keyed hash of a person's name in the table, as in the ledger of a store of erasure requests."""
+    return keyed_digest(key, "person", identity)
+
+
+def file_hash(key: bytes, content_digest: str) -> str:
+    """Return the keyed hash of a file, from the :func:`digest` of its bytes."""
+    return keyed_digest(key, "file", content_digest)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from gli.commands.erase import STEPS
 from gli.commands.main import main
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.release import release
+from gli.erasure.certificate import release
 from tests.helpers.erasure import BACKBONE, ask, fake_run, files_below, make_home, make_store
 
 
@@ -41,7 +41,7 @@ print(time.process_time())
 
 
 def test_status_and_verify_need_no_torch():
-    code = "import gli.erasure.status, gli.erasure.verify, gli.erasure.certificate, sys; print('torch' in sys.modules)"
+    code = "import gli.erasure.requests, gli.erasure.certificate, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

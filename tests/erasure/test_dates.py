@@ -9,17 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gli.erasure.dates import (
-    add_months,
-    days_left,
-    due_date,
-    parse_days,
-    parse_received,
-    shown_days,
-    time_zone,
-    timestamp,
-    today,
-)
+from gli.erasure.ledger import timestamp
+from gli.erasure.requests import add_months, days_left, due_date, parse_days, parse_received, shown_days, today
+from gli.erasure.store import time_zone
 from gli.errors import SettingError
 
 

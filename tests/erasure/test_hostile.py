@@ -15,17 +15,10 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from gli.erasure.batches import group
-from gli.erasure.canonical import canonical, sha256_file
-from gli.erasure.certificate import FIELDS, SCHEMA, read_certificate, sealed
-from gli.erasure.copies import read_copies
-from gli.erasure.ledger import START, make_entry
-from gli.erasure.page import certificate_page
-from gli.erasure.requests import add, read_requests, wanted
-from gli.erasure.settings import Policy, Settings, parse_policy, read_settings
-from gli.erasure.status import status
-from gli.erasure.store import Store, check_batch_name
-from gli.erasure.verify import verify
-from gli.erasure.words import printable
+from gli.erasure.certificate import FIELDS, SCHEMA, certificate_page, read_certificate, sealed, verify
+from gli.erasure.ledger import START, canonical, make_entry, printable, sha256_file
+from gli.erasure.requests import add, read_copies, read_requests, status, wanted
+from gli.erasure.store import Policy, Settings, Store, check_batch_name, parse_policy, read_settings
 from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.models.checkpoints import classifier_state
 from tests.helpers.erasure import NOW, ask, files_below, make_store

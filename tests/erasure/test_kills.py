@@ -17,13 +17,10 @@ import pytest
 import yaml
 
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.batches import group
+from gli.erasure.batches import group, plan
+from gli.erasure.certificate import release, verify
 from gli.erasure.ledger import parse_lines
-from gli.erasure.plan import plan
-from gli.erasure.release import release
-from gli.erasure.settings import Policy, read_policy
-from gli.erasure.store import Store
-from gli.erasure.verify import verify
+from gli.erasure.store import Policy, Store, read_policy
 from tests.helpers.erasure import NOW, ask, fake_run, files_below, make_home, make_store
 
 KILLS = 30

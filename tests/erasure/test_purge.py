@@ -23,10 +23,9 @@ from PIL import Image
 
 from gli.auditing.record import read_people, read_records
 from gli.commands.fit import run as fit
-from gli.erasure.batch_purge import purge_batch
-from gli.erasure.folders import purge_folders
+from gli.erasure.batch_purge import purge_batch, purge_folders
+from gli.erasure.purge import digests_of
 from gli.erasure.requests import read_requests
-from gli.erasure.search import digests_of
 from gli.erasure.store import erased_in
 from gli.errors import SettingError
 from gli.models.checkpoints import classifier_state

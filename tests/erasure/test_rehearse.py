@@ -23,22 +23,23 @@ from gli.erasure import models
 from gli.erasure import rehearse as rehearsing
 from gli.erasure.baseline import baseline
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.batches import held_out_halves, kept_for_rehearsals, sets_of
-from gli.erasure.candidates import Outcome, choice_sentence, choose_candidate, table_lines
-from gli.erasure.canonical import durable_write
-from gli.erasure.evaluate import pixels_of
-from gli.erasure.keys import pseudonym, rehearsal_hash
-from gli.erasure.ledger import Ledger, make_entry, parse_lines
-from gli.erasure.plan import plan
-from gli.erasure.rehearsal_people import hashes, rehearsal_sets
-from gli.erasure.rehearse import rehearse, write_policy
-from gli.erasure.release import release
+from gli.erasure.batches import held_out_halves, kept_for_rehearsals, plan, sets_of
+from gli.erasure.certificate import release, verify
+from gli.erasure.ledger import Ledger, durable_write, make_entry, parse_lines, pseudonym, rehearsal_hash
+from gli.erasure.purge import digests_of
+from gli.erasure.rehearse import (
+    Outcome,
+    choice_sentence,
+    choose_candidate,
+    hashes,
+    rehearsal_sets,
+    rehearse,
+    table_lines,
+    write_policy,
+)
 from gli.erasure.requests import Request, write_requests
 from gli.erasure.run import declared_settings, run
-from gli.erasure.search import digests_of
-from gli.erasure.settings import Candidate, Policy, settings_text
-from gli.erasure.store import Store, create
-from gli.erasure.verify import verify
+from gli.erasure.store import Candidate, Policy, Store, create, pixels_of, settings_text
 from gli.errors import DataError, SettingError
 from tests.helpers.erasure import (
     NOW,

@@ -11,14 +11,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gli.erasure import verify as verifying
+from gli.erasure import certificate as verifying
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.canonical import canonical
-from gli.erasure.certificate import load_public_key
-from gli.erasure.ledger import parse_lines
-from gli.erasure.release import release
+from gli.erasure.certificate import load_public_key, release
+from gli.erasure.ledger import canonical, parse_lines
+from gli.erasure.requests import status
 from gli.erasure.run import declared_settings, limits_of
-from gli.erasure.status import status
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.models.checkpoints import load_classifier

@@ -13,14 +13,20 @@ import pytest
 from PIL import Image, ImageOps
 
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.batches import choose, group, prepare, requests_of, sets_of
-from gli.erasure.copies import copies_page, decide, read_copies
-from gli.erasure.plan import plan, route_of
-from gli.erasure.release import release
-from gli.erasure.requests import add, photos_of, read_requests, wanted
-from gli.erasure.settings import Policy
-from gli.erasure.status import due_within, status
-from gli.erasure.store import Store, note_departures
+from gli.erasure.batches import choose, group, plan, prepare, requests_of, route_of, sets_of
+from gli.erasure.certificate import release
+from gli.erasure.requests import (
+    add,
+    copies_page,
+    decide,
+    due_within,
+    photos_of,
+    read_copies,
+    read_requests,
+    status,
+    wanted,
+)
+from gli.erasure.store import Policy, Store, note_departures
 from gli.errors import DataError, SettingError
 from tests.helpers.erasure import HELD_OUT, NOW, PICTURES, TRAINED, ask, fake_run, make_store
 

@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gli.erasure.clean import cleaned
-from gli.erasure.purge import trace_in
-from gli.erasure.search import Traces, rows_of_pixels
+from gli.erasure.purge import Traces, cleaned, rows_of_pixels, trace_in
 from tests.helpers.erasure import packed
 
 
@@ -50,8 +48,8 @@ def test_a_name_is_found_however_it_is_spelt(data):
 
 
 def test_contents_larger_than_a_piece_are_searched_across_its_borders(tmp_path, monkeypatch):
-    monkeypatch.setattr("gli.erasure.unpack.PIECE", 64)
-    monkeypatch.setattr("gli.erasure.unpack.OVERLAP", 16)
+    monkeypatch.setattr("gli.erasure.purge.PIECE", 64)
+    monkeypatch.setattr("gli.erasure.purge.OVERLAP", 16)
     noise = np.random.default_rng(0).integers(0, 256, 300, dtype=np.uint8).tobytes()
     for start in range(50, 70):
         data = noise[:start] + b" anna " + noise[start:]

@@ -15,12 +15,11 @@ import torch
 from PIL import Image
 
 from gli.commands import job as jobs
-from gli.erasure.batches import group, hashes_of, requests_of, sets_of, write_batch
-from gli.erasure.canonical import sha256_file, write_canonical
+from gli.erasure.batches import EVIDENCE, MODEL, group, hashes_of, requests_of, sets_of, write_batch
+from gli.erasure.ledger import sha256_file, write_canonical
 from gli.erasure.requests import add
-from gli.erasure.run import EVIDENCE, MODEL, declared_settings, limits_of
-from gli.erasure.settings import Policy, Settings
-from gli.erasure.store import Store, create
+from gli.erasure.run import declared_settings, limits_of
+from gli.erasure.store import Policy, Settings, Store, create
 from gli.models.backbones import build_classifier
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
