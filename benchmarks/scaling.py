@@ -23,8 +23,7 @@ from benchmarks.bare_loops import gli_minimal
 from benchmarks.faces import jpeg_folder
 from benchmarks.fit_timing import save_random_weights, silence, time_fit
 from benchmarks.timing import MACHINE, image_size, run_command, seconds
-from gli.data import FaceTable
-from gli.data import splits as splitting
+from gli.data import FaceTable, split_plan
 from gli.metrics.jensen_shannon import jensen_shannon_distance
 from gli.metrics.membership_inference import membership_inference_accuracy
 from gli.system.console import progress
@@ -117,15 +116,15 @@ def identities(sizes: Sequence[int] = (1_000, 10_000, 100_000)) -> Growth:
     measured: dict[str, list[float]] = {"identity split, s": [], "check, s": []}
     shares = {"unseen": 0.1, "test": 0.1, "forget": 0.1}
 
-    def assign(people: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]) -> dict[str, splitting.Rows]:
-        return splitting.identity_split(splitting.identity_groups(people, digests), shares, "retain", 0)
+    def assign(people: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]) -> dict[str, split_plan.Rows]:
+        return split_plan.assign_groups(split_plan.identity_groups(people, digests), shares, "retain", 0)
 
     for count in sizes:
         people = generator.permutation(np.repeat([f"person{number}" for number in range(count)], 6))
         digests = np.array([f"{number:032x}" for number in range(len(people))], dtype="S32")
         splits = assign(people, digests)
         measured["identity split, s"].append(median_seconds(partial(assign, people, digests)))
-        measured["check, s"].append(median_seconds(partial(splitting.check_disjoint, splits, people, digests)))
+        measured["check, s"].append(median_seconds(partial(split_plan.describe_overlaps, splits, people, digests)))
     description = "Assign people, with six pictures each, to the splits, and check that nobody is in two splits."
     return Growth("Identities", description, "identities", sizes, measured)
 

@@ -37,7 +37,7 @@ def main(args: Sequence[str]) -> int:
 
 def _names(words: Sequence[str]) -> list[str]:
     """Return the names on the command line, or in a file of names."""
-    from gli.data.splits import parse_names
+    from gli.data.people_lists import parse_names
     from gli.system.files import read_text
 
     if len(words) == 1 and Path(words[0]).is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import numpy as np
@@ -13,29 +13,20 @@ import numpy.typing as npt
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
-from gli.data import splits as splitting
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
-from gli.data.erased_people import is_store, refuse_erased
 from gli.data.faces import Faces, Rows
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
-from gli.data.people_lists import read_people_list
+from gli.data.people_lists import PeopleList, is_store, read_assignment, read_people_list, refuse_erased
 from gli.data.recipe import Recipe
-from gli.data.rehearsal import rehearse, rehearse_with_reference
-from gli.data.shuffled_split import shuffled_split
-from gli.data.stable_split import stable_split
+from gli.data.split_plan import Rehearsal, Split, SplitSettings, SplitTable, held_out_mask, split_plan
 from gli.data.tasks import Task
-from gli.errors import DataError, SettingError, did_you_mean
+from gli.errors import SettingError
 from gli.metrics.registry import EVALUATION_SETS
 from gli.system.digest import digest
-from gli.system.files import read_csv
 from gli.system.lightning import current_epoch
 
-Split = Literal["published", "identity", "stable", "given"]
-Rehearsal = bool | Literal["reference"]
 DEFAULT_PASSES = (Pass("retain", "forget"),)
-#: Warn the user if an attack that always answers 'unseen' has a higher accuracy than this.
-MAX_CONSTANT_ACCURACY = 0.55
 
 
 class FaceDataModule(L.LightningDataModule):
@@ -83,8 +74,8 @@ class FaceDataModule(L.LightningDataModule):
 
     #: Short name of the data set in run folders and tables.
     label: ClassVar[str] = "faces"
-    #: Name of the sets in messages, where they are no published split.
-    named: ClassVar[str] = ""
+    #: Name of the split that comes with the table, in messages; None for "the published split of <label>".
+    split_name: ClassVar[str | None] = None
     #: Column of the names in a CSV file of people.
     identity_column = "identity"
 
@@ -187,162 +178,54 @@ class FaceDataModule(L.LightningDataModule):
         _ = self.pixels
 
     def setup(self, stage: str | None = None) -> None:
-        """Create and check the splits.
+        """Assign people to sets: see :func:`~gli.data.split_plan.split_plan`.
 
         If people or identical files are in two sets of a ``published`` split, this is a warning, not an error.
 
         Raises:
             SettingError: If a set is empty, or a person or an identical file is in two sets.
+            DataError: If a file of people cannot be read.
         """
         if self.splits:
             return
-        splits = self._without_erased(self._split())
-        splitting.check_not_empty(splits, self._hints())
-        overlaps = splitting.check_disjoint(splits, self.identities, self.digests)
-        if overlaps and self.split == "published":
-            name = self.named or f"the published split of {self.label}"
-            rank_zero_warn(f"{name} {'are' if self.named else 'is'} not disjoint: {'; '.join(overlaps)}")
-        elif overlaps:
-            raise SettingError(
-                f"The same people or files are in two sets: {'; '.join(overlaps)}. Put each person in one set, or set "
-                "data.split to 'identity' to draw a disjoint split."
-            )
-        splits = splitting.drop_duplicates(splits, self.digests) if self.deduplicate else splits
-        splits = splits if self.reference_share is None else self._with_reference(splits, self.reference_share)
-        self.splits = self._rehearsed(splits) if self.rehearsal else splits
-        forget, unseen = len(self.splits["forget"]), len(self.splits["unseen"])
-        constant_accuracy = unseen / (forget + unseen)
-        if constant_accuracy > MAX_CONSTANT_ACCURACY:
-            rank_zero_warn(
-                f"there are {forget} forget images and {unseen} unseen ones: an attack that always answers 'unseen' is "
-                f"right for {100 * constant_accuracy:.0f} % of them. Compare the MIA accuracy, the forgetting score "
-                "and the final score with those of a retrained model, or lower data.unseen_share."
-            )
-
-    def _with_reference(self, splits: dict[str, Rows], share: float) -> dict[str, Rows]:
-        """Return the splits with some of the test people in the set ``reference`` instead, whole groups at a time."""
-        test = splits["test"]
-        groups = splitting.identity_groups(self.faces.households, self.digests)[test]
-        halves = splitting.identity_split(groups, {"reference": share}, "test", self.split_seed)
-        result = {**splits, **{name: test[rows] for name, rows in halves.items()}}
-        if not len(result["test"]):
-            raise SettingError(
-                f"data.reference_share {share:g} leaves nobody in the test set; lower it, or raise data.test_share."
-            )
-        return result
-
-    def _rehearsed(self, splits: dict[str, Rows]) -> dict[str, Rows]:
-        """Return the sets of the rehearsal, in which nobody of the forget, test and unseen people takes part."""
-        groups = splitting.identity_groups(self.faces.households, self.digests)
-        assign = rehearse_with_reference if self.rehearsal == "reference" else rehearse
-        rehearsed = assign(splits, groups, self.split_seed)
-        retained = "There are too few retained people for a rehearsal (data.rehearsal): add people to the table"
-        reference = "There are too few reference people for a rehearsal: raise data.reference_share or data.test_share."
-        hints = dict.fromkeys(splitting.SPLITS, f"{retained}, or lower the shares of the other sets.")
-        hints |= dict.fromkeys(("test", "unseen"), reference) if self.rehearsal == "reference" else {}
-        splitting.check_not_empty(rehearsed, hints)
-        if self.reference_share is None or self.rehearsal == "reference":
-            return rehearsed
-        return self._with_reference(rehearsed, self.reference_share)
-
-    def _hints(self) -> dict[str, str]:
-        """Return what the user can do if a set is empty, by its name."""
-        more = "add people to the table"
-        if self.split == "stable" and self.assignment is None:
-            more = f"choose another data.split_seed (now {self.split_seed}), or {more}"
-        if self.held_out is not None:
-            more = "declare more people in data.held_out"
-        return {
-            "forget": f"Name people in data.forget_identities or raise data.forget_share (now {self.forget_share:g}).",
-            "retain": "The whole training set would be forgotten; keep some people, or train a new model instead.",
-            "test": f"Raise data.test_share (now {self.test_share:g}), or {more}.",
-            "unseen": f"Raise data.unseen_share (now {self.unseen_share:g}), or {more}.",
-        }
-
-    def _split(self) -> dict[str, Rows]:
-        """Return the row numbers of the four sets, before all checks."""
-        faces = self.faces
-        if self.assignment is not None:
-            return self._assigned_split(self.assignment)
-        forget = None if self.forget_identities is None else self._rows_to_forget()
-        if self.split in ("identity", "stable"):
-            return self._split_by_household(forget)
-        if faces.published is None:
-            raise SettingError(f"data.split is {self.split!r}, but {self.label} comes with no split. Use 'identity'.")
-        splits = {name: np.asarray(rows, dtype=np.int64) for name, rows in faces.published.items()}
-        if forget is not None:
-            train = np.union1d(splits["retain"], splits["forget"])
-            outside = np.setdiff1d(forget, train)
-            if len(outside):
-                name, train_set = self._requested_name(outside[0]), f"the training images of split={self.split!r}"
-                raise SettingError(
-                    f"forget_identities names {name!r}, who is not (only) in {train_set}, or shares an identical file "
-                    "with a person who is not. A model can only forget images that it was trained on. Remove the name."
-                )
-            splits |= {"retain": np.setdiff1d(train, forget), "forget": forget}
-        return splits
-
-    def _assigned_split(self, path: str) -> dict[str, Rows]:
-        """Return the rows of the people that a file assigns to each set."""
-        if self.forget_identities is not None:
+        if self.assignment is not None and self.forget_identities is not None:
             raise SettingError("data.assignment and data.forget_identities both say whom to forget. Give one of them.")
-        sets: dict[str, str] = {}
-        known = set(self.identities.tolist())
-        for row in read_csv(Path(path), ("identity", "set"), exact=True):
-            where, name = f"{path}, line {row.line}", row["identity"]
-            if name not in known:
-                raise DataError(f"{where}: nobody is called {name!r}.{did_you_mean(name, known)}")
-            if row["set"] not in splitting.SPLITS:
-                raise DataError(f"{where}: there is no set {row['set']!r}; the sets are {', '.join(splitting.SPLITS)}.")
-            if name in sets:
-                raise DataError(f"{where}: {name!r} is assigned twice. Name each person once.")
-            sets[name] = row["set"]
-        assigned = np.array([sets.get(name, "") for name in self.identities.tolist()])
-        return {name: np.flatnonzero(assigned == name).astype(np.int64) for name in splitting.SPLITS}
-
-    @property
-    def evaluation_sets(self) -> tuple[str, ...]:
-        """Names of the sets that an audit evaluates, in the order of the loaders."""
-        return (*EVALUATION_SETS, "retain") if self.evaluate_retain else EVALUATION_SETS
-
-    def _split_by_household(self, forget: Rows | None) -> dict[str, Rows]:
-        """Assign whole households to the sets; people to forget are always in the training set."""
-        train_share = 1 - self.test_share - self.unseen_share
-        settings = {"test_share": self.test_share, "unseen_share": self.unseen_share, "forget_share": self.forget_share}
-        for name, share in settings.items():
-            if not 0 <= share < 1:
-                raise SettingError(f"data.{name} is {share:g}; it must lie in [0, 1).")
-        if train_share <= 0:
-            raise SettingError(
-                f"data.test_share {self.test_share:g} and data.unseen_share {self.unseen_share:g} leave no images for "
-                "training; lower them."
-            )
-        held_out = None if self.held_out is None else self.is_held_out
-        if held_out is not None and forget is not None and held_out[forget].any():
-            name = self._requested_name(forget[held_out[forget]][0])
-            raise SettingError(
-                f"forget_identities names {name!r}, who is declared in data.held_out as never trained on, or shares an "
-                "identical file with such a person. Remove the name from one of them."
-            )
-        faces, shares = self.faces, {name.removesuffix("_share"): share for name, share in settings.items()}
-        if self.split == "stable":
-            splits = stable_split(
-                faces.households, self.digests, shares, self.split_seed, forget=forget, held_out=held_out
-            )
+        by_household = self.assignment is None and self.split in ("identity", "stable")
+        assigned = None if self.assignment is None else read_assignment(Path(self.assignment), self._names())
+        if isinstance(self.erased, str) and is_store(self.erased):
+            refuse_erased(Path(self.erased), self.identities, self.digests)
+            erased = None
         else:
-            groups = splitting.identity_groups(faces.households, self.digests)
-            splits = shuffled_split(groups, shares, self.split_seed, forget=forget, held_out=held_out)
-        self._warn_of_people_left_out(splits)
-        return splits
+            erased = self._people("erased", self.erased)
+        settings = SplitSettings(
+            split=self.split,
+            forget_identities=self._people("forget_identities", self.forget_identities),
+            assignment=assigned,
+            held_out=self._people("held_out", self.held_out) if by_household else None,
+            erased=erased or (),
+            forget_share=self.forget_share,
+            test_share=self.test_share,
+            unseen_share=self.unseen_share,
+            reference_share=self.reference_share,
+            rehearsal=self.rehearsal,
+            split_seed=self.split_seed,
+            deduplicate=self.deduplicate,
+        )
+        self.splits, warnings = split_plan(self._split_table(), settings)
+        for warning in warnings:
+            rank_zero_warn(warning)
 
-    def _warn_of_people_left_out(self, splits: dict[str, Rows]) -> None:
-        """Warn of people who are in no set because their household, or an identical file, is in another one."""
-        left_out = sorted(set(self.identities) - set(self.identities[np.concatenate(list(splits.values()))]))
-        if left_out:
-            rank_zero_warn(
-                f"{len(left_out)} people are in no set, because others of their household, or identical files, are in "
-                f"another one: {', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else ''}"
-            )
+    def _split_table(self) -> SplitTable:
+        faces, name = self.faces, self.split_name or f"the published split of {self.label}"
+        return SplitTable(faces.identities, faces.households, self.digests, faces.published, name)
+
+    def _names(self) -> set[str]:
+        return {*self.identities.tolist(), *self.faces.households.tolist()}
+
+    def _people(self, setting: str, value: PeopleList | None) -> list[str] | None:
+        """Return the names in a setting that is a list of people or the path of one."""
+        column = None if setting == "forget_identities" else self.identity_column
+        return None if value is None else read_people_list(setting, value, self._names(), column)
 
     @property
     def is_held_out(self) -> npt.NDArray[np.bool_]:
@@ -352,78 +235,12 @@ class FaceDataModule(L.LightningDataModule):
             SettingError: If nobody is declared, or a name is not in the table.
             DataError: If the file of names cannot be read.
         """
-        names = self._people("held_out")
-        mask = np.zeros(len(self.faces), np.bool_)
-        mask[splitting.rows_of_identities(names, self.identities, self.faces.households, "held_out")] = True
-        return mask
+        return held_out_mask(self._split_table(), self._people("held_out", self.held_out) or [])
 
-    def _without_erased(self, splits: dict[str, Rows]) -> dict[str, Rows]:
-        """Return the sets without the people in ``erased`` and without files identical to theirs.
-
-        Names that are not in the table are allowed, because photographs of erased people are best removed from it.
-        """
-        if isinstance(self.erased, str) and is_store(self.erased):
-            refuse_erased(Path(self.erased), self.identities, self.digests)
-            return splits
-        names = self._people("erased")
-        if not names:
-            return splits
-        erased = np.isin(self.identities, names) | np.isin(self.faces.households, names)
-        if self.forget_identities is not None:
-            again = sorted(set(self._wanted()) & set(names))
-            if again:
-                raise SettingError(
-                    f"forget_identities names {again[0]!r}, who was erased before (data.erased). Remove the name from "
-                    "one of them."
-                )
-        unknown = sorted(set(names) - set(self.identities.tolist()) - set(self.faces.households.tolist()))
-        if unknown:
-            rank_zero_warn(
-                f"data.erased names {len(unknown)} people who are not in the table: their photographs were removed, or "
-                f"their names are mistyped: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
-            )
-        erased |= np.isin(self.digests, self.digests[erased])
-        return {name: rows[~erased[rows]] for name, rows in splits.items()}
-
-    def _people(self, setting: Literal["held_out", "erased"]) -> list[str]:
-        """Return the names in a setting that is a list of people or the path of one."""
-        value = getattr(self, setting)
-        if value is None:
-            return []
-        known = {*self.identities.tolist(), *self.faces.households.tolist()}
-        return read_people_list(setting, value, known, self.identity_column)
-
-    def _wanted(self) -> list[str]:
-        """Return the names in ``forget_identities``, read from its file if it is one."""
-        if self.forget_identities is None:
-            return []
-        known = {*self.identities.tolist(), *self.faces.households.tolist()}
-        return read_people_list("forget_identities", self.forget_identities, known)
-
-    def _requested_name(self, row: int) -> str:
-        """Return the name in ``forget_identities`` that selects a row, directly or through identical files."""
-        groups = splitting.identity_groups(self.identities, self.digests)
-        for name in self._wanted():
-            rows = splitting.rows_of_identities([name], self.identities, self.faces.households)
-            if groups[row] in groups[rows]:
-                return name
-        return str(self.identities[row])
-
-    def _rows_to_forget(self) -> Rows:
-        """Return the rows of the requested people and of all who share a file with them.
-
-        If a copy of a file stayed in the retain set, the model would not forget it.
-        """
-        requested = splitting.rows_of_identities(self._wanted(), self.identities, self.faces.households)
-        groups = splitting.identity_groups(self.identities, self.digests)
-        rows = np.flatnonzero(np.isin(groups, groups[requested])).astype(np.int64)
-        added = sorted(set(self.identities[rows]) - set(self.identities[requested]))
-        if added:
-            rank_zero_warn(
-                "also forgotten, because they share identical files with people in forget_identities: "
-                f"{', '.join(added)}"
-            )
-        return rows
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        """Names of the sets that an audit evaluates, in the order of the loaders."""
+        return (*EVALUATION_SETS, "retain") if self.evaluate_retain else EVALUATION_SETS
 
     def rows(self, name: str) -> Rows:
         """Return the row numbers of a set; ``train`` is the union of retain and forget."""

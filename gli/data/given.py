@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 from gli.data.cache import PixelCache
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, Images
-from gli.data.splits import SPLITS
+from gli.data.split_plan import SPLITS
 from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.errors import DataError, SettingError
 from gli.system.digest import digest
@@ -208,7 +208,7 @@ class GivenFaces(FaceDataModule):
     """
 
     label = "given"
-    named = "the sets"
+    split_name = "the given split"
 
     def __init__(self, sets: Mapping[str, Collected], task: Task, **kwargs: Any) -> None:
         shapes = {name: part.images.shape[1:] for name, part in sets.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.data.faces import Faces
-from gli.data.splits import find_overlaps
+from gli.data.split_plan import find_overlaps
 
 Rows = npt.NDArray[np.int64]
 

@@ -20,9 +20,10 @@ from typing import Any, Literal
 import numpy as np
 
 from gli.data.augment import Augmentation
-from gli.data.datamodule import FaceDataModule, Split
+from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, ImageFiles
 from gli.data.recipe import Recipe
+from gli.data.split_plan import Split
 from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.errors import DataError, did_you_mean
 from gli.system.files import inside, read_text, require_folder

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from gli.data.augment import Augmentation
-from gli.data.datamodule import FaceDataModule, Split
+from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, ImageFiles
 from gli.data.recipe import Recipe
+from gli.data.split_plan import Split
 from gli.data.tasks import MultiClass
 from gli.errors import DataError
 from gli.system.files import Row, inside, read_csv, require_folder

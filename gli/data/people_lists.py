@@ -1,22 +1,30 @@
-"""Lists of people in settings: names, a text file with one name per line, or a CSV table with a column of names."""
+"""People in settings: names, a text file with one name per line, a CSV table, or a store of erasure requests."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from gli.data.splits import parse_names
-from gli.errors import DataError, SettingError
+import numpy as np
+import numpy.typing as npt
+
+from gli.data.split_plan import SPLITS
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.system.digest import file_hash, person_hash
 from gli.system.files import read_csv, read_text
 
 #: A list of people in a setting, or the path of a file with their names.
 PeopleList = Sequence[str | int] | str
+#: Files of a store of erasure requests (``gli erase``): what was done, and the key of the hashes in it.
+LEDGER, KEY = "ledger.jsonl", "key"
 
 
 def read_people_list(
-    setting: str, value: PeopleList, known: Collection[str] = (), column: str | None = None
+    setting: str, value: PeopleList, in_table: Collection[str] = (), column: str | None = None
 ) -> list[str]:
     """Return the names of people in a setting, each once.
 
@@ -24,7 +32,7 @@ def read_people_list(
         setting: Name of the setting, for messages.
         value: The names; or the path of a text file with one name per line; or, where ``column`` is given, of a CSV
             table (its name ends in ``.csv``) with that column.
-        known: Names in the table; a ``#`` in such a name is part of it.
+        in_table: Names in the table; a ``#`` in such a name is part of it.
         column: Column of the names in a CSV table.
 
     Raises:
@@ -41,7 +49,7 @@ def read_people_list(
         )
     path = Path(value)
     if column is None or not is_table(path):
-        return list(dict.fromkeys(parse_names(read_text(path).split("\n"), known)))
+        return list(dict.fromkeys(parse_names(read_text(path).split("\n"), in_table)))
     rows = read_csv(path, [column])
     for row in rows:
         if not row[column]:
@@ -65,3 +73,67 @@ def columns_of(path: Path) -> list[str]:
         return [name.strip() for name in next(csv.reader([first]), [])]
     except csv.Error as error:
         raise DataError(f"{path}, line 1: is not the header of a CSV file ({error}).") from error
+
+
+def parse_names(lines: Iterable[str], in_table: Collection[str] = ()) -> list[str]:
+    """Return the names in the lines of a text: one per line, without blank lines and ``#`` comments.
+
+    A ``#`` starts a comment only at the start of a line or after a space, and never in a line that is a name
+    ``in_table``: the part before the ``#`` could be the name of another person.
+    """
+    stripped = (line.strip() for line in lines)
+    names = (line if line in in_table else re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in stripped)
+    return [name for name in names if name]
+
+
+def read_assignment(path: Path, in_table: Collection[str]) -> dict[str, str]:
+    """Return the set of each person in a CSV file with the columns ``identity`` and ``set``.
+
+    Raises:
+        DataError: If the file cannot be read, a person is not in the table or is named twice, or there is no such set.
+    """
+    sets: dict[str, str] = {}
+    for row in read_csv(path, ("identity", "set"), exact=True):
+        where, name = f"{path}, line {row.line}", row["identity"]
+        if name not in in_table:
+            raise DataError(f"{where}: nobody is called {name!r}.{did_you_mean(name, in_table)}")
+        if row["set"] not in SPLITS:
+            raise DataError(f"{where}: there is no set {row['set']!r}; the sets are {', '.join(SPLITS)}.")
+        if name in sets:
+            raise DataError(f"{where}: {name!r} is assigned twice. Name each person once.")
+        sets[name] = row["set"]
+    return sets
+
+
+def is_store(folder: str) -> bool:
+    """Return whether a path is the folder of a store of erasure requests."""
+    # Unlike Path.is_file, it is False for a path that is too long or holds a NUL character.
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (LEDGER, KEY))
+
+
+def refuse_erased(store: Path, identities: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]) -> None:
+    """Refuse rows of people, or of files, whose keyed hash is in the ledger of a store.
+
+    Args:
+        store: Folder of the store.
+        identities: Name of the person of each row.
+        digests: Content hash of each row.
+
+    Raises:
+        DataError: With the request that erased the first of them, and the row; or if the store cannot be read.
+    """
+    try:
+        key = bytes.fromhex(read_text(store / KEY).strip())
+        entries = [json.loads(line) for line in read_text(store / LEDGER).splitlines() if line.endswith("}")]
+        erased = [entry for entry in entries if entry["kind"] == "erased"]
+        requests = {hash_: entry["request"] for entry in erased for hash_ in (*entry["people"], *entry["files"])}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(f"{store}: its key or its ledger is damaged ({error}). Restore them from a backup.") from error
+    people = {str(name): person_hash(key, str(name)) for name in np.unique(identities)}
+    for row, (name, digest) in enumerate(zip(identities.tolist(), digests.tolist(), strict=True)):
+        request = requests.get(people[name]) or requests.get(file_hash(key, digest.decode()))
+        if request is not None:
+            raise DataError(
+                f"Row {row + 1} of the table shows somebody who was erased by request {request} ({store}). Remove the "
+                "row and its photograph."
+            )

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from gli.data import drawing
 from gli.data.augment import NO_AUGMENTATION, Augmentation
-from gli.data.datamodule import FaceDataModule, Split
+from gli.data.datamodule import FaceDataModule
 from gli.data.drawing import Person, Picture, draw_face, sample_person, sample_picture
 from gli.data.faces import Faces, Images
 from gli.data.mufac import AGE_CLASSES
 from gli.data.recipe import Recipe
+from gli.data.split_plan import Split
 from gli.data.tasks import MultiClass, MultiLabel
 from gli.errors import SettingError
 from gli.system.digest import digest

@@ -24,10 +24,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gli.data.datamodule import FaceDataModule, Split
+from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, ImageFiles
 from gli.data.people_lists import columns_of, is_table
-from gli.data.splits import SPLITS
+from gli.data.split_plan import SPLITS, Split
 from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import Row, inside, read_csv, require_folder

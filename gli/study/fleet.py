@@ -14,7 +14,7 @@ from gli.auditing.chosen_on import NOT_DECLARED
 from gli.auditing.references import Draw, plan_draws
 from gli.auditing.verdict import MARGIN
 from gli.data import FaceDataModule
-from gli.data.splits import identity_groups
+from gli.data.split_plan import identity_groups
 from gli.engine.data import build_data
 from gli.engine.job import NEVER, Job
 from gli.errors import SettingError, did_you_mean

@@ -47,7 +47,7 @@ def command_rows(model: str, data: list[str], original: Path) -> list[dict[str, 
 
 
 # The photographs of this test are so small that some are alike, pixel by pixel.
-@pytest.mark.filterwarnings("ignore:the sets are not disjoint")
+@pytest.mark.filterwarnings("ignore:the given split is not disjoint")
 @pytest.mark.parametrize(
     ("example", "backbone", "settings"),
     [

@@ -128,7 +128,7 @@ def test_people_in_two_sets_are_a_warning():
     sets = {name: collect([(BYTES[n % 2] + n, 0, "anna")], name) for n, name in enumerate(("retain", "forget", "test"))}
     sets["unseen"] = collect([(BYTES[1] + 9, 0, "ben")], "unseen")
     data = GivenFaces(sets, MultiClass(("a", "b")))
-    with pytest.warns(UserWarning, match="the sets are not disjoint: retain and forget share 1 people"):
+    with pytest.warns(UserWarning, match="the given split is not disjoint: retain and forget share 1 people"):
         data.setup()
     assert data.rows("forget").tolist() == [1]
     assert [data.dataset(name)[0][2] for name in ("retain", "unseen")] == ["anna", "ben"]

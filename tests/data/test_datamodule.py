@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from gli.data import Augmentation, Batch, FaceTable
-from gli.data.datamodule import MAX_CONSTANT_ACCURACY
-from gli.errors import SettingError
+from gli.data import Augmentation, Batch, FaceTable, SyntheticFaces
+from gli.data.split_plan import SPLITS
+from gli.errors import DataError, SettingError
+from tests.helpers.fake_data import make_table
 
 Maker = Callable[..., Path]
 SIZES = {"retain": 14, "forget": 4, "test": 5, "unseen": 3}
@@ -68,45 +69,6 @@ def test_reference_people_are_whole_groups_of_the_test_people_and_nobody_else_mo
         plain.rows("reference")
     with pytest.raises(SettingError, match="must lie in"):
         _module(root, reference_share=1.0)
-
-
-@pytest.mark.parametrize(
-    ("people", "message"),
-    [
-        (
-            ["p14"],
-            "there are 1 forget images and 3 unseen ones: an attack that always answers 'unseen' is right for 75 %",
-        ),
-        (["p14", "p15"], "there are 2 forget images and 3 unseen ones: .* is right for 60 %"),
-    ],
-)
-def test_a_forget_set_smaller_than_the_unseen_set_causes_a_warning(root: Path, people: list[str], message: str) -> None:
-    with pytest.warns(UserWarning, match=message):
-        _module(root, forget_identities=people).setup()
-
-
-@pytest.mark.parametrize("people", [["p14", "p15", "p16"], None])
-def test_a_forget_set_not_smaller_than_the_unseen_set_causes_no_warning(
-    root: Path, people: list[str] | None, recwarn: pytest.WarningsRecorder
-) -> None:
-    data = _module(root, forget_identities=people)
-    data.setup()
-    assert len(data.splits["forget"]) == (4 if people is None else 3)
-    assert [str(warning.message) for warning in recwarn] == []
-
-
-@pytest.mark.parametrize(("unseen", "warns"), [(11, False), (12, True)])
-def test_the_warning_begins_above_the_limit(
-    tmp_path: Path, make_table: Maker, unseen: int, warns: bool, recwarn: pytest.WarningsRecorder
-) -> None:
-    sizes = {"retain": 2, "forget": 9, "test": 2, "unseen": unseen}
-    assert (unseen / (9 + unseen) > MAX_CONSTANT_ACCURACY) == warns  # 11 / 20 is the limit itself.
-    names = [name for name, count in sizes.items() for _ in range(count)]
-    rows = [(f"{row}.jpg", f"p{row}", "adult" if row % 2 else "child", name) for row, name in enumerate(names)]
-    _module(make_table(tmp_path / "sizes", rows, HEADER)).setup()
-    messages = [str(warning.message) for warning in recwarn]
-    assert len(messages) == int(warns)
-    assert all(f"9 forget images and {unseen} unseen ones" in message for message in messages)
 
 
 def test_a_training_batch_has_images_of_retain_and_of_forget(root: Path) -> None:
@@ -302,3 +264,90 @@ def test_fingerprint_of_train_depends_on_the_images_of_train_only(root: Path, jp
     assert _fingerprint(root) == before  # A row of the test set.
     (root / "4.jpg").write_bytes(jpeg(1004))
     assert _fingerprint(root) != before
+
+
+# -- splits ------------------------------------------------------------------------------------------------------------
+
+
+def _table(root: Path, people: list[int], **settings: object) -> FaceTable:
+    rows = [(f"p{person}/{picture}.jpg", f"p{person}", picture) for person in people for picture in range(2)]
+    pictures = {file: 1000 * int(name[1:]) + picture for file, name, picture in rows}
+    make_table(root, rows, pictures=pictures)
+    return FaceTable(root=str(root), cache_dir=str(root / "cache"), image_size=8, **settings)  # type: ignore[arg-type]
+
+
+def _sets_of_people(data: FaceTable) -> dict[str, str]:
+    data.setup()
+    return {str(name): each for each, rows in data.splits.items() for name in data.identities[rows]}
+
+
+def test_removing_people_from_a_table_moves_nobody_by_default(tmp_path):
+    """With a shuffle, people on whom the first model was trained became test and unseen people of the next run."""
+    before = _sets_of_people(_table(tmp_path / "a", list(range(40))))
+    after = _sets_of_people(_table(tmp_path / "b", [n for n in range(40) if n not in (3, 7, 11)]))
+    assert after.items() <= before.items()
+    assert len(after) == 37
+
+
+def test_the_shuffle_has_a_name_and_gives_the_same_sets_as_ever(tmp_path):
+    data = SyntheticFaces(people=20, pictures=1, cache_dir=str(tmp_path))
+    data.setup()
+    assert data.split == "identity"
+    sets = {name: rows.tolist() for name, rows in data.splits.items()}
+    retain = [0, 1, 5, 7, 8, 9, 10, 11, 12, 14, 15, 17, 18]
+    assert sets == {"unseen": [4, 19], "test": [2, 6, 13], "forget": [3, 16], "retain": retain}
+    table = _sets_of_people(_table(tmp_path / "a", list(range(20)), split="identity"))
+    less = _sets_of_people(_table(tmp_path / "b", list(range(19)), split="identity"))
+    assert not less.items() <= table.items()
+
+
+@pytest.mark.parametrize("split", ["stable", "identity"])
+def test_people_held_out_are_the_only_test_and_unseen_people(split, tmp_path):
+    names = [f"p{number}" for number in range(0, 40, 3)]
+    (tmp_path / "held_out.txt").write_text("# never trained on\n" + "\n".join(names) + "\n")
+    (tmp_path / "held_out.csv").write_text("identity\n" + "\n".join(names) + "\n")
+    found = [
+        _sets_of_people(_table(tmp_path / "t", list(range(40)), split=split, held_out=held_out))
+        for held_out in (names, str(tmp_path / "held_out.txt"), str(tmp_path / "held_out.csv"))
+    ]
+    assert found[0] == found[1] == found[2]
+    assert {name for name, each in found[0].items() if each in ("test", "unseen")} == set(names)
+    assert set(found[0].values()) == set(SPLITS)
+
+
+@pytest.mark.parametrize("split", ["stable", "identity"])
+def test_held_out_people_may_be_in_a_table_of_their_own(split, tmp_path):
+    root = tmp_path / "t"
+    held = [(f"h{person}/{n}.jpg", f"h{person}", n) for person in range(12) for n in range(2)]
+    make_table(root, held, csv_name="held_out.csv", pictures={file: 10**6 + n for n, (file, _, _) in enumerate(held)})
+    data = _table(root, list(range(20)), split=split, held_out=str(root / "held_out.csv"))
+    sets = _sets_of_people(data)
+    assert len(data.faces) == 64
+    assert {name for name, each in sets.items() if each in ("test", "unseen")} == {f"h{n}" for n in range(12)}
+
+
+def test_setup_warns_of_everything_that_the_plan_warns_of(tmp_path):
+    with pytest.warns(UserWarning, match=r"names 1 people who are not in the table.*gone"):
+        _table(tmp_path, list(range(40)), erased=["gone", "p2"]).setup()
+
+
+def test_forget_identities_may_be_a_text_file_and_an_assignment_replaces_it(tmp_path):
+    (tmp_path / "requests.txt").write_text("# asked in May\n\np1\n  p7   # by letter\n")
+    (tmp_path / "sets.csv").write_text("identity,set\np0,retain\np1,forget\np2,test\np3,unseen\n")
+    sets = _sets_of_people(_table(tmp_path / "t", list(range(40)), forget_identities=str(tmp_path / "requests.txt")))
+    assert {name for name, split in sets.items() if split == "forget"} == {"p1", "p7"}
+    assignment = str(tmp_path / "sets.csv")
+    sets = _sets_of_people(_table(tmp_path / "t", list(range(40)), assignment=assignment))
+    assert sets == {"p0": "retain", "p1": "forget", "p2": "test", "p3": "unseen"}
+    with pytest.raises(SettingError, match="both say whom to forget"):
+        _table(tmp_path / "t", list(range(40)), assignment=assignment, forget_identities=["p1"]).setup()
+    for row, message in (("p9,train", "line 2: there is no set 'train'"), ("q,test", "line 2: nobody is called 'q'")):
+        (tmp_path / "sets.csv").write_text(f"identity,set\n{row}\n")
+        with pytest.raises(DataError, match=message):
+            _table(tmp_path / "t", list(range(40)), assignment=assignment).setup()
+
+
+@pytest.mark.parametrize("name", ["image_size", "batch_size", "eval_batch_size"])
+def test_sizes_are_at_least_1(name: str) -> None:
+    with pytest.raises(SettingError, match=rf"data.{name} is 0; it must be at least 1"):
+        SyntheticFaces(**{name: 0})

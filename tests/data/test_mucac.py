@@ -11,7 +11,7 @@ import torch
 
 from gli.data import MUCAC
 from gli.data.augment import Augmentation
-from gli.data.splits import SPLITS
+from gli.data.split_plan import SPLITS
 from gli.data.tasks import MultiClass, MultiLabel
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.models.backbones import build_classifier

@@ -10,7 +10,7 @@ import pytest
 
 from gli.data import MUFAC
 from gli.data.augment import Augmentation
-from gli.data.splits import SPLITS, find_overlaps, identity_groups
+from gli.data.split_plan import SPLITS, find_overlaps, identity_groups
 from gli.errors import DataError, GLIError, SettingError
 
 REAL = Path(__file__).parents[2] / "data" / "mufac"

@@ -1,9 +1,10 @@
-"""Lists of people in settings: names, text files and tables; hostile ones are refused or read right."""
+"""People in settings: names, text files, tables and stores; hostile files are refused or read right."""
 
 from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gli.data import FaceTable
-from gli.data.people_lists import columns_of, read_people_list
+from gli.data.people_lists import columns_of, parse_names, read_people_list
+from gli.erasure.batch_purge import purge_batch
 from gli.errors import DataError, GLIError, SettingError
+from tests.helpers.erasure import NOW, ask, fake_run, make_home, make_store
 from tests.helpers.fake_data import make_table
 
 HEADER = b"file,identity,age\n"
@@ -28,10 +31,12 @@ def test_the_forms_of_a_list(tmp_path):
         path.write_text("name,age\nanna,1\nben,2\nanna,3\n")
     assert read_people_list("erased", ["anna", 7, "anna"]) == ["anna", "7"]
     assert read_people_list("erased", str(text)) == ["anna", "ben"]
-    assert read_people_list("erased", str(text), known={"ben # by letter"}) == ["anna", "ben # by letter"]
+    assert read_people_list("erased", str(text), in_table={"ben # by letter"}) == ["anna", "ben # by letter"]
     assert read_people_list("erased", str(table), column="name") == ["anna", "ben"]
     assert read_people_list("erased", str(capital), column="name") == ["anna", "ben"]
     assert columns_of(table) == ["name", "age"]
+    lines = ["# asked in May", "", "anna", "  ben  ", "carl # by letter", "   # nobody"]
+    assert parse_names(lines) == ["anna", "ben", "carl"]
 
 
 @pytest.mark.parametrize(
@@ -142,3 +147,33 @@ def test_rows_that_are_in_both_tables_count_once(root):
     data = FaceTable(root=str(root), cache_dir=str(root / "cache"), image_size=8, held_out=str(path))
     assert len(data.faces) == 31
     assert np.unique(data.identities[data.is_held_out]).tolist() == ["h1", "p1", "p2"]
+
+
+def test_an_erased_person_or_photograph_is_refused_by_the_name_of_the_request(tmp_path):
+    home = make_home(tmp_path / "home")
+    store = make_store(home)
+    (request,) = ask(store, "anna")
+    fake_run(store)
+
+    def splits():
+        settings = {"root": str(home / "photos"), "csv": str(home / "faces.csv"), "cache_dir": str(home / "cache")}
+        shares = {"test_share": 0.25, "unseen_share": 0.25, "forget_share": 0.5}
+        data = FaceTable(**settings, **shares, image_size=24, erased=str(store.folder))
+        data.setup()
+        return data.splits
+
+    assert set(splits()) == {"retain", "forget", "test", "unseen"}
+    purge_batch(store, now=NOW)
+    with pytest.raises(DataError, match=f"Row 1 of the table .* {request}"):
+        splits()
+    table = home / "faces.csv"
+    rows = [line for line in table.read_text().splitlines() if ",anna," not in line]
+    table.write_text("\n".join([*rows, ""]))
+    splits()
+    shutil.copy(home / "photos/anna/anna-0.png", home / "photos/ben/holiday.png")
+    table.write_text("\n".join([*rows, "ben/holiday.png,ben,adult", ""]))
+    with pytest.raises(DataError, match=f"Row 15 of the table .* {request}"):
+        splits()
+    (store.folder / "ledger.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="is damaged"):
+        splits()

@@ -1,66 +1,16 @@
-"""Rehearsals: nobody who is reported takes part, groups stay whole, the shares are those of the ordinary split."""
+"""Rehearsals of every data module, their originals and their records."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gli.data import MUFAC, FaceTable, SyntheticFaces
-from gli.data.rehearsal import REPORTED, rehearse, rehearse_with_reference
-from gli.data.splits import SPLITS, find_overlaps, identity_groups, identity_split
+from gli.data.split_plan import REPORTED, SPLITS
 from gli.engine.membership import judge_membership, require_rehearsal_original
 from gli.engine.originals import original_path
 from gli.errors import SettingError
 from gli.methods import FineTune, LoTUS
-
-#: A table: the household, the content and the published set of each row, few of each, so that published sets overlap.
-tables = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 60), st.integers(0, 4)), min_size=12, max_size=60)
-NAMES = (*SPLITS, "reference")
-
-
-def _ordinary(rows, whole):
-    """Return the ordinary sets and the groups: published ones may divide a household, others do not."""
-    households, contents, sets = np.array(rows).T
-    groups = identity_groups(households, contents)
-    if not whole:
-        return {name: np.flatnonzero(sets == number) for number, name in enumerate(NAMES)}, groups
-    shares = {"unseen": 0.15, "test": 0.15, "reference": 0.1, "forget": 0.15}
-    return identity_split(groups, shares, "retain", 0), groups
-
-
-@settings(max_examples=150, deadline=None)
-@given(tables, st.booleans(), st.booleans(), st.integers(0, 3))
-def test_nobody_who_is_reported_takes_part_and_groups_stay_whole(rows, whole, reference, seed):
-    splits, groups = _ordinary(rows, whole)
-    if not all(len(splits[name]) for name in SPLITS):
-        return
-    assign = rehearse_with_reference if reference else rehearse
-    result = assign(splits, groups, seed)
-    assert set(result) == set(SPLITS)
-    reported = groups[np.concatenate([splits[name] for name in REPORTED])]
-    for found in result.values():
-        assert not np.isin(groups[found], reported).any()
-        assert (np.diff(found) > 0).all()
-    assert not find_overlaps(result, groups)
-    trained = np.concatenate([result["retain"], result["forget"]])
-    assert np.isin(trained, splits["retain"]).all()
-    never = np.concatenate([result["test"], result["unseen"]])
-    assert np.isin(never, splits["reference" if reference else "retain"]).all()
-    again = assign(splits, groups, seed)
-    assert all((again[name] == result[name]).all() for name in SPLITS)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_shares_are_those_of_the_ordinary_split(seed):
-    groups = np.repeat(np.arange(200), 5)
-    splits = identity_split(groups, {"unseen": 0.11, "test": 0.16, "forget": 0.12}, "retain", seed)
-    result = rehearse(splits, groups, seed)
-    assert sum(map(len, result.values())) == len(splits["retain"])
-    for name in SPLITS:
-        share = len(result[name]) / len(splits["retain"])
-        assert share == pytest.approx(len(splits[name]) / len(groups), abs=0.006)
 
 
 def _people(data, *names):
@@ -133,6 +83,3 @@ def test_mistakes_say_what_to_set():
         data.rows("reference")
     with pytest.raises(SettingError, match=r"Set --data.rehearsal true, without --model.original"):
         LoTUS().check_data(data)
-    few = SyntheticFaces(people=5, pictures=1, rehearsal=True)
-    with pytest.raises(SettingError, match="too few retained people for a rehearsal"):
-        few.setup()

@@ -9,7 +9,7 @@ import pytest
 from gli.data import SyntheticFaces
 from gli.data.drawing import draw_face, sample_person, sample_picture
 from gli.data.mufac import AGE_CLASSES
-from gli.data.splits import SPLITS
+from gli.data.split_plan import SPLITS
 from gli.errors import SettingError
 
 
