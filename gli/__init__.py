@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from gli.api.audit import audit
     from gli.api.forget import forget
     from gli.api.load import load
-    from gli.api.report import report
     from gli.api.result import Result
     from gli.auditing.model_audit import ModelAudit
     from gli.auditing.verdict import Verdict
+    from gli.commands.report import report
     from gli.errors import CheckpointError, DataError, GLIError, SettingError
 
 __version__ = "0.1.0"
@@ -41,10 +41,10 @@ _HOMES = {
     "gli.api.audit": ("audit",),
     "gli.api.forget": ("forget",),
     "gli.api.load": ("load",),
-    "gli.api.report": ("report",),
     "gli.api.result": ("Result",),
     "gli.auditing.model_audit": ("ModelAudit",),
     "gli.auditing.verdict": ("Verdict",),
+    "gli.commands.report": ("report",),
     "gli.errors": ("CheckpointError", "DataError", "GLIError", "SettingError"),
 }
 #: Packages that are loaded when they are asked for.

@@ -10,9 +10,9 @@ from pathlib import Path
 import lightning as L
 import pytest
 
-from gli.commands.explain import settings_of
 from gli.commands.fit import CALLBACKS
 from gli.commands.main import COMMANDS
+from gli.commands.parse import settings_of
 from gli.data import FaceDataModule
 from gli.methods import Method
 from gli.runs.configs import shipped_names

@@ -20,9 +20,9 @@ import pytest
 import timm
 import torch
 
-from gli.commands.explain import settings_of
 from gli.commands.fit import CALLBACKS
 from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
+from gli.commands.parse import settings_of
 from gli.data import FaceDataModule
 from gli.methods import Method
 from gli.metrics.registry import SCORES

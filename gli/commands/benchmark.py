@@ -16,12 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gli.commands.main import add_executor_options, make_parser, run_command
+from gli.commands.main import add_executor_options, make_parser
+from gli.commands.parse import run_command
 from gli.engine.board import run_jobs
 from gli.engine.choose import make_executor
 from gli.errors import DataError
 from gli.reporting.compare import Claims
-from gli.reporting.results import SELECTIONS, Select
+from gli.reporting.selections import SELECTIONS, Select
 from gli.reporting.write import write_report
 from gli.runs.configs import resolve
 from gli.runs.folder import LOGS, ORIGINALS

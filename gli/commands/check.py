@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gli.commands.main import make_parser, run_command
+from gli.commands.main import make_parser
+from gli.commands.parse import run_command
 from gli.errors import GLIError, SettingError, did_you_mean
 from gli.runs.configs import OPTIONS
 from gli.system.files import json_text

@@ -22,7 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gli.commands.main import make_parser, run_command
+from gli.commands.main import make_parser
+from gli.commands.parse import run_command
 from gli.errors import DataError
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from gli.callbacks import (
     find_callback,
     is_finite,
 )
-from gli.commands.explain import explain, settings_of
+from gli.commands.parse import explain, settings_of
 from gli.data import FaceDataModule
 from gli.engine import originals, resume
 from gli.engine.build import added_loggers, audit_original, trainer_settings

@@ -6,16 +6,16 @@ Nothing heavy is imported before the command is known, so that ``gli --help`` an
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 
 import gli
-from gli.errors import INTERRUPTED, GLIError, did_you_mean
+from gli.commands.parse import choose, run_command
+from gli.errors import GLIError
 
 #: Commands that LightningCLI parses, in :mod:`gli.commands.fit`, and what each does.
 LIGHTNING = {
@@ -36,6 +36,13 @@ MODULES = {
 }
 COMMANDS = LIGHTNING | MODULES
 
+EPILOG = """options:
+  --help     this text; after a command, its settings (gli fit --model.help GLI: those of a method)
+  --version  the version
+
+examples:
+  gli fit --config gli_synthetic
+  gli fit --config configs/gli_synthetic.yaml --model.lr 0.003 --trainer.max_steps 40"""
 _UNWANTED_WARNINGS = (
     ".*does not have many workers.*",
     ".*exists and is not empty.*",
@@ -45,50 +52,6 @@ _UNWANTED_WARNINGS = (
     ".*args parameter is intended.*",
 )
 _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-#: torch.OutOfMemoryError is a RuntimeError, and on the CPU the allocator raises a plain one.
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-
-
-def overview() -> str:
-    """Return what ``gli --help`` prints."""
-    lines = [f"  {name:<11}{purpose}" for name, purpose in COMMANDS.items()]
-    return "\n".join(
-        [
-            f"usage: gli {{{','.join(COMMANDS)}}} ...",
-            "",
-            str(gli.__doc__),
-            "",
-            "commands:",
-            *lines,
-            "",
-            "options:",
-            "  --help     this text; after a command, its settings (gli fit --model.help GLI: those of a method)",
-            "  --version  the version",
-            "",
-            "examples:",
-            "  gli fit --config gli_synthetic",
-            "  gli fit --config configs/gli_synthetic.yaml --model.lr 0.003 --trainer.max_steps 40",
-        ]
-    )
-
-
-def answer_directly(args: Sequence[str]) -> int | None:
-    """Answer what needs no command, and return the exit status; return None where there is a command to run."""
-    if list(args) in (["-h"], ["--help"]):
-        print(overview())
-        return 0
-    if list(args) == ["--version"]:
-        print(f"gli {gli.__version__}")
-        return 0
-    if not args:
-        print(f"{overview()}\n\ngli: no command given.", file=sys.stderr)
-        return 2
-    if not args[0].startswith("-") and args[0] not in COMMANDS:
-        hint = did_you_mean(args[0], COMMANDS)
-        print(f"gli: there is no command {args[0]!r}.{hint} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
-    return None
 
 
 def silence_lightning() -> None:
@@ -107,24 +70,6 @@ def _is_wanted(record: logging.LogRecord) -> bool:
     return not _UNWANTED_LOGS.search(record.getMessage())
 
 
-def machine_error(error: BaseException) -> str | None:
-    """Return a message for an error of the machine (disk full, no permission, out of memory); None for any other."""
-    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-        where = error.filename or "the folder of the run"
-        return (
-            f"{where}: cannot be written ({error.strerror}). Everything finished so far is kept. Free some space, or "
-            "point --trainer.default_root_dir or --data.cache_dir to another disk; the same command with "
-            "--ckpt_path last continues."
-        )
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
-        detail = (str(error) or "an allocation failed").strip().splitlines()[0]
-        return (
-            f"out of memory ({detail}). Lower --data.batch_size, or --data.eval_batch_size if an audit failed; then "
-            "--data.image_size, or choose a smaller --model.backbone. Everything finished so far is kept."
-        )
-    return None
-
-
 def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """Return the parser of a command that LightningCLI does not parse; option names cannot be abbreviated."""
     return argparse.ArgumentParser(
@@ -139,35 +84,6 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose where the runs of a command run."""
     parser.add_argument("--jobs", type=int, default=1, help="number of runs at once (default: 1)")
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
-
-
-def run_command(name: str, work: Callable[[], int], interrupted: str = "") -> int:
-    """Run a command; an error that the user can correct becomes one message, and Ctrl-C ends it cleanly.
-
-    Args:
-        name: Name of the command, in front of its messages.
-        work: Does the work and returns the exit status.
-        interrupted: Message after Ctrl-C.
-
-    Returns:
-        The exit status: that of the work, 2 after an error that the user can correct, 130 after Ctrl-C.
-    """
-    try:
-        return work()
-    except GLIError as error:
-        message: str | None = str(error)
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
-            raise
-        if interrupted:
-            print(f"{name}: {interrupted}", file=sys.stderr)
-        return INTERRUPTED
-    except (OSError, MemoryError, RuntimeError) as error:
-        message = machine_error(error)
-        if message is None:
-            raise
-    print(f"{name}: {message}", file=sys.stderr)
-    return 2
 
 
 def _run_lightning(args: Sequence[str]) -> int:
@@ -193,9 +109,13 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 after an error that the user can correct.
     """
     args = sys.argv[1:] if args is None else list(args)
-    answered = answer_directly(args)
-    if answered is not None:
-        return answered
+    if args == ["--version"]:
+        print(f"gli {gli.__version__}")
+        return 0
+    if not args or args[0] in ("-h", "--help") or not args[0].startswith("-"):
+        answered = choose("gli", COMMANDS, args, str(gli.__doc__), EPILOG)
+        if answered is not None:
+            return answered
     silence_lightning()
     if "" not in sys.path:
         sys.path.append("")  # A user's own method, named by its class path, may be a module in the current folder.

@@ -1,67 +1,79 @@
-"""Report existing runs: tables, figures, and one page that needs no other file.
+"""``gli report`` and ``gli.report``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from gli.commands.parse import Flag, run
+from gli.errors import DataError, SettingError
+from gli.reporting.selections import SELECTIONS, Select
+
+if TYPE_CHECKING:
+    from gli.runs.read import Run
+
+HELP = """Report existing runs: tables, figures, and one page that needs no other file.
 
 gli report lightning_logs/*_synthetic/version_* --output report --resamples 100
 gli report benchmark_synthetic --output report --compare "GLI>LI:accuracy@end"
 """
 
-from __future__ import annotations
-
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-from gli.commands.main import make_parser, run_command
-from gli.errors import DataError, SettingError
-from gli.reporting.claims import parse_comparisons
-from gli.reporting.compare import Claims
-from gli.reporting.results import SELECTIONS
-from gli.reporting.write import write_report
-from gli.runs.read import EvaluationFolder, Run, read_run
-from gli.study.cells import CELLS, finished_runs
-from gli.system.files import writable
-
 
 def main(args: Sequence[str]) -> int:
     """Run ``gli report``; return the exit status 0, or 2 after an error that the user can correct."""
-    parser = make_parser("report", __doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of a benchmark")
-    parser.add_argument("--output", type=Path, default=Path("report"), help="folder of the report (default: report)")
-    parser.add_argument(
-        "--select",
-        choices=list(SELECTIONS),
-        default="final_score",
-        help="which audit of a run is reported (default: final_score)",
-    )
-    parser.add_argument(
-        "--resamples",
-        type=int,
-        default=0,
-        help="bootstrap resamples of the people for each run's confidence intervals (default: none)",
-    )
-    parser.add_argument("--audit", type=Path, help="folder of an audit of the same methods, to show beside the scores")
-    parser.add_argument(
-        "--compare",
-        action="append",
-        default=[],
-        metavar="OF>WITH:SCORE@STATE",
-        help="decide over seeds and people whether one method is better, such as 'GLI>LI:accuracy@end'; repeatable",
-    )
-    options = parser.parse_args(args)
-    return run_command("gli report", lambda: _report(options))
+    return run("gli report", report, args, HELP)
 
 
-def _report(options: argparse.Namespace) -> int:
-    if options.resamples < 0:
-        raise SettingError(f"--resamples is {options.resamples}; it must not be negative.")
-    runs, missing = read_runs(options.runs)
-    claims = Claims(parse_comparisons(options.compare, runs))
-    with writable(options.output, content="the report", setting="--output"):
-        failed = write_report(runs, options.output, options.select, options.resamples, missing, options.audit, claims)
+def report(
+    runs: str | Path | Sequence[str | Path],
+    output: str | Path = "report",
+    *,
+    select: Select = "final_score",
+    resamples: int = 0,
+    audit: str | Path | None = None,
+    compare: Annotated[Sequence[str], Flag(metavar="OF>WITH:SCORE@STATE", repeat=True)] = (),
+) -> Path:
+    """Write a report of runs and return the path of its page.
+
+    Args:
+        runs: Folders of runs or of a benchmark, such as ``result.folder``.
+        output: Folder of the report.
+        select: Which audit of a run is reported: ``final_score`` the one with the best final score, ``held_out``
+            selects it on other people than those it reports, ``end`` takes the last.
+        resamples: Bootstrap resamples of the people for each run's confidence intervals; 0 for none.
+        audit: Folder of an audit of the same methods, to show beside the scores.
+        compare: Claims to decide over seeds and people, such as ``GLI>LI:accuracy@end``.
+
+    Raises:
+        DataError: If a folder is not a run, or the runs are of several data sets.
+        SettingError: If an argument makes no sense, or a claim cannot be read.
+
+    Example:
+        >>> gli.report(["runs/gli_given/version_0", "runs/scrub_given/version_0"])  # doctest: +SKIP
+        PosixPath('report/report.html')
+    """
+    from gli.reporting.claims import parse_comparisons
+    from gli.reporting.compare import Claims
+    from gli.reporting.write import write_report
+    from gli.system.files import writable
+
+    if select not in SELECTIONS:
+        raise SettingError(f"select is {select!r}; it must be one of {', '.join(SELECTIONS)}.")
+    if resamples < 0:
+        raise SettingError(f"resamples is {resamples}; it must not be negative.")
+    folders = [runs] if isinstance(runs, str | Path) else runs
+    if not folders:
+        raise SettingError("runs is empty; give the folders of some runs, such as [result.folder].")
+    readable, missing = read_runs([Path(folder) for folder in folders])
+    claims = Claims(parse_comparisons(compare, readable))
+    audited = None if audit is None else Path(audit)
+    with writable(Path(output), content="the report", setting="--output"):
+        failed = write_report(readable, Path(output), select, resamples, missing, audited, claims)
     for message in (*missing, *failed):
-        print(f"gli report: left out: {message}", file=sys.stderr)
-    print(options.output / "report.html")
-    return 0
+        warnings.warn(f"left out: {message}", stacklevel=2)
+    return Path(output) / "report.html"
 
 
 def read_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
@@ -77,6 +89,9 @@ def read_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
     Raises:
         DataError: If a folder does not exist, a benchmark has no cells, or no run can be read.
     """
+    from gli.runs.read import EvaluationFolder, read_run
+    from gli.study.cells import CELLS, finished_runs
+
     folders: list[Path] = []
     missing: list[str] = []
     for argument in arguments:

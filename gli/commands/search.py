@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gli.auditing.table import comparison
-from gli.commands.main import add_executor_options, make_parser, run_command
+from gli.commands.main import add_executor_options, make_parser
+from gli.commands.parse import run_command
 from gli.engine.board import run_jobs
 from gli.engine.choose import make_executor
 from gli.engine.job import Job

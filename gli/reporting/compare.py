@@ -16,7 +16,8 @@ from gli.auditing.resample import Pair, resampled_differences
 from gli.errors import DataError
 from gli.metrics.registry import EVALUATION_SETS
 from gli.reporting.claims import STATES, Comparison, State
-from gli.reporting.results import Result, Select, audit_in_state, record_of, restrict
+from gli.reporting.results import Result, audit_in_state, record_of, restrict
+from gli.reporting.selections import Select
 
 if TYPE_CHECKING:
     from gli.metrics.paired import Decision

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,10 @@ from gli.auditing.record import (
 from gli.auditing.resample import bootstrap_intervals
 from gli.errors import DataError
 from gli.metrics.registry import Score, scores_among
+from gli.reporting.selections import Select
 from gli.runs.cost import read_cost
 from gli.runs.read import FIXED, Run
 
-Select = Literal["final_score", "held_out", "end"]
-#: Ways to select the audit of a run that is reported, as the report explains them.
-SELECTIONS: Mapping[str, str] = {
-    "final_score": "the audit with the best final score on the same sets that are reported, as in the released code",
-    "held_out": "the audit with the best final score on half of the test and unseen people; the other half is reported",
-    "end": "the last audit of the run, whose length was set beforehand",
-}
 #: Methods that train from scratch. Their last audit is reported, because they have no iteration to select.
 FROM_SCRATCH = ("Original", "Retrained")
 #: The kinds that the paper's Table 3 compares, in its order.

@@ -13,7 +13,8 @@ from gli.reporting.audit import auc_of_methods, audit_section, read_audit
 from gli.reporting.compare import Claims, decide_claims
 from gli.reporting.page import RUNS, Section, page
 from gli.reporting.published import PUBLISHED
-from gli.reporting.results import SELECTIONS, Result, Select, collect_results, reported_scores, summarise, warm_up
+from gli.reporting.results import Result, collect_results, reported_scores, summarise, warm_up
+from gli.reporting.selections import SELECTIONS, Select
 from gli.reporting.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
 from gli.reporting.tradeoff import tradeoff_of
 from gli.runs.membership import read_membership

@@ -13,7 +13,7 @@ import yaml
 
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.reporting.claims import Comparison, read_comparison
-from gli.reporting.results import SELECTIONS, Select
+from gli.reporting.selections import SELECTIONS, Select
 from gli.runs.folder import snake_case
 from gli.system.files import read_yaml
 

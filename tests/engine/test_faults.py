@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gli.commands.main import machine_error, main
+from gli.commands.main import main
+from gli.commands.parse import machine_error
 from gli.engine.resume import iteration_of
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier

@@ -1,0 +1,382 @@
+"""Run a function from a command line: jsonargparse reads its signature and its docstring; errors become one message.
+
+A parameter of a command is
+
+- a positional argument if it has no default and may be given by position, or is variadic (``*runs``);
+- a switch if it is a bool: ``dry_run=False`` is ``--dry-run``, ``measure=True`` is ``--no-measure``;
+- an option with one or more values if it is a sequence, and with one value otherwise.
+
+Annotate it with :class:`Flag` for another spelling. Keep torch out of the modules of the signatures, so that ``--help``
+answers at once: import it inside the functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import errno
+import inspect
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_args, get_origin
+
+import docstring_parser
+from jsonargparse import ArgumentParser
+
+from gli.errors import INTERRUPTED, GLIError, SettingError, did_you_mean
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+#: torch.OutOfMemoryError is a RuntimeError, and on the CPU the allocator raises a plain one.
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+_CLASS_PATH = re.compile(r"Problem with given class_path '[^']*':\s*|typing\.")
+_BOILERPLATE = re.compile(
+    r"Does not validate against|Subtypes:|Errors:$|Expected a <class 'NoneType'>|Given value|Expected a path but"
+)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Spelling of a parameter on the command line, as an annotation: ``Annotated[Sequence[str], Flag(repeat=True)]``.
+
+    Attributes:
+        name: The option, such as ``--try``; empty for the name of the parameter.
+        metavar: What stands for its value in the help.
+        repeat: Whether a sequence is one value each time that the option is given, not several at once.
+        rest: Whether a sequence collects everything that the command does not know, for another parser.
+    """
+
+    name: str = ""
+    metavar: str | None = None
+    repeat: bool = False
+    rest: bool = False
+
+
+class Parser(ArgumentParser):
+    """Raise errors as :class:`GLIError`.
+
+    Attributes:
+        options: Actions of all options by name.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.options: dict[str, argparse.Action] = {}
+        super().__init__(**kwargs)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """Add an argument, and note its names."""
+        action: argparse.Action = super().add_argument(*args, **kwargs)
+        self.options |= dict.fromkeys(action.option_strings, action)
+        return action
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise an error that says what is wrong, and which option was meant."""
+        settings = [option.removeprefix("--") for option in self.options if option.startswith("--")]
+        raise GLIError(explain(message, settings, {}, f"See {self.prog} --help.")) from ex
+
+
+def run(
+    prog: str,
+    function: Callable[..., int | Path | None],
+    args: Sequence[str],
+    description: str | None = None,
+    interrupted: str = "",
+) -> int:
+    """Run a function with the arguments of a command line.
+
+    Args:
+        prog: Words before the arguments, such as ``gli report``.
+        function: The function, with annotations and a docstring in Google style. It returns the exit status, a path to
+            be printed, or nothing; its warnings are printed as messages of the command.
+        args: The command line after ``prog``.
+        description: Text of the help; None for that of the docstring.
+        interrupted: Message after Ctrl-C.
+
+    Returns:
+        The exit status: that of the function, 2 after an error that the user can correct, 130 after Ctrl-C.
+    """
+
+    def work() -> int:
+        positional, named = parse(prog, function, args, description)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=UserWarning, module="gli")
+            warnings.showwarning = lambda message, *_, **__: print(f"{prog}: {message}", file=sys.stderr)
+            try:
+                result = function(*positional, **named)
+            except SettingError as error:  # As Python names its arguments: "resamples is -1; ...".
+                name, _, rest = str(error).partition(" ")
+                raise SettingError(f"--{name.replace('_', '-')} {rest}" if name in named else str(error)) from error
+        if isinstance(result, Path):
+            print(result)
+            return 0
+        return result or 0
+
+    return run_command(prog, work, interrupted)
+
+
+def parse(
+    prog: str, function: Callable[..., Any], args: Sequence[str], description: str | None = None
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the positional arguments and the others by name, for a call of the function; see :func:`run`."""
+    documentation = docstring_parser.parse(inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE)
+    texts = {param.arg_name.lstrip("*"): " ".join((param.description or "").split()) for param in documentation.params}
+    parser = Parser(
+        prog=prog,
+        description=description or documentation.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    variadic = rest = ""
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        kind, flag = _kind_of(parameter.annotation)
+        if flag.rest:
+            rest = parameter.name
+        else:
+            _add(parser, parameter, kind, flag, texts.get(parameter.name, ""))
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            variadic = parameter.name
+    own, others = _split(parser, args) if rest else (list(args), [])
+    values: dict[str, Any] = parser.parse_args(_spelled(parser, own)).as_dict()
+    if rest:
+        values[rest] = others
+    return values.pop(variadic) if variadic else [], values
+
+
+def _kind_of(annotation: Any) -> tuple[Any, Flag]:
+    """Return the type of a parameter without its flag, and the flag."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, Flag()
+    kind, *extras = get_args(annotation)
+    return kind, next(extra for extra in extras if isinstance(extra, Flag))
+
+
+def _item_of(kind: Any) -> Any:
+    """Return the type of the items of a sequence, also where the sequence is a member of a union; None for others."""
+    for member in (kind, *get_args(kind)):
+        if get_origin(member) in (Sequence, list, tuple):
+            return get_args(member)[0]
+    return None
+
+
+def _add(parser: Parser, parameter: inspect.Parameter, kind: Any, flag: Flag, text: str) -> None:
+    """Add the argument of one parameter to the parser."""
+    required = parameter.default is parameter.empty
+    default = None if required else parameter.default
+    if not (required or default in (None, "", ()) or isinstance(default, bool)) and "default" not in text:
+        text = f"{text.rstrip('.')} (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
+    item = _item_of(kind)
+    settings: dict[str, Any] = {"help": text.replace("%", "%%")}
+    if kind is not bool and flag.metavar:
+        settings["metavar"] = flag.metavar
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        settings.setdefault("metavar", parameter.name.upper().removesuffix("S"))
+        parser.add_argument(parameter.name, type=kind, nargs="*", **settings)
+    elif required and parameter.kind is not parameter.KEYWORD_ONLY:
+        settings.setdefault("metavar", parameter.name.upper().removesuffix("S") if item else parameter.name.upper())
+        parser.add_argument(parameter.name, type=item or kind, nargs="+" if item else None, **settings)
+    elif kind is bool:
+        option = ("--no-" if default else "--") + parameter.name.replace("_", "-")
+        parser.add_argument(option, dest=parameter.name, action=f"store_{str(not default).lower()}", **settings)
+    else:
+        option = flag.name or "--" + parameter.name.replace("_", "-")
+        settings |= {"dest": parameter.name, "required": required, "type": item or kind, "default": default}
+        if item is not None:
+            settings |= {"default": list(default) if isinstance(default, tuple) else default}
+            settings |= {"action": "append"} if flag.repeat else {"nargs": "+"}
+        parser.add_argument(option, **settings)
+
+
+def _spelled(parser: Parser, args: Sequence[str]) -> list[str]:
+    """Return the arguments with hyphens in the names of options that were written with underscores."""
+    spelled = []
+    for argument in args:
+        option, equals, value = argument.partition("=")
+        hyphened = option.replace("_", "-")
+        spelled.append(hyphened + equals + value if hyphened in parser.options else argument)
+    return spelled
+
+
+def _split(parser: Parser, args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the options that the parser has, with their values, and everything else."""
+    own: list[str] = []
+    others: list[str] = []
+    target, waiting = others, 0
+    for argument in _spelled(parser, args):
+        option, equals, _ = argument.partition("=")
+        action = parser.options.get(option)
+        if waiting > 0 and not argument.startswith("--"):
+            waiting -= 1
+        elif action is not None:
+            target = own
+            waiting = 0 if equals or action.nargs == 0 else 1 if action.nargs is None else len(args)
+        else:
+            target, waiting = others, 0
+        target.append(argument)
+    return own, others
+
+
+def choose(
+    prog: str, commands: Mapping[str, str], args: Sequence[str], description: str, epilog: str = ""
+) -> int | None:
+    """Answer a command line that names none of some commands, and return the exit status; None where it names one.
+
+    Args:
+        prog: Words before the name of the command.
+        commands: Purpose of each command by name.
+        args: The command line after ``prog``.
+        description: Text of the help above the list of commands.
+        epilog: Text below it.
+    """
+    lines = [f"  {name:<11}{purpose}" for name, purpose in commands.items()]
+    usage = f"usage: {prog} {{{','.join(commands)}}} ..."
+    text = "\n".join([usage, "", description.strip(), "", "commands:", *lines, *(["", epilog] if epilog else [])])
+    if args and args[0] in ("-h", "--help"):
+        print(text)
+        return 0
+    if not args:
+        print(f"{text}\n\n{prog}: no command given.", file=sys.stderr)
+        return 2
+    if args[0] in commands:
+        return None
+    hint = did_you_mean(args[0], commands)
+    print(f"{prog}: there is no command {args[0]!r}.{hint} Commands: {', '.join(commands)}.", file=sys.stderr)
+    return 2
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def run_command(name: str, work: Callable[[], int], interrupted: str = "") -> int:
+    """Run a command; an error that the user can correct becomes one message, and Ctrl-C ends it cleanly.
+
+    Args:
+        name: Name of the command, in front of its messages.
+        work: Does the work and returns the exit status.
+        interrupted: Message after Ctrl-C.
+
+    Returns:
+        The exit status: that of the work, 2 after an error that the user can correct, 130 after Ctrl-C.
+    """
+    try:
+        return work()
+    except GLIError as error:
+        message: str | None = str(error)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
+        if interrupted:
+            print(f"{name}: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, MemoryError, RuntimeError) as error:
+        message = machine_error(error)
+        if message is None:
+            raise
+    print(f"{name}: {message}", file=sys.stderr)
+    return 2
+
+
+def machine_error(error: BaseException) -> str | None:
+    """Return a message for an error of the machine (disk full, no permission, out of memory); None for any other."""
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        where = error.filename or "the folder of the run"
+        return (
+            f"{where}: cannot be written ({error.strerror}). Everything finished so far is kept. Free some space, or "
+            "point --trainer.default_root_dir or --data.cache_dir to another disk; the same command with "
+            "--ckpt_path last continues."
+        )
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+        detail = (str(error) or "an allocation failed").strip().splitlines()[0]
+        return (
+            f"out of memory ({detail}). Lower --data.batch_size, or --data.eval_batch_size if an audit failed; then "
+            "--data.image_size, or choose a smaller --model.backbone. Everything finished so far is kept."
+        )
+    return None
+
+
+def settings_of(prefix: str, owner: type) -> list[str]:
+    """Return the dotted names of all settings of a class and its parents, nested dataclasses included."""
+    names = []
+    for parent in owner.__mro__:
+        if "__init__" not in vars(parent) or parent.__module__.partition(".")[0] not in ("gli", "lightning"):
+            continue
+        for name, parameter in inspect.signature(vars(parent)["__init__"]).parameters.items():
+            if name == "self" or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                continue
+            names.append(f"{prefix}.{name}")
+            if dataclasses.is_dataclass(parameter.default):
+                names += [f"{prefix}.{name}.{field.name}" for field in dataclasses.fields(parameter.default)]
+    return names
+
+
+def explain(
+    message: str, settings: Iterable[str], classes: Mapping[str, Iterable[str]], see: str = "See gli fit --help."
+) -> str:
+    """Return the parser's message about a wrong setting in one or two lines: the setting, the fault, what was meant.
+
+    Args:
+        message: The parser's message.
+        settings: Dotted names of all settings.
+        classes: Names of the classes that a key accepts (``model``, ``data``).
+        see: Sentence for a setting that resembles none.
+    """
+    settings = list(settings)
+    message = message.strip().removeprefix("error: ")
+    outer = re.search(r'Parser key "([^"]+)"', message)
+    key = outer.group(1) if outer else ""
+    nested = re.findall(r"NestedArg\(key='([^']+)'", message)
+    unrecognized = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+    if unrecognized and not key:
+        return _unknown_setting(unrecognized.group(1), settings, see)
+    if unknown := re.search(r"Option '([^']+)' is not accepted", message) or unrecognized:
+        return _unknown_setting(f"{key}.{nested[-1] if nested else unknown.group(1)}", settings, see)
+    if missing := re.search(r"the following arguments are required: (.*)", message):
+        return f"{' and '.join(_spelling(name, settings) for name in missing.group(1).split(', '))} is missing. {see}"
+    if key in classes and (given := re.search(r"Expected a dot import path string: (\S+)", message)):
+        names = sorted(classes[key])
+        hint = did_you_mean(given.group(1), names)
+        return f"--{key} {given.group(1)}: no such class.{hint} Known: {', '.join(names)}."
+    where = _spelling(".".join(re.findall(r'Parser key "([^"]+)"', message)), settings) if key else ""
+    if where and "." not in where and (fault := _fault_of_value(message)):
+        return f"{where} is {fault}"
+    lines = [re.sub(r'^-? *(Parser key "[^"]+":?)?', "", line.strip()).strip() for line in message.splitlines()]
+    texts = [re.sub(r"<class '([\w.]+)'>", r"\1", line) for line in lines if line and not _BOILERPLATE.search(line)]
+    text = _CLASS_PATH.sub("", " ".join(texts)) or message
+    return f"{where}: {text}" if where else text
+
+
+def _fault_of_value(message: str) -> str:
+    """Return a value that is not of the type of its option, and what was expected; empty for other messages."""
+    found = re.search(r"G(?:ot|iven) value: (.*)|: '?(.*?)'? does not conform|: '(.*)'$", message)
+    if not found:
+        return ""
+    value = next(group for group in found.groups() if group is not None)
+    if limits := re.search(r"restriction (v.*)", message):
+        words = {">=": "at least", ">": "greater than", "<=": "at most", "<": "less than"}
+        return f"{value}; it must be {re.sub('v([<>]=?)', lambda sign: words[sign.group(1)] + ' ', limits.group(1))}."
+    if choice := re.search(r"Literal\[(.*?)\]", message):
+        choices = choice.group(1).replace("'", "").split(", ")
+        return f"{value!r}; expected one of {', '.join(choices)}.{did_you_mean(value, choices)}"
+    if number := re.search(r"'int'|Int\b|'float'|Float\b", message):
+        return f"{value!r}; expected a {'whole ' if 'int' in number.group().lower() else ''}number."
+    return ""
+
+
+def _spelling(name: str, settings: Sequence[str]) -> str:
+    """Return a setting as it is written on the command line; the name itself for a positional argument."""
+    hyphened = name.replace("_", "-")
+    return f"--{hyphened}" if hyphened in settings else f"--{name}" if "." in name or name in settings else name.upper()
+
+
+def _unknown_setting(option: str, settings: Sequence[str], see: str) -> str:
+    if option in settings:
+        return f"--{option}: the chosen class has no such setting."
+    hint = did_you_mean(option, settings)
+    if hint:
+        return f"--{option}: no such setting.{hint}"
+    prefix = option.rpartition(".")[0]
+    siblings = sorted({name.rpartition(".")[2] for name in settings if name.rpartition(".")[0] == prefix})
+    listed = f" --{prefix} has {', '.join(siblings)}." if siblings and prefix else f" {see}"
+    return f"--{option}: no such setting.{listed}"
