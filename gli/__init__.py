@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from gli.api.audit import audit
     from gli.api.forget import forget
     from gli.api.load import load
-    from gli.api.result import Result
-    from gli.auditing.model_audit import ModelAudit
+    from gli.api.result import ModelAudit, Result
     from gli.auditing.verdict import Verdict
     from gli.commands.report import report
     from gli.errors import CheckpointError, DataError, GLIError, SettingError
@@ -41,8 +40,7 @@ _HOMES = {
     "gli.api.audit": ("audit",),
     "gli.api.forget": ("forget",),
     "gli.api.load": ("load",),
-    "gli.api.result": ("Result",),
-    "gli.auditing.model_audit": ("ModelAudit",),
+    "gli.api.result": ("ModelAudit", "Result"),
     "gli.auditing.verdict": ("Verdict",),
     "gli.commands.report": ("report",),
     "gli.errors": ("CheckpointError", "DataError", "GLIError", "SettingError"),

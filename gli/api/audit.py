@@ -8,7 +8,7 @@ from torch import nn
 
 from gli.api.arguments import check_margin
 from gli.api.evaluate import References, evaluate, given_faces, quietly, references_of
-from gli.auditing.model_audit import ModelAudit, audit_model
+from gli.api.result import ModelAudit
 from gli.auditing.verdict import MARGIN
 from gli.data.given import Source
 
@@ -26,7 +26,7 @@ def audit(
     eval_batch_size: int = 256,
     accelerator: str = "auto",
 ) -> ModelAudit:
-    """Audit a model: its scores, and whether forgotten people can be told from people who were never seen.
+    """Audit a model: its scores, and whether an attack distinguishes forgotten people from people who were never seen.
 
     Args:
         model: From images in [0, 1], shape ``(batch, channels, height, width)``, to logits ``(batch, outputs)``. It is
@@ -35,7 +35,8 @@ def audit(
         unseen: Images of people whom the model never saw.
         test: Images for the accuracy.
         original: The model before unlearning. Without it nobody knows whether the attack has any power.
-        reference: A model, or several, retrained without the forgotten people; with three or more the attack is RMIA.
+        reference: A model, or several, retrained without the forgotten people. With three or more the attack is RMIA
+            relative to them, as in ``gli audit``; with fewer it is weaker, and the verdict says so.
         classes: Names of the classes or labels.
         margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
         eval_batch_size: Images per batch.
@@ -63,4 +64,4 @@ def audit(
         seen = evaluate(model, data, machine)
         before = None if original is None else evaluate(original, data, machine, "original").record
         references = [evaluate(each, data, machine, "reference").record for each in references_of(reference)]
-    return audit_model(seen.record, seen.people, seen.scores, before, references, margin)
+    return seen.audited(before, references, margin)

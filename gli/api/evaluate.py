@@ -18,7 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from gli.api.arguments import check_module, check_outputs
-from gli.auditing.record import Audit, People, read_people, read_record
+from gli.api.result import ModelAudit
+from gli.auditing.record import Audit as Record
+from gli.auditing.record import People, margins_of, read_people, read_record
+from gli.auditing.reference_audit import audit
 from gli.callbacks import ForgettingAudit
 from gli.commands.main import silence_lightning
 from gli.data.augment import NO_AUGMENTATION, Augmentation
@@ -39,9 +42,16 @@ References = nn.Module | Sequence[nn.Module] | None
 class Evaluated:
     """Per-image values and scores of a network."""
 
-    record: Audit
+    record: Record
     people: People
     scores: Mapping[str, float]
+
+    def audited(self, original: Record | None, references: Sequence[Record], margin: float) -> ModelAudit:
+        """Audit the network against its original and reference models, by their per-image values."""
+        before = None if original is None else margins_of(original)
+        model, out = margins_of(self.record), [margins_of(record) for record in references]
+        result = audit(self.people, model, before, out, margin)
+        return ModelAudit(**vars(result), scores=self.scores, record=self.record, people=self.people)
 
 
 @contextmanager
@@ -123,15 +133,15 @@ def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], na
     check_outputs(module, name, data)
     method = Original()
     method.network = Network(module)
-    audit = ForgettingAudit()
+    callback = ForgettingAudit()
     with tempfile.TemporaryDirectory() as folder:
-        given = {"precision": "32-true", "callbacks": [audit], "enable_progress_bar": False, **machine}
+        given = {"precision": "32-true", "callbacks": [callback], "enable_progress_bar": False, **machine}
         given |= trainer_settings(given, method, data.recipe)
         trainer = new_trainer(given, [MetricsLog(Path(folder), "audit", 0)])
         trainer.validate(method, datamodule=data, verbose=False)
         record, people = read_record(Path(str(trainer.log_dir)), 0), read_people(Path(str(trainer.log_dir)))
     assert record is not None
-    scores = {name: value for name, value in audit.rows[-1].items() if name != "iteration"}
+    scores = {name: value for name, value in callback.rows[-1].items() if name != "iteration"}
     return Evaluated(record, people, scores)
 
 

@@ -26,9 +26,8 @@ from gli.api.evaluate import (
     quietly,
     references_of,
 )
-from gli.api.result import Result
+from gli.api.result import ModelAudit, Result
 from gli.auditing.conclusion import Ended, conclude
-from gli.auditing.model_audit import ModelAudit, audit_model
 from gli.auditing.record import read_people, read_record
 from gli.auditing.verdict import MARGIN
 from gli.callbacks import BestCheckpoint, EarlyStop, Figures, ForgettingAudit, Stopwatch, find_callback, is_finite
@@ -255,7 +254,7 @@ def _result(
     records = [each.record for each in references]
 
     def audited(each: Evaluated, against: Sequence[Any]) -> ModelAudit:
-        return audit_model(each.record, each.people, each.scores, before.record, against, margin)
+        return each.audited(before.record, against, margin)
 
     rows = audit.rows if method.needs_original else [{"iteration": 0, **before.scores}, *audit.rows]
     ended = Ended(

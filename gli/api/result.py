@@ -1,4 +1,4 @@
-"""What :func:`gli.forget` returns."""
+"""The results of :func:`gli.audit` and :func:`gli.forget`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,39 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from gli.auditing.model_audit import ModelAudit
+from gli.auditing.record import Audit as Record
+from gli.auditing.record import People
+from gli.auditing.reference_audit import Audit
 from gli.auditing.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class ModelAudit(Audit):
+    """The audit of a model: its scores, beside the attack and the verdict.
+
+    Attributes:
+        scores: The registered scores by name (``accuracy``, ``mia_accuracy``, ``jsd``, ``final_score``, ...).
+        record: Per-image values of each evaluation set.
+        people: Identity on each image of each evaluation set.
+    """
+
+    scores: Mapping[str, float]
+    record: Record
+    people: People
+
+    def plot(self) -> Figure:
+        """Return the densities of the losses of forgotten and of never seen images (paper, Figure 6)."""
+        from gli.auditing.plots import densities  # Loads matplotlib.
+
+        losses = {name: columns["loss"] for name, columns in self.record.values.items()}
+        return densities(losses["forget"], losses["unseen"], f"iteration {self.record.iteration}")
+
+    def __str__(self) -> str:
+        """Return the verdict."""
+        return f"{self.verdict.answer}: {self.verdict.sentence}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +74,7 @@ class Result:
 
     @property
     def verdict(self) -> Verdict:
-        """``pass``, ``fail`` or ``cannot tell``, with a sentence: whether forgotten people can still be told."""
+        """``pass``, ``fail`` or ``cannot tell``, with a sentence: does the attack still identify forgotten people?"""
         return self.audit.verdict
 
     def plot(self) -> Figure:

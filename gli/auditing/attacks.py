@@ -1,75 +1,24 @@
-"""Attacks on the models of a method: scores of people, intervals, strata, and the people who can be told best."""
+"""Attacks on the models of a method: U-LiRA and its variants, and AUCs by memorisation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from gli.auditing.references import Fleet
-from gli.metrics.intervals import Interval, Trials, auc, auc_interval, people_means, true_positive_rate
+from gli.auditing.verdict import Attack, attack
+from gli.metrics.intervals import Trials, auc, people_means
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER, ulira_scores
 
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Attack:
-    """The result of an attack.
-
-    Attributes:
-        people: Area under the ROC curve per person, with its interval.
-        images: Area per image, with its interval.
-        rate: True-positive rate per person at 5 % false positives.
-        trials: Scores of the people.
-    """
-
-    people: Interval
-    images: Interval
-    rate: float
-    trials: Trials
-
-
-def trials_of(scores: Array, fleet: Fleet) -> tuple[Trials, Trials]:
-    """Return the trials of people and of images from scores of images.
-
-    Args:
-        scores: Score of each image in each model, shape ``(models, images)``; NaN where there is none.
-        fleet: The attacked models.
-
-    Returns:
-        Trials of people (the mean score of a person's images in a model), and of images.
-    """
-    person_level: list[tuple[npt.NDArray[Any], ...]] = []
-    image_level: list[tuple[npt.NDArray[Any], ...]] = []
-    for model, original in enumerate(fleet.originals):
-        usable = np.isfinite(scores[model])
-        values, people = scores[model][usable], fleet.people[usable]
-        forgotten = fleet.states[model][usable] == FORGOTTEN
-        image_level.append((values, forgotten, people, np.full(len(values), original)))
-        means, numbers = people_means(values, people)
-        shares, _ = people_means(forgotten.astype(np.float64), people)
-        person_level.append((means, shares > 0.5, numbers, np.full(len(means), original)))
-    person, image = (
-        Trials(*(np.concatenate(column) for column in zip(*level, strict=True)))
-        for level in (person_level, image_level)
-    )
-    return person, image
-
-
-def attack(scores: Array, fleet: Fleet) -> Attack:
-    """Return the result of an attack from its scores of images; see :func:`trials_of`."""
-    people, images = trials_of(scores, fleet)
-    rate = true_positive_rate(people.scores[people.positive], people.scores[~people.positive], 0.05)
-    return Attack(auc_interval(people), auc_interval(images), rate, people)
-
-
 def ulira(fleet: Fleet) -> Attack:
     """Attack the models of a method with U-LiRA: people they forgot against people they never saw."""
-    return attack(ulira_scores(fleet.margins, fleet.states, fleet.pairs), fleet)
+    scores = ulira_scores(fleet.margins, fleet.states, fleet.pairs)
+    return attack("U-LiRA", scores, fleet.states == FORGOTTEN, fleet.people, fleet.originals)
 
 
 def ulira_against(fleet: Fleet, retrained: Fleet) -> Attack:
@@ -163,37 +112,3 @@ def strata(trials: Trials, originals: Fleet, parts: int = 3) -> list[float]:
         negatives = trials.scores[chosen & ~trials.positive]
         areas.append(auc(positives, negatives) if len(positives) and len(negatives) else float("nan"))
     return areas
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """How well one person can be told.
-
-    Attributes:
-        name: The person.
-        advantage: AUC of the person alone: forgotten against never seen, over models; 0.5 for no leak.
-        score: Mean score when forgotten minus mean score when never seen.
-        models: Number of models that forgot the person.
-    """
-
-    name: str
-    advantage: float
-    score: float
-    models: int
-
-
-def exposures(trials: Trials, names: Sequence[str]) -> list[Exposure]:
-    """Return how well each person can be told, the most exposed first.
-
-    Args:
-        trials: Scores of the people.
-        names: Names of the people, by number.
-    """
-    result = []
-    for number in np.unique(trials.people):
-        own = trials.people == number
-        positives, negatives = trials.scores[own & trials.positive], trials.scores[own & ~trials.positive]
-        if len(positives) and len(negatives):
-            difference = float(positives.mean() - negatives.mean())
-            result.append(Exposure(names[number], auc(positives, negatives), difference, len(positives)))
-    return sorted(result, key=lambda person: (-abs(person.score), person.name))

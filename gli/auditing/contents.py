@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gli.auditing.attacks import Attack, Exposure
 from gli.auditing.inside import Excess, InsideAudit
 from gli.auditing.method_audit import RETRAINED, MethodAudit
 from gli.auditing.picture import Picture, picture_of_method, picture_of_run
 from gli.auditing.run_audit import RunAudit
+from gli.auditing.verdict import Attack, Exposure, Verdict
 from gli.metrics.intervals import Interval
 
 
@@ -29,7 +29,7 @@ def contents_of_methods(
     retrained = next(audit for audit in audits if audit.name == RETRAINED).privacy.trials
     methods = [
         {
-            **_attacked(audit.name, audit.verdict.answer, audit.verdict.sentence, audit.privacy, audit.exposed),
+            **_attacked(audit.name, audit.verdict, audit.privacy, audit.exposed),
             "auc_person_against_retraining": _interval(audit.efficacy.people),
             "memory": _interval(audit.memory),
             "excess_klom": {state: _interval(value) for state, value in audit.klom.items()},
@@ -60,35 +60,38 @@ def contents_of_runs(data: str, audits: Sequence[RunAudit], facts: Mapping[str, 
         audits: One for each run.
         facts: What holds for all of them, by name.
     """
-    runs = [
-        {
-            **_attacked(audit.name, audit.verdict.answer, audit.verdict.sentence, audit.privacy, audit.exposed),
-            "run": str(audit.run),
-            "auc_person_original": _interval(audit.positive),
-            "auc_person_references": _interval(audit.negative),
-            "iam": _interval(audit.iam),
-            "iam_original": _interval(audit.iam_original),
-            "memory": audit.memory,
-            "excess_klom": {state: _interval(value) for state, value in audit.klom.items()},
-            "two_snapshots": _interval(audit.snapshots),
-            "two_snapshots_control": _interval(audit.snapshots_control),
-            "inside": None if audit.inside is None else _inside(audit.inside),
-            "test_accuracy": audit.accuracy,
-            "rmia_a": audit.a,
-            "references": audit.references,
-            "picture": _picture(picture_of_run(audit.privacy.trials)),
-        }
-        for audit in audits
-    ]
+    runs = []
+    for run in audits:
+        assert run.audit.attack is not None  # Runs that have diverged are refused.
+        runs.append(
+            {
+                **_attacked(run.name, run.verdict, run.audit.attack, run.audit.exposed),
+                "run": str(run.run),
+                "auc_person_original": _interval(run.audit.positive),
+                "auc_person_references": _interval(run.audit.negative),
+                "iam": _interval(run.distances.iam),
+                "iam_original": _interval(run.distances.iam_original),
+                "memory": run.audit.memory,
+                "excess_klom": {state: _interval(value) for state, value in run.distances.klom.items()},
+                "two_snapshots": _interval(run.distances.snapshots),
+                "two_snapshots_control": _interval(run.distances.snapshots_control),
+                "inside": None if run.inside is None else _inside(run.inside),
+                "test_accuracy": run.accuracy,
+                "rmia_a": run.audit.a,
+                "references": run.audit.references,
+                "picture": _picture(picture_of_run(run.audit.attack.trials)),
+            }
+        )
     return {"data": data, **dict(facts or {}), "runs": runs}
 
 
-def _attacked(name: str, answer: str, sentence: str, privacy: Attack, exposed: Sequence[Exposure]) -> dict[str, Any]:
+def _attacked(name: str, verdict: Verdict, privacy: Attack, exposed: Sequence[Exposure]) -> dict[str, Any]:
     """Return what both kinds of audit have: the verdict, the attack, and the people."""
     return {
         "method": name,
-        "verdict": answer,
-        "sentence": sentence,
+        "verdict": verdict.answer,
+        "sentence": verdict.sentence,
+        "attack": privacy.name,
         "auc_person": _interval(privacy.people),
         "auc_image": _interval(privacy.images),
         "tpr_at_5_percent": privacy.rate,
@@ -99,8 +102,12 @@ def _attacked(name: str, answer: str, sentence: str, privacy: Attack, exposed: S
     }
 
 
-def _interval(interval: Interval) -> dict[str, float]:
-    return {"value": interval.value, "low": interval.low, "high": interval.high, "error": interval.error}
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return (
+        None
+        if interval is None
+        else {"value": interval.value, "low": interval.low, "high": interval.high, "error": interval.error}
+    )
 
 
 def _picture(picture: Picture) -> dict[str, Any]:

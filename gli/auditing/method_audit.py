@@ -10,9 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.auditing.attacks import (
-    Attack,
-    Exposure,
-    exposures,
     retained_images,
     strata,
     ulira,
@@ -20,7 +17,7 @@ from gli.auditing.attacks import (
     ulira_on_retained,
 )
 from gli.auditing.references import Fleet
-from gli.auditing.verdict import MARGIN, Verdict, judge
+from gli.auditing.verdict import MARGIN, Attack, Exposure, Verdict, exposures, judge
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import Interval, mean_interval, people_means
 from gli.metrics.klom import excess_klom, histogram_klom, normal_klom

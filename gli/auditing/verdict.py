@@ -1,15 +1,121 @@
-"""The verdict of an audit: pass, fail, or cannot tell, in one sentence."""
+"""From the scores of an attack to a verdict: trials of people, intervals, exposed people, and the answer in words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gli.metrics.intervals import Answer, Interval, equivalence
+import numpy as np
+import numpy.typing as npt
+
+from gli.metrics.intervals import (
+    Answer,
+    Interval,
+    Trials,
+    auc_interval,
+    equivalence,
+    people_means,
+    true_positive_rate,
+)
 
 #: AUC of an attacker who guesses.
 CHANCE = 0.5
 #: Largest difference of the AUC from 0.5 that counts as no leak, declared before the audit.
 MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class Attack:
+    """The result of an attack.
+
+    Attributes:
+        name: The attack in words, such as ``RMIA relative to reference models``.
+        people: Area under the ROC curve per person, with its interval.
+        images: Area per image, with its interval.
+        rate: True-positive rate per person at 5 % false positives.
+        trials: Scores of the people.
+    """
+
+    name: str
+    people: Interval
+    images: Interval
+    rate: float
+    trials: Trials
+
+
+def attack(
+    name: str,
+    scores: npt.NDArray[np.float64],
+    forgotten: npt.NDArray[np.bool_],
+    people: npt.NDArray[np.int64],
+    originals: npt.NDArray[np.int64] | None = None,
+) -> Attack:
+    """Return the result of an attack from its scores of images.
+
+    Args:
+        name: The attack in words.
+        scores: Score of each image in each model, shape ``(models, images)``; NaN where there is none.
+        forgotten: Whether the model forgot the image, shape ``(models, images)``, or ``(images,)`` for all models.
+        people: Number of the person on each image, shape ``(images,)``.
+        originals: Number of the original of each model, shape ``(models,)``; by default each model has its own.
+    """
+    forgotten = np.broadcast_to(forgotten, scores.shape)
+    originals = np.arange(len(scores)) if originals is None else originals
+    by_person: list[tuple[npt.NDArray[Any], ...]] = []
+    by_image: list[tuple[npt.NDArray[Any], ...]] = []
+    for model, original in enumerate(originals):
+        usable = np.isfinite(scores[model])
+        values, numbers, positive = scores[model][usable], people[usable], forgotten[model][usable]
+        by_image.append((values, positive, numbers, np.full(len(values), original)))
+        means, everybody = people_means(values, numbers)
+        shares, _ = people_means(positive.astype(np.float64), numbers)
+        by_person.append((means, shares > 0.5, everybody, np.full(len(means), original)))
+    persons, images = (
+        Trials(*(np.concatenate(column) for column in zip(*level, strict=True))) for level in (by_person, by_image)
+    )
+    rate = true_positive_rate(persons.scores[persons.positive], persons.scores[~persons.positive], 0.05)
+    return Attack(name, auc_interval(persons), auc_interval(images), rate, persons)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How well an attack identifies one person.
+
+    Attributes:
+        name: The person.
+        advantage: AUC of the person alone: forgotten against never seen; 0.5 for no leak.
+        score: Mean score when forgotten minus mean score when never seen.
+        models: Number of models that forgot the person.
+    """
+
+    name: str
+    advantage: float
+    score: float
+    models: int
+
+
+def exposures(trials: Trials, names: Sequence[str]) -> list[Exposure]:
+    """Return how well the attack identifies each forgotten person, the most exposed first.
+
+    A person is compared with the same person in models that never saw them; in an audit of a single model, where there
+    are none, with the people whom it never saw.
+
+    Args:
+        trials: Scores of the people.
+        names: Names of the people, by number.
+    """
+    single = len(np.unique(trials.originals)) == 1
+    result = []
+    for number in np.unique(trials.people[trials.positive]):
+        person = trials.people == number
+        forgotten = trials.scores[person & trials.positive]
+        never_seen = trials.scores[(person | single) & ~trials.positive]
+        if len(never_seen):
+            above, equal = (compare.outer(forgotten, never_seen).mean() for compare in (np.greater, np.equal))
+            difference = float(forgotten.mean() - never_seen.mean())
+            result.append(Exposure(names[number], float(above + equal / 2), difference, len(forgotten)))
+    return sorted(result, key=lambda exposure: (-abs(exposure.score), exposure.name))
 
 
 @dataclass(frozen=True)
@@ -45,31 +151,27 @@ def judge(attack: Interval, positive: Interval, negative: Interval | None, margi
         return Verdict(
             "cannot tell",
             f"The negative control fails: retrained models have an AUC of {negative.value:.2f} ({negative.low:.2f} to "
-            f"{negative.high:.2f}) where nothing can be told. Audit with other seeds.",
+            f"{negative.high:.2f}) where there is no leak. Audit with other seeds.",
         )
     answer = equivalence(attack, CHANCE, margin)
     if answer == "pass":
-        return Verdict(
-            answer,
-            f"People who were forgotten can be told from people who were never seen by no more than the margin allows "
-            f"({shown}, within {CHANCE - margin:.2f} to {CHANCE + margin:.2f}; a difference of {attack.detectable:.2f} "
-            "from 0.5 would have been found).",
+        sentence = (
+            f"The attack does not distinguish forgotten from never seen people beyond the margin ({shown}, within "
+            f"{CHANCE - margin:.2f} to {CHANCE + margin:.2f}; a difference of {attack.detectable:.2f} from 0.5 would "
+            "have been found)."
         )
-    if answer == "fail" and attack.value > CHANCE:
-        return Verdict(answer, f"The people who were forgotten can still be told ({shown}).")
-    if answer == "fail":
-        return Verdict(
-            answer,
-            f"The people who were forgotten stand out in the other direction: over-unlearning ({shown}).",
+    elif answer == "fail" and attack.value > CHANCE:
+        sentence = f"The attack still identifies forgotten people ({shown})."
+    elif answer == "fail":
+        sentence = f"The forgotten people stand out in the other direction: over-unlearning ({shown})."
+    elif not attack.covers(CHANCE):
+        sentence = (
+            f"There is a leak, but it is not clear whether it is larger than the margin of {margin:g} ({shown}). Audit "
+            "more people."
         )
-    if not attack.covers(CHANCE):
-        return Verdict(
-            answer,
-            f"There is a leak, but whether it is larger than the margin of {margin:g} cannot be told ({shown}). Audit "
-            "more people.",
+    else:
+        sentence = (
+            f"The interval is too wide for an answer ({shown}); with these people and models, a leak of "
+            f"{attack.detectable:.2f} above or below 0.5 would have been found. Audit more people."
         )
-    return Verdict(
-        answer,
-        f"The interval is too wide for an answer ({shown}); with these people and models, a leak of "
-        f"{attack.detectable:.2f} above or below 0.5 would have been found. Audit more people.",
-    )
+    return Verdict(answer, sentence)

@@ -226,7 +226,7 @@ def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
 def _audit_runs(options: argparse.Namespace) -> int:
     from gli.auditing.chosen_on import who_chose
     from gli.auditing.contents import contents_of_runs
-    from gli.auditing.few_references import LEAST_REFERENCES
+    from gli.auditing.reference_audit import LEAST_REFERENCES
     from gli.auditing.run_audit import audit_run, check_finished
     from gli.auditing.verdict import MARGIN
     from gli.commands.report import read_runs

@@ -100,8 +100,7 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from gli.erasure.baseline import baseline
-    from gli.erasure.evaluate import load_model
+    from gli.erasure.evidence import baseline, load_model
     from gli.erasure.store import Policy, create, read_policy
 
     policy: Policy = read_policy(options.policy) if options.policy else Policy()

@@ -303,6 +303,8 @@ def read_batch(store: Store, name: str) -> dict[str, Any]:
 
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"
+#: Attack of batches that were audited before their evidence named it.
+EARLIER_ATTACK = "RMIA, not relative to reference models"
 
 
 def read_evidence(store: Store, name: str) -> dict[str, Any]:
@@ -316,7 +318,7 @@ def read_evidence(store: Store, name: str) -> dict[str, Any]:
     entries = store.ledger.read().of_kind("run", batch=name)
     if not entries or entries[-1].get("evidence") != digest:
         raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
-    return {"limits": [], **evidence}
+    return {"limits": [], "attack": EARLIER_ATTACK, **evidence}
 
 
 # -- the plan ----------------------------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ from gli.errors import DataError, SettingError
 
 # -- the certificate ---------------------------------------------------------------------------------------------------
 
-SCHEMA = "gli-erasure-certificate/1"
+#: Of new certificates. Those of the form before, which do not name the attack, still verify.
+SCHEMA, SCHEMA_BEFORE = "gli-erasure-certificate/2", "gli-erasure-certificate/1"
 CERTIFICATE, SIGNATURE, PAGE = "certificate.json", "certificate.sig", "certificate.html"
 ALGORITHM = "Ed25519"
 #: Fields of a certificate and the type of each.
@@ -59,6 +60,7 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "versions": dict,
     "hardware": str,
     "verdict": dict,
+    "attack": str,
     "findings": list,
     "not_tested": list,
     "limits": list,
@@ -93,11 +95,13 @@ def sealed(contents: Mapping[str, Any]) -> dict[str, Any]:
 
 def problem_of(certificate: Mapping[str, Any]) -> str:
     """Return what is wrong with the form of a certificate; an empty string if nothing is."""
-    if certificate.get("schema") != SCHEMA:
+    schema = certificate.get("schema")
+    if schema not in (SCHEMA, SCHEMA_BEFORE):
         return f"it is not of the form {SCHEMA}"
-    for name in FIELDS.keys() ^ certificate.keys():
-        return f"the field {str(name)[:40]!r} is {'missing' if name in FIELDS else 'unknown'}"
-    for name, kind in FIELDS.items():
+    fields = {name: kind for name, kind in FIELDS.items() if name != "attack" or schema == SCHEMA}
+    for name in fields.keys() ^ certificate.keys():
+        return f"the field {str(name)[:40]!r} is {'missing' if name in fields else 'unknown'}"
+    for name, kind in fields.items():
         if not isinstance(certificate[name], kind):
             return f"the field {name!r} has another type"
     for name, digest in certificate["files"].items():
@@ -247,6 +251,7 @@ it.</p>
 <section>
 <h1>For the auditor</h1>
 <h2>Findings</h2>
+{% if c.attack is defined %}<p>Attack: {{ c.attack }}.</p>{% endif %}
 <table><tr><th>tested</th><th>answer</th><th>value</th><th>95 % interval</th><th>margin</th><th>people</th>
 <th>images</th></tr>
 {% for each in c.findings %}<tr><td>{{ each.name }}</td><td>{{ each.answer }}</td><td>{{ each.value | number }}</td>
@@ -440,6 +445,7 @@ def _contents(
             "answer": evidence["answer"],
             "because": [f"{each['name']}: {each['sentence']}" for each in decided],
         },
+        "attack": evidence["attack"],
         "findings": evidence["findings"],
         "not_tested": evidence["not_tested"],
         "limits": [*LIMITS, *evidence["limits"]],

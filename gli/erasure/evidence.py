@@ -1,6 +1,7 @@
 """What the audit of a batch finds: this batch, everybody erased before, the worst single person, utility.
 
-Pure functions of outputs of models. The attack is RMIA against retrained reference models, person by person.
+The attack is the one of ``gli audit``, person by person: see :mod:`gli.auditing.reference_audit`. Outputs of models on
+photographs are held in memory only.
 """
 
 from __future__ import annotations
@@ -8,35 +9,123 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from gli.auditing.few_references import LEAST_REFERENCES
-from gli.auditing.verdict import CHANCE, auc_in_words, judge
-from gli.erasure.evaluate import Outputs
-from gli.erasure.ledger import counted
-from gli.erasure.store import LEAST_PEOPLE
-from gli.metrics.iam import degree_of_memory
-from gli.metrics.intervals import (
-    Answer,
-    Interval,
-    Trials,
-    auc,
-    auc_interval,
-    equivalence,
-    mean_interval,
-    people_means,
-)
+from gli.auditing import reference_audit
+from gli.auditing.verdict import CHANCE, Attack, attack, auc_in_words
+from gli.data.table import YES
+from gli.data.tasks import MultiClass, MultiLabel, Task
+from gli.erasure.batches import held_out_halves, kept_for_rehearsals
+from gli.erasure.ledger import counted, rehearsal_hash, sha256_file
+from gli.erasure.requests import read_requests
+from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
+from gli.errors import DataError
+from gli.metrics.intervals import Answer, Interval, Trials, auc, equivalence, mean_interval, people_means
 from gli.metrics.power import null_error
-from gli.metrics.rmia import calibrate, likelihood_ratios, rmia_scores
+from gli.models.backbones import Classifier, build_classifier
+from gli.models.checkpoints import load_weights
 
 Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+#: Images evaluated at once.
+BATCH = 64
 #: Two-sided 5 % level and 80 % power of a normal test.
 DETECTION = 1.959964 + 0.841621
 #: Level at which a single person counts as recognised; much smaller where the model is exact by construction.
 LEVEL, LEVEL_EXACT = 0.05, 0.001
+#: Numbers of people for which the baseline shows the smallest detectable AUC.
+SIZES = (1, 3, 10, 30)
+#: The audited classifier, and the one before it.
+ENDS = ("after", "before")
+
+
+# -- outputs of a classifier -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of a classifier on some photographs.
+
+    Attributes:
+        margins: log p - log(1 - p) of the true label, shape ``(images, labels)``; one label in a multi-class task.
+        hits: Whether each label is right, 0 or 1, shape ``(images, labels)``.
+        people: Number of the person on each image, shape ``(images,)``.
+        labels: Class number of each image, shape ``(images,)``; 0 in a multi-label task.
+    """
+
+    margins: Array
+    hits: Array
+    people: Integers
+    labels: Integers
+
+
+def task_of(settings: Settings) -> Task:
+    """Return the task: multi-class with one label column, multi-label with several."""
+    return MultiClass(tuple(settings.classes)) if settings.classes else MultiLabel(tuple(settings.labels))
+
+
+def labels_of(photos: Sequence[Photo], settings: Settings) -> Integers:
+    """Return class numbers, shape ``(images,)``, or 0 and 1, shape ``(images, labels)``.
+
+    Raises:
+        DataError: If a photograph has a class that the classifier does not have.
+    """
+    if not settings.classes:
+        return np.array([[value.lower() in YES for value in photo.labels] for photo in photos], dtype=np.int64)
+    for photo in photos:
+        if photo.labels[0] not in settings.classes:
+            raise DataError(f"line {photo.line}: {photo.labels[0]!r} is not a class of {', '.join(settings.classes)}.")
+    return np.array([settings.classes.index(photo.labels[0]) for photo in photos], dtype=np.int64)
+
+
+def load_model(weights: Path, settings: Settings) -> Classifier:
+    """Return the classifier of a file.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is of another network.
+        DataError: If a weight is not a finite number.
+    """
+    model = build_classifier(settings.backbone, task_of(settings).num_outputs, normalize=settings.normalize)
+    load_weights(model, weights, settings.backbone)
+    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+        raise DataError(f"{weights}: holds weights that are not finite numbers. Name the file of a model that works.")
+    return model
+
+
+@torch.no_grad()
+def evaluate(weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint8], settings: Settings) -> Outputs:
+    """Return the outputs of a classifier.
+
+    Args:
+        weights: A checkpoint of gli or a plain state dict.
+        photos: The photographs.
+        pixels: Their pixels, of :func:`pixels_of`.
+        settings: Settings of the store.
+    """
+    task, model = task_of(settings), load_model(weights, settings)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device).eval()
+    labels = labels_of(photos, settings)
+    margins, hits = [], []
+    for start in range(0, len(photos), BATCH):
+        images = torch.from_numpy(pixels[start : start + BATCH]).to(device).permute(0, 3, 1, 2) / 255
+        truth = torch.from_numpy(labels[start : start + BATCH]).to(device)
+        logits = model(images)
+        margins.append(torch.stack(list(task.margins(logits, truth).values()), dim=1).cpu().numpy())
+        accuracies = task.accuracies(logits, truth)
+        columns = ["accuracy"] if settings.classes else [f"accuracy_{name}" for name in settings.labels]
+        hits.append(torch.stack([accuracies[name] for name in columns], dim=1).cpu().double().numpy())
+    people = np.unique([photo.identity for photo in photos], return_inverse=True)[1]
+    classes = labels if settings.classes else np.zeros(len(photos), dtype=np.int64)
+    return Outputs(np.concatenate(margins), np.concatenate(hits), people.astype(np.int64), classes)
+
+
+# -- findings ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -45,7 +134,7 @@ class Finding:
 
     Attributes:
         name: What was tested.
-        answer: ``pass``, ``fail``, ``cannot tell``, or ``not tested``.
+        answer: ``pass``, ``fail`` or ``cannot tell``.
         sentence: What was found, in one sentence.
         decides: Whether the answer is part of the verdict.
         value: The estimate; None where there is none.
@@ -79,10 +168,23 @@ class Finding:
         }
 
 
-def overall(findings: Sequence[Finding]) -> Answer:
-    """Return the verdict: fail if anything fails, else cannot tell if anything cannot be told, else pass."""
-    answers = {finding.answer for finding in findings if finding.decides}
-    return "fail" if "fail" in answers else "cannot tell" if "cannot tell" in answers or not answers else "pass"
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the audit of a batch found.
+
+    Attributes:
+        findings: All findings, those that decide in front.
+        attack: The attack in words.
+    """
+
+    findings: Sequence[Finding]
+    attack: str
+
+    @property
+    def answer(self) -> Answer:
+        """The verdict: fail if a finding that decides fails, else cannot tell if one cannot tell, else pass."""
+        answers = {finding.answer for finding in self.findings if finding.decides}
+        return "fail" if "fail" in answers else "cannot tell" if "cannot tell" in answers or not answers else "pass"
 
 
 def detectable_auc(people: int, strangers: int) -> float:
@@ -105,33 +207,20 @@ class Models:
     after: Outputs
     references: Sequence[Outputs]
 
-    @property
-    def out(self) -> Array:
-        """Log p under the reference models, shape ``(models, images)``."""
-        return np.array([model.log_p for model in self.references])
 
+def gather_evidence(
+    forget: Models,
+    earlier: Models | None,
+    unseen: Models,
+    test: Models,
+    margin: float,
+    utility_margin: float,
+    exact: bool,
+    classes: Sequence[str],
+) -> Evidence:
+    """Audit a batch by the outputs of its models.
 
-def _scores(target: Array, out: Array, population: tuple[Array, Array], a: float) -> Array:
-    """Return the attack's score of each image: RMIA, or log p itself where there are no references."""
-    if not len(out):
-        return target
-    return rmia_scores(likelihood_ratios(target, out, a), likelihood_ratios(population[0], population[1], a))
-
-
-def _trials(own: Array, own_people: npt.NDArray[np.int64], other: Array, other_people: npt.NDArray[np.int64]) -> Trials:
-    """Return the trials of people: mean scores of forgotten people and of strangers."""
-    forgotten, _ = people_means(own, own_people)
-    strangers, _ = people_means(other, other_people)
-    count = len(forgotten) + len(strangers)
-    positive = np.arange(count) < len(forgotten)
-    return Trials(np.concatenate([forgotten, strangers]), positive, np.arange(count), np.zeros(count, dtype=np.int64))
-
-
-@dataclass(frozen=True)
-class Audit:
-    """An audit of one batch.
-
-    Attributes:
+    Args:
         forget: Outputs on the photographs of this batch.
         earlier: Outputs on the photographs of people erased before that are still in the table; None if there are none.
         unseen: Outputs on held-out people whom the attacked people are compared with.
@@ -141,164 +230,114 @@ class Audit:
         exact: Whether the new model was retrained without the people.
         classes: Names of the classes or labels.
     """
+    audit = audited(forget, unseen, test, margin)
+    assert audit.attack is not None  # A diverged model is refused when its weights are read.
+    findings = [_batch(audit, len(forget.after.people), margin, exact), _worst(audit.attack.trials, exact)]
+    if earlier is not None:
+        # The correction is that of this batch: the classifier has forgotten those erased before already.
+        again = audited(earlier, unseen, test, margin, audit.a)
+        assert again.attack is not None
+        findings.append(_earlier(again.attack, len(earlier.after.people), margin, exact))
+    return Evidence([*findings, *_utility(test, unseen, utility_margin, classes)], audit.attack.name)
 
-    forget: Models
-    earlier: Models | None
-    unseen: Models
-    test: Models
-    margin: float
-    utility_margin: float
-    exact: bool
-    classes: Sequence[str]
 
-    def _a(self) -> float:
-        if not len(self.forget.references):
-            return 0.0
-        return calibrate(self.forget.before.log_p, self.unseen.before.log_p, self.forget.out, self.unseen.out)
+def audited(
+    forget: Models, unseen: Models, test: Models, margin: float, a: float | None = None
+) -> reference_audit.Audit:
+    """Audit a group of people as ``gli audit`` does; see :func:`gli.auditing.reference_audit.audit`."""
+    groups = {"forget": forget, "unseen": unseen, "test": test}
 
-    def _attack(self, group: Models, which: str, a: float) -> Trials:
-        """Return the trials of an attack on the model ``before`` or ``after``."""
-        target, stranger, population = (getattr(each, which) for each in (group, self.unseen, self.test))
-        known = (population.log_p, self.test.out)
-        return _trials(
-            _scores(target.log_p, group.out, known, a),
-            target.people,
-            _scores(stranger.log_p, self.unseen.out, known, a),
-            stranger.people,
+    people = {"forget": forget.after.people, "unseen": unseen.after.people + forget.after.people.max() + 1}
+    after, before = ({name: getattr(each, end).margins for name, each in groups.items()} for end in ENDS)
+    count = len(forget.references)
+    references = [{name: each.references[n].margins for name, each in groups.items()} for n in range(count)]
+    return reference_audit.audit(people, after, before, references, margin, a)
+
+
+def _of_interval(
+    name: str, answer: str, sentence: str, decides: bool, interval: Interval, margin: float, people: int, images: int
+) -> Finding:
+    value, low, high = interval.value, interval.low, interval.high
+    return Finding(name, answer, sentence, decides, value, low, high, margin, people, images)
+
+
+def _batch(audit: reference_audit.Audit, images: int, margin: float, exact: bool) -> Finding:
+    """Return whether the attack still identifies the people of this batch."""
+    assert audit.attack is not None
+    interval, trials = audit.attack.people, audit.attack.trials
+    people = int(trials.positive.sum())
+    strangers = len(trials.positive) - people
+    least = detectable_auc(people, strangers)
+    answer, sentence = audit.verdict.answer, audit.verdict.sentence
+    if people < LEAST_PEOPLE or strangers < LEAST_PEOPLE:
+        answer = "cannot tell"
+        sentence = (
+            f"{counted(people)} against {strangers} who were never seen cannot show an AUC below {least:.2f}: too few "
+            f"for an answer (the attack's AUC is {interval.value:.2f})."
         )
-
-    def _control(self, a: float) -> Interval | None:
-        """Return the attack on each reference with the others as references; None with fewer than three."""
-        count = len(self.forget.references)
-        if count < LEAST_REFERENCES:
-            return None
-        totals = []
-        for number in range(count):
-            others = [each for each in range(count) if each != number]
-            known = (self.test.out[number], self.test.out[others])
-            own = _scores(self.forget.out[number], self.forget.out[others], known, a)
-            strangers = _scores(self.unseen.out[number], self.unseen.out[others], known, a)
-            totals.append(_trials(own, self.forget.after.people, strangers, self.unseen.after.people))
-        scores = np.mean([trials.scores for trials in totals], axis=0)
-        first = totals[0]
-        return auc_interval(Trials(scores, first.positive, first.people, first.originals))
-
-    def findings(self) -> list[Finding]:
-        """Return all findings, those that decide in front."""
-        a = self._a()
-        trials = self._attack(self.forget, "after", a)
-        found = [self._batch(trials, a), self._worst(trials)]
-        if self.earlier is not None:
-            found.append(self._earlier(self.earlier, a))
-        return [*found, *self._utility()]
-
-    def _batch(self, trials: Trials, a: float) -> Finding:
-        people = int(trials.positive.sum())
-        strangers = len(trials.positive) - people
-        interval = auc_interval(trials)
-        shown = auc_in_words(interval)
-        answer: Answer = "cannot tell"
-        least = detectable_auc(people, strangers)
-        if people < LEAST_PEOPLE or strangers < LEAST_PEOPLE:
-            sentence = (
-                f"{counted(people)} against {strangers} who were never seen cannot show an AUC below {least:.2f}: too "
-                f"few for an answer (the attack's AUC is {interval.value:.2f})."
-            )
-        else:
-            positive = auc_interval(self._attack(self.forget, "before", a))
-            verdict = judge(interval, positive, self._control(a), self.margin)
-            answer, sentence = verdict.answer, verdict.sentence
-        if self.exact and answer != "fail":
-            checked = f"An audit finds nothing against it ({shown}; it can show an AUC from {least:.2f} on)."
-            answer, sentence = "pass", f"The model was retrained without these people: exact by construction. {checked}"
-        memory = ""
-        if len(self.forget.references):
-            mean = np.mean([each.margins for each in self.forget.references], axis=0).mean(axis=1)
-            degree = degree_of_memory(
-                self.forget.after.margins.mean(axis=1), self.forget.before.margins.mean(axis=1), mean
-            )
-            memory = f" Memory of these photographs: {degree:.2f} (1 as before, 0 as retrained)."
-        return Finding(
-            "this batch",
-            answer,
-            sentence + memory,
-            True,
-            interval.value,
-            interval.low,
-            interval.high,
-            self.margin,
-            people,
-            len(self.forget.after.people),
+    if exact and answer != "fail":
+        answer, sentence = (
+            "pass",
+            "The model was retrained without these people: exact by construction. An audit finds nothing against it "
+            f"({auc_in_words(interval)}; it can show an AUC from {least:.2f} on).",
         )
-
-    def _worst(self, trials: Trials) -> Finding:
-        """Return whether a single person stands out from all strangers, by a rank test over all people."""
-        people, strangers = trials.scores[trials.positive], trials.scores[~trials.positive]
-        above = [(1 + int((strangers >= score).sum())) / (1 + len(strangers)) for score in people]
-        below = [(1 + int((strangers <= score).sum())) / (1 + len(strangers)) for score in people]
-        chances = [min(1.0, 2 * min(pair) * len(people)) for pair in zip(above, below, strict=True)]
-        worst, least = min(chances), min(1.0, 2 * len(people) / (1 + len(strangers)))
-        level = LEVEL_EXACT if self.exact else LEVEL
-        if worst < level:
-            answer, text = "fail", "One person can be told from everybody who was never seen"
-        elif least >= level and not self.exact:
-            answer, text = "cannot tell", f"With {len(strangers)} strangers, not even a certain leak would show"
-        else:
-            answer, text = "pass", "No single person stands out"
-        sentence = f"{text} (corrected p {worst:.3f}; the smallest possible is {least:.3f})."
-        areas = [auc(np.array([score]), strangers) for score in people]
-        value = max(areas, key=lambda area: abs(area - CHANCE))
-        return Finding("the worst single person", answer, sentence, True, float(value), people=len(people))
-
-    def _earlier(self, group: Models, a: float) -> Finding:
-        trials = self._attack(group, "after", a)
-        interval = auc_interval(trials)
-        people = int(trials.positive.sum())
-        shown = auc_in_words(interval)
-        least = detectable_auc(people, len(trials.positive) - people)
-        if people < LEAST_PEOPLE:
-            answer, sentence = "cannot tell", f"{counted(people)} cannot show an AUC below {least:.2f} ({shown})."
-        else:
-            answer = equivalence(interval, CHANCE, self.margin)
-            sentence = f"People erased before, under the new model: {shown}."
-        if self.exact and answer != "fail":
-            answer = "pass"
-            sentence = f"People erased before were not in training either: exact by construction ({shown})."
-        return Finding(
-            "everybody erased before",
-            answer,
-            sentence,
-            True,
-            interval.value,
-            interval.low,
-            interval.high,
-            self.margin,
-            people,
-            len(group.after.people),
-        )
-
-    def _utility(self) -> list[Finding]:
-        """Return the loss of accuracy on held-out people, over all and per class."""
-        hits = [np.concatenate([getattr(each, which).hits for each in (self.test, self.unseen)]) for which in ENDS]
-        shift = self.test.after.people.max() + 1
-        people = np.concatenate([self.test.after.people, self.unseen.after.people + shift])
-        labels = np.concatenate([self.test.after.labels, self.unseen.after.labels])
-        lost = hits[0] - hits[1]
-        found = [_loss("utility", lost.mean(axis=1), people, self.utility_margin, 0.95, True)]
-        level = 1 - 0.05 / max(1, len(self.classes))
-        for number, name in enumerate(self.classes):
-            rows = labels == number if lost.shape[1] == 1 else np.ones(len(labels), dtype=bool)
-            column = 0 if lost.shape[1] == 1 else number
-            finding = _loss(f"utility of {name}", lost[rows, column], people[rows], self.utility_margin, level, False)
-            found.append(finding)
-        return found
+    if audit.references:
+        sentence += f" Memory of these photographs: {audit.memory:.2f} (1 as before, 0 as retrained)."
+    return _of_interval("this batch", answer, sentence, True, interval, margin, people, images)
 
 
-#: The two models that utility compares.
-ENDS = ("before", "after")
+def _worst(trials: Trials, exact: bool) -> Finding:
+    """Return whether a single person stands out from all strangers, by a rank test over all people."""
+    people, strangers = trials.scores[trials.positive], trials.scores[~trials.positive]
+    above = [(1 + int((strangers >= score).sum())) / (1 + len(strangers)) for score in people]
+    below = [(1 + int((strangers <= score).sum())) / (1 + len(strangers)) for score in people]
+    chances = [min(1.0, 2 * min(pair) * len(people)) for pair in zip(above, below, strict=True)]
+    worst, least = min(chances), min(1.0, 2 * len(people) / (1 + len(strangers)))
+    level = LEVEL_EXACT if exact else LEVEL
+    if worst < level:
+        answer, text = "fail", "The attack separates one person from everybody who was never seen"
+    elif least >= level and not exact:
+        answer, text = "cannot tell", f"With {len(strangers)} strangers, not even a certain leak would show"
+    else:
+        answer, text = "pass", "No single person stands out"
+    sentence = f"{text} (corrected p {worst:.3f}; the smallest possible is {least:.3f})."
+    areas = [auc(np.array([score]), strangers) for score in people]
+    value = max(areas, key=lambda area: abs(area - CHANCE))
+    return Finding("the worst single person", answer, sentence, True, float(value), people=len(people))
 
 
-def _loss(name: str, lost: Array, people: npt.NDArray[np.int64], margin: float, level: float, decides: bool) -> Finding:
+def _earlier(result: Attack, images: int, margin: float, exact: bool) -> Finding:
+    """Return whether the attack identifies people erased before, under the new model."""
+    interval, people = result.people, int(result.trials.positive.sum())
+    shown = auc_in_words(interval)
+    answer: Answer = equivalence(interval, CHANCE, margin)
+    sentence = f"People erased before, under the new model: {shown}."
+    if people < LEAST_PEOPLE:
+        least = detectable_auc(people, len(result.trials.positive) - people)
+        answer, sentence = "cannot tell", f"{counted(people)} cannot show an AUC below {least:.2f} ({shown})."
+    if exact and answer != "fail":
+        answer = "pass"
+        sentence = f"People erased before were not in training either: exact by construction ({shown})."
+    return _of_interval("everybody erased before", answer, sentence, True, interval, margin, people, images)
+
+
+def _utility(test: Models, unseen: Models, margin: float, classes: Sequence[str]) -> list[Finding]:
+    """Return the loss of accuracy on held-out people, over all and per class."""
+    after, before = (np.concatenate([getattr(models, end).hits for models in (test, unseen)]) for end in ENDS)
+    people = np.concatenate([test.after.people, unseen.after.people + test.after.people.max() + 1])
+    labels = np.concatenate([test.after.labels, unseen.after.labels])
+    lost = before - after
+    findings = [_loss("utility", lost.mean(axis=1), people, margin, 0.95, True)]
+    level = 1 - 0.05 / max(1, len(classes))
+    for number, name in enumerate(classes):
+        multi_class = lost.shape[1] == 1
+        rows = labels == number if multi_class else np.ones(len(labels), dtype=bool)
+        column = lost[rows, 0 if multi_class else number]
+        findings.append(_loss(f"utility of {name}", column, people[rows], margin, level, False))
+    return findings
+
+
+def _loss(name: str, lost: Array, people: Integers, margin: float, level: float, decides: bool) -> Finding:
     """Return a finding about a loss of accuracy; of a class, only a failure decides."""
     means = people_means(lost, people)[0] if len(lost) else np.empty(0)
     if len(means) < LEAST_PEOPLE:
@@ -310,22 +349,61 @@ def _loss(name: str, lost: Array, people: npt.NDArray[np.int64], margin: float, 
         f"The accuracy on held-out people falls by {100 * interval.value:.1f} points ({100 * level:.3g} % interval "
         f"{100 * interval.low:.1f} to {100 * interval.high:.1f}); the margin is {100 * margin:g}."
     )
-    return Finding(
-        name,
-        answer,
-        sentence,
-        decides or answer == "fail",
-        interval.value,
-        interval.low,
-        interval.high,
-        margin,
-        len(means),
-        len(lost),
+    return _of_interval(name, answer, sentence, decides or answer == "fail", interval, margin, len(means), len(lost))
+
+
+# -- before anybody is erased ------------------------------------------------------------------------------------------
+
+
+def baseline(store: Store) -> list[str]:
+    """Audit the classifier as it is, note the result in the ledger, and return it in sentences.
+
+    The attack is the simplest one: the margin of a photograph, mean per person.
+    """
+    lines = store.ledger.read()
+    entries, kept = lines.of_kind("baseline"), kept_for_rehearsals(lines)
+    if entries:
+        entry = entries[0]
+    else:
+        settings = store.settings
+        groups = [
+            evaluate(store.weights, each, pixels_of(each, settings), settings)
+            for each in (store.photos, store.held_out)
+        ]
+        interval = baseline_interval(*groups)
+        entry = store.ledger.append(
+            "baseline",
+            {
+                "weights": sha256_file(store.weights),
+                "auc": [round(each, 6) for each in (interval.value, interval.low, interval.high)],
+                "accuracy": [round(float(each.hits.mean()), 6) for each in groups],
+                "people": [int(each.people.max()) + 1 for each in groups],
+                "images": [len(each.people) for each in groups],
+            },
+        )
+    value, low, high = entry["auc"]
+    _, unseen, _ = held_out_halves(store, lines, read_requests(store))
+    everybody, compared = (
+        {rehearsal_hash(store.key, photo.identity) for photo in photos} for photos in (store.held_out, unseen)
     )
+    kept_words = f" ({len(everybody & kept)} of them for rehearsals only)" if kept else ""
+    strangers = len(compared - kept)
+    least = ", ".join(f"{size}: {detectable_auc(size, strangers):.2f}" for size in SIZES)
+    return [
+        f"Trained on {entry['people'][0]} people ({entry['images'][0]} photographs), accuracy "
+        f"{entry['accuracy'][0]:.3f}; {entry['people'][1]} held-out people{kept_words}, accuracy "
+        f"{entry['accuracy'][1]:.3f}.",
+        f"The attack separates people in training from held-out people with an AUC of {value:.2f} ({low:.2f} to "
+        f"{high:.2f}).",
+        f"An audit compares a batch with {strangers} of the held-out people; the others measure accuracy. Smallest AUC "
+        f"that it can show, by the number of people in the batch: {least}.",
+    ]
 
 
 def baseline_interval(trained: Outputs, held_out: Outputs) -> Interval:
     """Return the AUC, per person, of people in training against held-out people, by their margins alone."""
-    return auc_interval(
-        _trials(trained.margins.mean(axis=1), trained.people, held_out.margins.mean(axis=1), held_out.people)
-    )
+    groups = (trained, held_out)
+    scores = np.concatenate([outputs.margins.mean(axis=1) for outputs in groups])
+    people = np.concatenate([trained.people, held_out.people + trained.people.max() + 1])
+    in_training = np.arange(len(people)) < len(trained.people)
+    return attack(reference_audit.MARGINS_ALONE, scores[None], in_training, people).people

@@ -17,8 +17,7 @@ from typing import Any
 
 from gli.engine.job import Job
 from gli.erasure.batches import Sets, held_out_halves, kept_for_rehearsals, known_as, prepare, read_batch, route_of
-from gli.erasure.evaluate import Outputs, evaluate, task_of
-from gli.erasure.evidence import Audit, Models
+from gli.erasure.evidence import Models, Outputs, evaluate, gather_evidence, task_of
 from gli.erasure.ledger import (
     Entry,
     Lines,
@@ -462,7 +461,7 @@ def judge(store: Store, sets: Sets, jobs: Mapping[Job, Candidate], references: S
             outcomes.append(Outcome(candidate))
             continue
         models = {name: Models(before[name], after[name], [each[name] for each in others]) for name in groups}
-        audit = Audit(
+        evidence = gather_evidence(
             models["forget"],
             None,
             models["unseen"],
@@ -472,7 +471,7 @@ def judge(store: Store, sets: Sets, jobs: Mapping[Job, Candidate], references: S
             False,
             task_of(settings).names,
         )
-        found = {finding.name: finding for finding in audit.findings()}
+        found = {finding.name: finding for finding in evidence.findings}
         attack, loss = found["this batch"], found["utility"].value
         assert job.run is not None
         interval = (attack.value or 0.0, attack.low or 0.0, attack.high or 0.0)

@@ -24,8 +24,7 @@ from gli.erasure.batches import (
     sets_of,
     write_batch,
 )
-from gli.erasure.evaluate import evaluate, task_of
-from gli.erasure.evidence import Audit, Models, overall
+from gli.erasure.evidence import Models, evaluate, gather_evidence, task_of
 from gli.erasure.ledger import counted, durable_write, sha256, sha256_file, write_canonical
 from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
 from gli.erasure.rehearse import declared_hashes, how_found
@@ -180,7 +179,7 @@ def _judge(
 
     # A copy under another name is a photograph of the person who asked.
     forget = [replace(photo, identity=request) for request, rows in sets.forget.items() for photo in rows]
-    audit = Audit(
+    evidence = gather_evidence(
         outputs(forget),
         outputs(sets.earlier) if sets.earlier else None,
         outputs(sets.unseen),
@@ -190,7 +189,6 @@ def _judge(
         exact,
         task_of(settings).names,
     )
-    findings = audit.findings()
     gone = len(erased_in(store.ledger.read()).gone)
     not_tested = []
     if gone:
@@ -204,8 +202,9 @@ def _judge(
             "somebody who asked, on which the classifier was trained, is under that name."
         )
     return {
-        "answer": overall(findings),
-        "findings": [finding.contents() for finding in findings],
+        "answer": evidence.answer,
+        "attack": evidence.attack,
+        "findings": [finding.contents() for finding in evidence.findings],
         "not_tested": not_tested,
         "weights": {"before": sha256_file(store.weights), "after": sha256_file(model)},
     }

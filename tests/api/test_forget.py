@@ -209,7 +209,9 @@ def test_three_references_make_the_attack_stronger(model, sets):
     assert weak.positive is not None
     assert weak.negative is None
     assert strong.negative is not None
-    assert "no reference models" not in strong.verdict.sentence
+    assert strong.attack.name.startswith("RMIA")
+    assert "fewer than 3 reference models" in weak.verdict.sentence
+    assert "fewer than 3 reference models" not in strong.verdict.sentence
 
 
 def test_an_audit_finds_a_leak_and_finds_none():

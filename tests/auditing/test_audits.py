@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gli.auditing.attacks import exposures, memorisation, strata, ulira
+from gli.auditing.attacks import memorisation, strata, ulira
 from gli.auditing.method_audit import NO_UNLEARNING, audit_fleets
 from gli.auditing.references import plan_draws
-from gli.auditing.verdict import judge
+from gli.auditing.verdict import exposures, judge
 from gli.errors import SettingError
 from gli.metrics.intervals import Interval, auc
 from gli.metrics.membership_inference import membership_inference_accuracy
@@ -61,14 +61,14 @@ def test_a_shift_per_person_that_averages_to_zero_is_found():
 def test_models_that_never_saw_the_people_pass():
     _, verdict = judged(people=150, images=3)
     assert verdict.answer == "pass"
-    assert "no more than the margin allows" in verdict.sentence
+    assert "does not distinguish forgotten from never seen people" in verdict.sentence
 
 
-def test_without_unlearning_people_can_be_told():
+def test_without_unlearning_people_are_identified():
     attack, verdict = judged(shifted(2.0))
     assert attack.people.value > 0.8
     assert verdict.answer == "fail"
-    assert "can still be told" in verdict.sentence
+    assert "still identifies forgotten people" in verdict.sentence
 
 
 def test_over_unlearning_is_found_with_its_direction():
@@ -109,7 +109,7 @@ def test_an_audit_without_power_or_with_a_failing_control_cannot_tell():
 
 
 def test_a_method_that_wrecks_everybody_alike_is_not_equal_to_retraining():
-    """Inside the method nobody can be told; against retrained models everybody can."""
+    """Inside the method nobody is identified; against retrained models everybody is."""
 
     def wrecked(margins, states, generator):
         return margins - 4.0

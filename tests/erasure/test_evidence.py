@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gli.erasure.evaluate import Outputs
-from gli.erasure.evidence import Audit, Models, detectable_auc, overall
+from gli.erasure.evidence import Evidence, Models, Outputs, detectable_auc, gather_evidence
 
 IMAGES, REFERENCES = 3, 4
 
@@ -33,7 +32,7 @@ def group(generator, people, before, after, accuracy=0.7):
 
 def audit(people=60, after=0.0, *, strangers=80, exact=False, accuracy=0.7, earlier=None, seed=0):
     generator = np.random.default_rng(seed)
-    return Audit(
+    return gather_evidence(
         group(generator, people, 4.0, after),
         None if earlier is None else group(generator, 40, 0.0, earlier),
         group(generator, strangers, 0.0, 0.0, accuracy),
@@ -45,36 +44,36 @@ def audit(people=60, after=0.0, *, strangers=80, exact=False, accuracy=0.7, earl
     )
 
 
-def answers(findings):
-    return {finding.name: finding.answer for finding in findings}
+def answers(evidence):
+    return {finding.name: finding.answer for finding in evidence.findings}
 
 
 def test_a_model_that_forgot_passes_and_one_that_remembers_fails():
-    forgot = audit(200, 0.0, strangers=200).findings()
+    forgot = audit(200, 0.0, strangers=200)
     assert answers(forgot)["this batch"] == "pass"
     assert answers(forgot)["the worst single person"] == "cannot tell"  # 200 people ask for more strangers.
-    remembers = audit(after=4.0).findings()
+    assert forgot.attack == "RMIA relative to reference models"
+    remembers = audit(after=4.0)
     assert answers(remembers)["this batch"] == "fail"
-    assert overall(remembers) == "fail"
-    over = audit(after=-4.0).findings()
+    assert remembers.answer == "fail"
+    over = audit(after=-4.0)
     assert answers(over)["this batch"] == "fail"
-    assert "over-unlearning" in over[0].sentence
-    assert "Memory of these photographs: 1." in remembers[0].sentence or "0.9" in remembers[0].sentence
+    assert "over-unlearning" in over.findings[0].sentence
+    sentence = remembers.findings[0].sentence
+    assert "Memory of these photographs: 1." in sentence or "0.9" in sentence
 
 
 def test_a_single_person_who_stands_out_is_a_failure():
-    findings = audit(2, 9.0).findings()
-    assert answers(findings)["this batch"] == "cannot tell"
-    assert answers(findings)["the worst single person"] == "fail"
-    assert overall(findings) == "fail"
-    findings = audit(2, 0.0, seed=3).findings()
-    assert answers(findings)["the worst single person"] == "pass"
-    few = audit(2, 9.0, strangers=6).findings()
-    assert answers(few)["the worst single person"] == "cannot tell"
+    evidence = audit(2, 9.0)
+    assert answers(evidence)["this batch"] == "cannot tell"
+    assert answers(evidence)["the worst single person"] == "fail"
+    assert evidence.answer == "fail"
+    assert answers(audit(2, 0.0, seed=3))["the worst single person"] == "pass"
+    assert answers(audit(2, 9.0, strangers=6))["the worst single person"] == "cannot tell"
 
 
 def test_few_people_cannot_be_judged_and_the_sentence_says_what_could_have_been_found():
-    finding = audit(3).findings()[0]
+    finding = audit(3).findings[0]
     assert finding.answer == "cannot tell"
     assert f"below {detectable_auc(3, 80):.2f}" in finding.sentence
     assert detectable_auc(1, 20) == 1.0
@@ -82,43 +81,46 @@ def test_few_people_cannot_be_judged_and_the_sentence_says_what_could_have_been_
 
 
 def test_a_retrained_model_passes_unless_the_audit_contradicts():
-    findings = audit(2, 0.0, exact=True).findings()
-    assert findings[0].answer == "pass"
-    assert "exact by construction" in findings[0].sentence
-    assert audit(60, 4.0, exact=True).findings()[0].answer == "fail"
+    finding = audit(2, 0.0, exact=True).findings[0]
+    assert finding.answer == "pass"
+    assert "exact by construction" in finding.sentence
+    assert audit(60, 4.0, exact=True).findings[0].answer == "fail"
 
 
 def test_people_erased_before_are_judged_again():
-    assert answers(audit(earlier=0.0, seed=1).findings())["everybody erased before"] in ("pass", "cannot tell")
-    findings = audit(earlier=4.0).findings()
-    assert answers(findings)["everybody erased before"] == "fail"
-    assert overall(findings) == "fail"
+    assert answers(audit(earlier=0.0, seed=1))["everybody erased before"] in ("pass", "cannot tell")
+    evidence = audit(earlier=4.0)
+    assert answers(evidence)["everybody erased before"] == "fail"
+    assert evidence.answer == "fail"
 
 
 def test_a_loss_of_accuracy_is_a_failure_over_all_and_per_class():
-    findings = audit(exact=True, accuracy=0.3).findings()
-    by_name = answers(findings)
-    assert by_name["utility"] == by_name["utility of no"] == "fail"
-    kept = answers(audit(exact=True, strangers=400, accuracy=0.72).findings())
-    assert kept["utility"] == "pass"
-    assert all(finding.low is None or finding.low <= finding.high for finding in findings)
+    evidence = audit(exact=True, accuracy=0.3)
+    assert answers(evidence)["utility"] == answers(evidence)["utility of no"] == "fail"
+    assert answers(audit(exact=True, strangers=400, accuracy=0.72))["utility"] == "pass"
+    assert all(finding.low is None or finding.low <= finding.high for finding in evidence.findings)
 
 
-def test_without_references_the_margins_alone_are_compared():
-    full = audit(exact=True)
-    bare = {name: Models(each.before, each.after, []) for name, each in vars(full).items() if isinstance(each, Models)}
-    findings = Audit(bare["forget"], None, bare["unseen"], bare["test"], 0.15, 0.1, True, ("no", "yes")).findings()
-    assert findings[0].answer == "pass"
+def test_without_references_the_margins_alone_are_compared_and_the_verdict_says_so():
+    generator = np.random.default_rng(0)
+    groups = [group(generator, people, before, 0.0) for people, before in ((60, 4.0), (80, 0.0), (80, 0.0))]
+    forget, unseen, test = (Models(each.before, each.after, []) for each in groups)
+    exact, judged = (gather_evidence(forget, None, unseen, test, 0.15, 0.1, by_retraining, ("no", "yes"))
+                     for by_retraining in (True, False))  # fmt: skip
+    assert exact.findings[0].answer == "pass"
+    assert exact.attack == judged.attack == "margins of the audited model alone"
+    assert "With fewer than 3 reference models" in judged.findings[0].sentence
 
 
 def test_the_worst_finding_decides():
-    findings = audit().findings()
-    assert overall([]) == "cannot tell"
-    decisive = [finding for finding in findings if finding.decides]
-    assert overall(findings) == overall(decisive)
-    assert all(isinstance(value, (str, bool, float, int, type(None))) for value in findings[0].contents().values())
+    evidence = audit()
+    assert Evidence([], "").answer == "cannot tell"
+    decisive = [finding for finding in evidence.findings if finding.decides]
+    assert evidence.answer == Evidence(decisive, "").answer
+    contents = evidence.findings[0].contents()
+    assert all(isinstance(value, (str, bool, float, int, type(None))) for value in contents.values())
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_models_without_a_leak_rarely_fail(seed):
-    assert answers(audit(60, 0.0, seed=seed).findings())["this batch"] != "fail"
+    assert answers(audit(60, 0.0, seed=seed))["this batch"] != "fail"

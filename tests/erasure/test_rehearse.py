@@ -21,10 +21,10 @@ from gli.commands.main import main
 from gli.engine.job import finish, read_arguments
 from gli.erasure import models
 from gli.erasure import rehearse as rehearsing
-from gli.erasure.baseline import baseline
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import held_out_halves, kept_for_rehearsals, plan, sets_of
 from gli.erasure.certificate import release, verify
+from gli.erasure.evidence import baseline
 from gli.erasure.ledger import Ledger, durable_write, make_entry, parse_lines, pseudonym, rehearsal_hash
 from gli.erasure.purge import digests_of
 from gli.erasure.rehearse import (

@@ -13,7 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gli.erasure import certificate as verifying
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.certificate import load_public_key, release
+from gli.erasure.certificate import (
+    SCHEMA_BEFORE,
+    load_public_key,
+    problem_of,
+    read_certificate,
+    release,
+    sealed,
+)
 from gli.erasure.ledger import canonical, parse_lines
 from gli.erasure.requests import status
 from gli.erasure.run import declared_settings, limits_of
@@ -211,9 +218,17 @@ def test_weights_of_another_release_and_missing_files_are_noticed(shipped, relea
         verify(shipped)
 
 
-def test_a_forged_certificate_is_not_in_the_ledger(shipped):
-    from gli.erasure.certificate import sealed
+def test_certificates_of_the_form_before_verify_without_an_attack(shipped):
+    path = shipped / "certificate.json"
+    contents = json.loads(path.read_bytes())
+    assert contents.pop("attack") == "margins of the audited model alone"  # Retrained, so without references.
+    assert "'attack' is missing" in problem_of(contents)
+    contents["schema"] = SCHEMA_BEFORE
+    path.write_bytes(canonical(sealed(contents)) + b"\n")
+    assert read_certificate(path)[0]["schema"] == SCHEMA_BEFORE
 
+
+def test_a_forged_certificate_is_not_in_the_ledger(shipped):
     contents = json.loads((shipped / "certificate.json").read_bytes())
     contents["verdict"]["answer"] = "fail"
     (shipped / "certificate.json").write_bytes(canonical(sealed(contents)) + b"\n")
