@@ -1,7 +1,7 @@
-"""The pictures of the README: a contact sheet of drawn faces, and curves of runs.
+"""The pictures of the README: a sheet of drawn faces, and curves of runs.
 
 ``python docs/figures.py RUN...`` takes folders below lightning_logs: the first picture shows GLI, LI and NegGrad among
-them, the other one all runs. Without runs only the contact sheet is drawn. ``python docs/figures.py --tradeoff REPORT
+them, the other one all runs. Without runs only the faces are drawn. ``python docs/figures.py --tradeoff REPORT
 NAME`` draws ``tradeoff_NAME.png`` from the folder of a report instead, and ``python docs/figures.py --curves NAME
 RUN...`` the scores over the iterations of these runs.
 """
@@ -18,7 +18,6 @@ from PIL import Image
 
 from gli.auditing.plots import save
 from gli.data import SyntheticFaces
-from gli.data.drawing import contact_sheet
 from gli.reporting.plots import utility_grid
 from gli.reporting.results import labels
 from gli.reporting.tradeoff_plot import save_tradeoff
@@ -29,7 +28,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def faces(people: int = 5, pictures: int = 6) -> None:
-    """Draw the contact sheet: each row shows the pictures of two people side by side."""
+    """Draw a sheet of faces: each row shows the pictures of two people side by side."""
     data = SyntheticFaces(image_size=96)
     rows = [
         data.pictures * (2 * row + side) + picture
@@ -38,7 +37,11 @@ def faces(people: int = 5, pictures: int = 6) -> None:
         for picture in range(pictures)
     ]
     drawn = np.stack([data.faces.images.pixels(row, data.image_size) for row in rows])
-    Image.fromarray(contact_sheet(drawn, 2 * pictures)).save(IMAGES / "faces.jpg", quality=88)
+    tiles = np.pad(drawn, ((0, 0), (2, 0), (2, 0), (0, 0)), constant_values=255)  # White lines between the pictures.
+    height, width = tiles.shape[1:3]
+    sheet = tiles.reshape(people, 2 * pictures, height, width, 3).swapaxes(1, 2).reshape(people * height, -1, 3)
+    sheet = np.pad(sheet, ((0, 2), (0, 2), (0, 0)), constant_values=255)
+    Image.fromarray(sheet).save(IMAGES / "faces.jpg", quality=88)
 
 
 def curves(runs: Sequence[Run]) -> None:

@@ -29,7 +29,7 @@ from torch import nn
 from torch.nn import functional
 
 from gli.commands.main import main as gli
-from gli.data.drawing import draw_face, sample_person, sample_picture
+from gli.data import drawing
 
 FIRST_NAMES = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo", "ines", "jonas", "kira", "liam")
 AGES = ("child", "adult", "old")
@@ -71,12 +71,12 @@ def draw(folder: Path, size: Size) -> None:
     for number in range(size.trained + size.held_out):
         generator = np.random.default_rng([7, number])
         name = f"{FIRST_NAMES[number % len(FIRST_NAMES)]}_{number // len(FIRST_NAMES)}"
-        person = sample_person(generator)
+        person = drawing.sample_person(generator)
         (folder / "photos" / name).mkdir(parents=True)
         for picture in range(size.pictures):
-            look = sample_picture(person, generator)
+            look = drawing.sample_picture(person, generator)
             file = f"{name}/{picture}.png"
-            Image.fromarray(draw_face(person, look, 96)).save(folder / "photos" / file)
+            Image.fromarray(drawing.draw(person, look, 96)).save(folder / "photos" / file)
             age = AGES[int(np.searchsorted(STARTS, look.age, side="right")) - 1]
             tables["faces.csv" if number < size.trained else "held_out.csv"].append((file, name, age))
     # A smaller, mirrored JPEG of one of anna's pictures, under another name.

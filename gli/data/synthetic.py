@@ -13,7 +13,6 @@ import numpy.typing as npt
 from gli.data import drawing
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.datamodule import FaceDataModule
-from gli.data.drawing import Person, Picture, draw_face, sample_person, sample_picture
 from gli.data.faces import Faces, Images
 from gli.data.mufac import AGE_CLASSES
 from gli.data.recipe import Recipe
@@ -38,7 +37,7 @@ class DrawnFaces(Images):
         people: The person and the picture of each image.
     """
 
-    people: Sequence[tuple[Person, Picture]]
+    people: Sequence[tuple[drawing.Person, drawing.Picture]]
     verb = "Drawing"
 
     def __len__(self) -> int:
@@ -52,7 +51,7 @@ class DrawnFaces(Images):
     def pixels(self, row: int, size: int) -> npt.NDArray[np.uint8]:
         """Draw one face as uint8 RGB of shape ``(size, size, 3)``."""
         person, picture = self.people[row]
-        return draw_face(person, picture, size)
+        return drawing.draw(person, picture, size)
 
 
 class SyntheticFaces(FaceDataModule):
@@ -107,8 +106,8 @@ class SyntheticFaces(FaceDataModule):
         pictures, names = [], []
         for number in range(self.people):
             generator = np.random.default_rng([self.seed, number])
-            person = sample_person(generator)
-            pictures += [(person, sample_picture(person, generator)) for _ in range(self.pictures)]
+            person = drawing.sample_person(generator)
+            pictures += [(person, drawing.sample_picture(person, generator)) for _ in range(self.pictures)]
             names += [f"person{number:04d}"] * self.pictures
         if self.kind == "age":
             labels = np.searchsorted(AGE_STARTS, [picture.age for _, picture in pictures], side="right") - 1

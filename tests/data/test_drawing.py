@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gli.data.drawing import (
-    AGE_CLASSES,
-    Person,
-    Picture,
-    contact_sheet,
-    draw_face,
-    sample_person,
-    sample_picture,
-)
-from gli.data.drawing.person import Beard
+from gli.data.drawing import AGE_CLASSES, Person, Picture, draw, sample_person, sample_picture
+from gli.data.drawing.people import Beard
 
 
 def _sampled(n: int, seed: int) -> list[tuple[Person, Picture]]:
@@ -29,10 +21,10 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_same_seed_gives_same_faces() -> None:
-    first = [draw_face(*pair) for pair in _sampled(6, seed=1)]
+    first = [draw(*pair) for pair in _sampled(6, seed=1)]
     np.random.default_rng(99).random(10)
     np.random.seed(5)  # The global generator must have no influence.
-    second = [draw_face(*pair) for pair in _sampled(6, seed=1)]
+    second = [draw(*pair) for pair in _sampled(6, seed=1)]
     np.testing.assert_array_equal(first, second)
 
 
@@ -40,14 +32,14 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
     np.random.seed(3)
     expected = np.random.random(3)
     np.random.seed(3)
-    draw_face(*_sampled(1, seed=2)[0])
+    draw(*_sampled(1, seed=2)[0])
     np.testing.assert_array_equal(np.random.random(3), expected)
 
 
 @pytest.mark.parametrize("size", [32, 47, 64, 96, 128])
 def test_shape_and_type(size: int) -> None:
     for person, picture in _sampled(3, seed=size):
-        face = draw_face(person, picture, size)
+        face = draw(person, picture, size)
         assert face.shape == (size, size, 3)
         assert face.dtype == np.uint8
         assert face.std() > 10
@@ -56,15 +48,15 @@ def test_shape_and_type(size: int) -> None:
 def test_sizes_show_the_same_scene() -> None:
     for person, picture in _sampled(6, seed=8):
         still = dataclasses.replace(picture, noise=0.0)
-        small = draw_face(person, still, 32).astype(float)
-        large = draw_face(person, still, 128).astype(float).reshape(32, 4, 32, 4, 3).mean(axis=(1, 3))
+        small = draw(person, still, 32).astype(float)
+        large = draw(person, still, 128).astype(float).reshape(32, 4, 32, 4, 3).mean(axis=(1, 3))
         assert np.abs(small - large).mean() < 4.0
 
 
 def test_age_changes_the_picture() -> None:
     for person, picture in _sampled(8, seed=3):
         still = dataclasses.replace(picture, noise=0.0)
-        child, adult, old = (draw_face(person, dataclasses.replace(still, age=float(a))) for a in (6, 35, 75))
+        child, adult, old = (draw(person, dataclasses.replace(still, age=float(a))) for a in (6, 35, 75))
         assert _difference(child, adult) > 2.0
         assert _difference(adult, old) > 2.0
 
@@ -73,7 +65,7 @@ def test_smile_changes_the_picture_only_around_the_face() -> None:
     for person, picture in _sampled(12, seed=4):
         sober = dataclasses.replace(picture, noise=0.0, smiling=False, smile=0.0, mouth_open=0.0)
         happy = dataclasses.replace(sober, smiling=True, smile=0.9, mouth_open=0.6)
-        a, b = draw_face(person, sober), draw_face(person, happy)
+        a, b = draw(person, sober), draw(person, happy)
         assert np.abs(a.astype(int) - b.astype(int)).max() > 30
         np.testing.assert_array_equal(a[:8], b[:8])
 
@@ -89,18 +81,18 @@ def test_smiling_pictures_have_a_broader_smile() -> None:
 def test_two_people_differ_under_the_same_conditions() -> None:
     pairs = _sampled(12, seed=6)
     picture = dataclasses.replace(pairs[0][1], noise=0.0, age=30.0)
-    faces = [draw_face(person, picture) for person, _ in pairs]
+    faces = [draw(person, picture) for person, _ in pairs]
     distances = [_difference(faces[i], faces[j]) for i in range(12) for j in range(i)]
     assert min(distances) > 2.0
     # Noise alone, for comparison, changes far less.
-    noisy = draw_face(pairs[0][0], dataclasses.replace(picture, noise=0.01))
+    noisy = draw(pairs[0][0], dataclasses.replace(picture, noise=0.01))
     assert _difference(faces[0], noisy) < np.median(distances) / 3
 
 
 def test_noise_seed_changes_only_noise() -> None:
     person, picture = _sampled(1, seed=7)[0]
-    a = draw_face(person, dataclasses.replace(picture, noise=0.02, noise_seed=1, brightness=0.8))
-    b = draw_face(person, dataclasses.replace(picture, noise=0.02, noise_seed=2, brightness=0.8))
+    a = draw(person, dataclasses.replace(picture, noise=0.02, noise_seed=1, brightness=0.8))
+    b = draw(person, dataclasses.replace(picture, noise=0.02, noise_seed=2, brightness=0.8))
     assert 3.0 < np.std(a.astype(float) - b.astype(float)) < 9.0  # sqrt(2) * 0.02 * 255 = 7.2, less where clipped
 
 
@@ -190,31 +182,6 @@ def test_extreme_ages_can_be_drawn() -> None:
         for age in (0.0, 80.0):
             for offset in (-16.0, 16.0):
                 extreme = dataclasses.replace(person, looks_older=offset)
-                face = draw_face(extreme, dataclasses.replace(picture, age=age), 32)
+                face = draw(extreme, dataclasses.replace(picture, age=age), 32)
                 assert (face.shape, face.dtype) == ((32, 32, 3), np.uint8)
                 assert face.std() > 10
-
-
-def test_contact_sheet() -> None:
-    faces = np.arange(5 * 4 * 6 * 3, dtype=np.uint8).reshape(5, 4, 6, 3) // 2
-    sheet = contact_sheet(faces, columns=3, gap=1)
-    assert sheet.shape == (2 * 5 + 1, 3 * 7 + 1, 3)
-    assert sheet.dtype == np.uint8
-    np.testing.assert_array_equal(sheet[1:5, 8:14], faces[1])
-    np.testing.assert_array_equal(sheet[6:10, 8:14], faces[4])
-    assert (sheet[0] == 255).all()
-    assert (sheet[6:, 15:] == 255).all()
-
-
-@pytest.mark.parametrize(
-    ("faces", "columns", "gap"),
-    [
-        (np.zeros((0, 4, 4, 3), np.uint8), 2, 2),
-        (np.zeros((4, 4, 3), np.uint8), 2, 2),
-        (np.zeros((1, 4, 4, 3), np.uint8), 0, 2),
-        (np.zeros((1, 4, 4, 3), np.uint8), 1, -1),
-    ],
-)
-def test_contact_sheet_refuses_bad_arguments(faces: np.ndarray, columns: int, gap: int) -> None:
-    with pytest.raises(ValueError, match="must"):
-        contact_sheet(faces, columns, gap)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from gli.data import FaceTable
-from gli.data.drawing import draw_face, sample_person, sample_picture
+from gli.data.drawing import draw, sample_person, sample_picture
 from gli.data.near_copies import BITS, THRESHOLD, find_near_copies, hash_distances, perceptual_hashes
 
 PEOPLE, PICTURES, SIZE = 25, 3, 64
@@ -26,7 +26,7 @@ def faces() -> np.ndarray:
     for number in range(PEOPLE):
         generator = np.random.default_rng([77, number])
         person = sample_person(generator)
-        drawn += [draw_face(person, sample_picture(person, generator), SIZE) for _ in range(PICTURES)]
+        drawn += [draw(person, sample_picture(person, generator), SIZE) for _ in range(PICTURES)]
     return np.stack(drawn)
 
 
@@ -113,7 +113,7 @@ def test_a_mirrored_and_a_small_copy_under_other_names_are_found_in_the_pixels_o
 
     for number in range(8):
         generator = np.random.default_rng([78, number])
-        face = Image.fromarray(draw_face(person := sample_person(generator), sample_picture(person, generator), 128))
+        face = Image.fromarray(draw(person := sample_person(generator), sample_picture(person, generator), 128))
         save(f"p{number}.png", f"p{number}", face)
         if number == 0:
             save("mirrored.jpg", "carl", face.transpose(Image.Transpose.FLIP_LEFT_RIGHT), quality=60)

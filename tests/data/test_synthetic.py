@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gli.data import SyntheticFaces
-from gli.data.drawing import draw_face, sample_person, sample_picture
+from gli.data.drawing import draw, sample_person, sample_picture
 from gli.data.mufac import AGE_CLASSES
 from gli.data.split_plan import SPLITS
 from gli.errors import SettingError
@@ -96,14 +96,14 @@ def test_the_cache_has_the_drawn_pictures(tmp_path: Path) -> None:
         generator = np.random.default_rng([4, number])
         person = sample_person(generator)
         for picture in range(2):
-            expected = draw_face(person, sample_picture(person, generator), 16)
+            expected = draw(person, sample_picture(person, generator), 16)
             np.testing.assert_array_equal(pixels[2 * number + picture], expected)
     assert len({image.tobytes() for image in pixels}) == 10
 
 
 def test_pictures_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _module(tmp_path, people=5).prepare_data()
-    monkeypatch.setattr("gli.data.synthetic.draw_face", None)
+    monkeypatch.setattr("gli.data.drawing.draw", None)
     again = _module(tmp_path, people=5)
     again.prepare_data()
     assert again.pixels[np.arange(15)].std() > 10

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from gli.data.drawing.blend import Color, clip
-from gli.data.drawing.picture import Picture
+from gli.data.drawing.people import Picture
 
 Points = npt.NDArray[np.float64]
 """Points ``(u, v)`` of shape ``(n, 2)``."""

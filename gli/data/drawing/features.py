@@ -9,8 +9,7 @@ import numpy as np
 from gli.data.drawing.blend import BLACK, WHITE, clip, mix, ramp, scale
 from gli.data.drawing.canvas import Canvas, Depth, Points, circle, closed_curve, mirrored, open_curve
 from gli.data.drawing.look import Look
-from gli.data.drawing.person import Glasses, Person
-from gli.data.drawing.picture import Picture
+from gli.data.drawing.people import Glasses, Person, Picture
 
 
 def draw_ears(canvas: Canvas, person: Person, look: Look) -> None:

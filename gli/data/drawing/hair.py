@@ -9,7 +9,7 @@ import numpy as np
 from gli.data.drawing.blend import WHITE, clip, mix, ramp, scale
 from gli.data.drawing.canvas import Canvas, Depth, Points, closed_curve, mirrored, open_curve
 from gli.data.drawing.look import Look
-from gli.data.drawing.person import COVERS_EARS, Beard, Fringe, HairStyle, Person
+from gli.data.drawing.people import COVERS_EARS, Beard, Fringe, HairStyle, Person
 
 # Where the hair over the skull ends beside the face (v).
 _SIDE_END = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gli.data.drawing.blend import BLACK, Color, clip, mix, palette_color, ramp, scale
-from gli.data.drawing.person import COVERS_EARS, TIED, HairStyle, Person
-from gli.data.drawing.picture import Picture
+from gli.data.drawing.people import COVERS_EARS, TIED, HairStyle, Person, Picture
 
 _SKIN: tuple[Color, ...] = (
     (0.98, 0.85, 0.77),

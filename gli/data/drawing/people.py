@@ -1,4 +1,4 @@
-"""What stays the same in all pictures of one person."""
+"""Drawn people: what stays the same in all pictures of a person, and what differs between them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from gli.data.drawing.blend import Color, mix, ramp, scale
-from gli.data.drawing.sampling import sample_bool, sample_index, sample_normal, sample_shift
+from gli.data.drawing.blend import Color, clip, mix, ramp, scale
 
 AGE_CLASSES: tuple[tuple[int, int], ...] = (
     (0, 6),
@@ -22,6 +21,7 @@ AGE_CLASSES: tuple[tuple[int, int], ...] = (
     (67, 80),
 )
 """First and last whole year of each age class; :func:`sample_person` samples every class equally often."""
+_MAX_AGE = float(AGE_CLASSES[-1][1])
 
 
 class HairStyle(IntEnum):
@@ -68,6 +68,23 @@ class Glasses(IntEnum):
     ROUND = 1
     SQUARE = 2
     HALF_RIM = 3
+
+
+class Background(IntEnum):
+    """Values of :attr:`Picture.background`."""
+
+    PLAIN = 0
+    GRADIENT = 1
+    BLOBS = 2
+    STRIPES = 3
+
+
+class Collar(IntEnum):
+    """Values of :attr:`Picture.clothing`."""
+
+    CREW_NECK = 0
+    V_NECK = 1
+    SHIRT = 2
 
 
 COVERS_EARS = frozenset({HairStyle.BOB, HairStyle.LONG, HairStyle.WAVY})
@@ -226,12 +243,92 @@ class Person:
     pimples: tuple[tuple[float, float], ...]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """What differs between the pictures of one drawn person.
+
+    Attributes:
+        age: Age in whole years, 0..80.
+        smiling: Whether the person smiles.
+        smile: Curve of the mouth, -0.1 (slightly down) to 1 (broad smile).
+        mouth_open: 0 (closed) to 1 (wide open).
+        squint: How much the eyes are narrowed, 0..1.
+        gaze: Shift of the irises to the right and down, each -1..1.
+        shift_x: Shift of the head to the right, as a share of the picture's width.
+        shift_y: Shift of the head down, as a share of the picture's height.
+        roll: Tilt of the head in radians, clockwise.
+        yaw: Turn of the head in radians, positive to the right of the picture.
+        pitch: Nod of the head in radians, positive downwards.
+        scale: Factor on the size of the head.
+        tiredness: Strength of the shadows under the eyes, 0..1.
+        brightness: Factor on all light.
+        light_angle: Direction in radians in which the picture gets brighter.
+        light_strength: Relative gain from the centre to the edge in that direction, 0..0.4.
+        warmth: Colour of the light, -1 (blue) to 1 (orange).
+        background: A :class:`Background` as a plain int, 0..3.
+        background_colors: Its two colours, each red, green and blue 0..1.
+        background_seed: Seed of the positions of its gradient, blobs or stripes.
+        clothing: A :class:`Collar` as a plain int, 0..2.
+        clothing_color: Red, green and blue, 0..1.
+        noise: Standard deviation of the sensor noise, as a share of full white.
+        noise_seed: Seed of the sensor noise.
+    """
+
+    age: float
+    smiling: bool
+    smile: float
+    mouth_open: float
+    squint: float
+    gaze: tuple[float, float]
+    shift_x: float
+    shift_y: float
+    roll: float
+    yaw: float
+    pitch: float
+    scale: float
+    tiredness: float
+    brightness: float
+    light_angle: float
+    light_strength: float
+    warmth: float
+    background: int
+    background_colors: tuple[Color, Color]
+    background_seed: int
+    clothing: int
+    clothing_color: Color
+    noise: float
+    noise_seed: int
+
+
+# Random values are plain Python numbers, whose ``repr`` does not depend on the version of NumPy.
+
+
+def _sample_bool(rng: np.random.Generator, probability: float) -> bool:
+    """Sample True with a given probability."""
+    return bool(rng.random() < probability)
+
+
+def _sample_index(rng: np.random.Generator, weights: tuple[float, ...]) -> int:
+    """Sample an index with probability proportional to its weight."""
+    return int(rng.choice(len(weights), p=np.asarray(weights) / math.fsum(weights)))
+
+
+def _sample_normal(rng: np.random.Generator, mean: float, sd: float, low: float, high: float) -> float:
+    """Sample from a normal distribution and clip the value to ``low..high``."""
+    return float(np.clip(rng.normal(mean, sd), low, high))
+
+
+def _sample_shift(rng: np.random.Generator, mean: float = 0.0, sd: float = 0.5) -> float:
+    """Sample a deviation from the average: normal, clipped to -1..1."""
+    return _sample_normal(rng, mean, sd, -1.0, 1.0)
+
+
 def _sample_hair_color(tone: float, rng: np.random.Generator) -> Color:
     """Sample a hair colour; fair hair is rare with dark skin."""
     dark = ramp(tone, 0.35, 0.7)
     fair = 1.0 - dark
     weights = (0.15 + 0.6 * dark, 0.25, 0.2 * fair + 0.1, 0.17 * fair, 0.2 * fair + 0.01, 0.1 * fair, 0.08)
-    index = sample_index(rng, weights)
+    index = _sample_index(rng, weights)
     # Blend with the next darker colour; the reds are not part of that scale.
     darker = _HAIR_COLORS[max(index - 1, 0)] if index < _FIRST_RED else _HAIR_COLORS[index]
     return scale(mix(_HAIR_COLORS[index], darker, float(rng.uniform(0.0, 0.5))), float(rng.uniform(0.9, 1.1)))
@@ -239,13 +336,13 @@ def _sample_hair_color(tone: float, rng: np.random.Generator) -> Color:
 
 def _sample_side(rng: np.random.Generator) -> float:
     """Sample a side of the face: 1 (right) or -1 (left)."""
-    return 1.0 if sample_bool(rng, 0.5) else -1.0
+    return 1.0 if _sample_bool(rng, 0.5) else -1.0
 
 
 def _sample_freckles(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
     """Sample ``(u, v)`` of each freckle; most people have none."""
     freckles = []
-    if sample_bool(rng, 0.2):
+    if _sample_bool(rng, 0.2):
         for _ in range(int(rng.integers(12, 26))):
             side = _sample_side(rng)
             freckles.append((side * abs(float(rng.normal(0.27, 0.13))), float(rng.normal(0.27, 0.07))))
@@ -255,7 +352,7 @@ def _sample_freckles(rng: np.random.Generator) -> tuple[tuple[float, float], ...
 def _sample_moles(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
     """Sample ``(u, v, radius)`` of each mole, on the cheeks, where nothing hides it."""
     moles = []
-    for _ in range(sample_index(rng, (0.52, 0.29, 0.13, 0.06))):
+    for _ in range(_sample_index(rng, (0.52, 0.29, 0.13, 0.06))):
         side = _sample_side(rng)
         u, v = side * float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.2, 0.72))
         moles.append((u, v, float(rng.uniform(0.025, 0.043))))
@@ -264,7 +361,7 @@ def _sample_moles(rng: np.random.Generator) -> tuple[tuple[float, float, float],
 
 def _sample_scar(rng: np.random.Generator) -> tuple[float, ...]:
     """Sample ``(u, v, angle, length)`` of a scar, or an empty tuple."""
-    if not sample_bool(rng, 0.12):
+    if not _sample_bool(rng, 0.12):
         return ()
     side = _sample_side(rng)
     u, v = _SCAR_PLACES[int(rng.integers(len(_SCAR_PLACES)))]
@@ -283,12 +380,12 @@ def sample_person(rng: np.random.Generator) -> Person:
         The person.
     """
     # The order of the calls to `rng` fixes which person a seed gives, the arguments of `Person` included.
-    male = sample_bool(rng, 0.5)
+    male = _sample_bool(rng, 0.5)
     sign = 1.0 if male else -1.0
     first, last = AGE_CLASSES[int(rng.integers(len(AGE_CLASSES)))]
     base_age = float(rng.integers(first, last + 1))
     tone = float(rng.random()) ** 1.25
-    style = sample_index(rng, _MALE_STYLE_WEIGHTS if male else _FEMALE_STYLE_WEIGHTS)
+    style = _sample_index(rng, _MALE_STYLE_WEIGHTS if male else _FEMALE_STYLE_WEIGHTS)
     if style == HairStyle.PIGTAILS and base_age > 14:
         style = HairStyle.TAIL.value
     if style == HairStyle.BALD and base_age < 30:
@@ -304,48 +401,101 @@ def sample_person(rng: np.random.Generator) -> Person:
     return Person(
         male=male,
         base_age=base_age,
-        looks_older=sample_normal(rng, 0.0, 8.0, -16.0, 16.0),
-        grey_onset=sample_normal(rng, 55.0, 8.0, 35.0, 78.0),
-        wrinkle_strength=sample_normal(rng, 1.0, 0.3, 0.4, 1.7),
+        looks_older=_sample_normal(rng, 0.0, 8.0, -16.0, 16.0),
+        grey_onset=_sample_normal(rng, 55.0, 8.0, 35.0, 78.0),
+        wrinkle_strength=_sample_normal(rng, 1.0, 0.3, 0.4, 1.7),
         hair_loss=float(rng.random() ** 0.9) if male else float(0.35 * rng.random() ** 2),
         skin_tone=tone,
-        skin_warmth=sample_shift(rng),
+        skin_warmth=_sample_shift(rng),
         rosiness=float(rng.random()),
-        face_width=sample_normal(rng, 1.0, 0.06, 0.88, 1.12),
-        jaw=sample_shift(rng, 0.35 * sign, 0.45),
-        chin=sample_shift(rng, 0.15 * sign, 0.5),
-        cheeks=sample_shift(rng),
+        face_width=_sample_normal(rng, 1.0, 0.06, 0.88, 1.12),
+        jaw=_sample_shift(rng, 0.35 * sign, 0.45),
+        chin=_sample_shift(rng, 0.15 * sign, 0.5),
+        cheeks=_sample_shift(rng),
         hair_style=style,
         hair_color=_sample_hair_color(tone, rng),
         hair_volume=float(rng.random()),
         hair_phase=float(rng.uniform(0.0, 2.0 * math.pi)),
-        hairline=sample_shift(rng),
-        fringe=sample_index(rng, fringe_weights),
-        parting=1 if sample_bool(rng, 0.5) else -1,
-        eye_color=_EYE_COLORS[sample_index(rng, eye_weights)],
-        eye_spacing=sample_shift(rng),
-        eye_size=sample_shift(rng, -0.2 * sign),
-        eye_height=sample_shift(rng),
-        eye_roundness=sample_shift(rng, -0.15 * sign),
-        eye_tilt=sample_shift(rng),
-        lashes=sample_normal(rng, 0.2 if male else 0.7, 0.2, 0.0, 1.0),
-        brow_thickness=sample_shift(rng, 0.4 * sign, 0.45),
-        brow_arch=sample_shift(rng, -0.25 * sign),
-        brow_tilt=sample_shift(rng, -0.15, 0.45),
-        nose_length=sample_shift(rng, 0.1 * sign),
-        nose_width=sample_shift(rng, 0.2 * sign + 0.35 * (tone - 0.45)),
+        hairline=_sample_shift(rng),
+        fringe=_sample_index(rng, fringe_weights),
+        parting=1 if _sample_bool(rng, 0.5) else -1,
+        eye_color=_EYE_COLORS[_sample_index(rng, eye_weights)],
+        eye_spacing=_sample_shift(rng),
+        eye_size=_sample_shift(rng, -0.2 * sign),
+        eye_height=_sample_shift(rng),
+        eye_roundness=_sample_shift(rng, -0.15 * sign),
+        eye_tilt=_sample_shift(rng),
+        lashes=_sample_normal(rng, 0.2 if male else 0.7, 0.2, 0.0, 1.0),
+        brow_thickness=_sample_shift(rng, 0.4 * sign, 0.45),
+        brow_arch=_sample_shift(rng, -0.25 * sign),
+        brow_tilt=_sample_shift(rng, -0.15, 0.45),
+        nose_length=_sample_shift(rng, 0.1 * sign),
+        nose_width=_sample_shift(rng, 0.2 * sign + 0.35 * (tone - 0.45)),
         nose_bridge=float(rng.random()),
-        mouth_width=sample_shift(rng),
-        mouth_height=sample_shift(rng),
-        lip_fullness=sample_shift(rng, -0.25 * sign + 0.4 * (tone - 0.45)),
+        mouth_width=_sample_shift(rng),
+        mouth_height=_sample_shift(rng),
+        lip_fullness=_sample_shift(rng, -0.25 * sign + 0.4 * (tone - 0.45)),
         lip_redness=float(rng.random() * 0.3) if male else float(rng.random()),
-        ear_size=sample_shift(rng, 0.15 * sign),
-        beard=sample_index(rng, (0.42, 0.18, 0.12, 0.10, 0.18)) if male else Beard.NONE.value,
-        glasses=sample_index(rng, (0.76, 0.09, 0.09, 0.06)),
+        ear_size=_sample_shift(rng, 0.15 * sign),
+        beard=_sample_index(rng, (0.42, 0.18, 0.12, 0.10, 0.18)) if male else Beard.NONE.value,
+        glasses=_sample_index(rng, (0.76, 0.09, 0.09, 0.06)),
         glasses_color=_FRAME_COLORS[int(rng.integers(len(_FRAME_COLORS)))],
-        earrings=sample_bool(rng, 0.05 if male else 0.4),
+        earrings=_sample_bool(rng, 0.05 if male else 0.4),
         freckles=freckles,
         moles=moles,
         scar=scar,
         pimples=pimples[: int(rng.integers(0, 8))],
+    )
+
+
+def _sample_color(rng: np.random.Generator, low: float, high: float, fade: float) -> Color:
+    """Sample a colour of any hue and mix it with its own grey, so that it does not dominate the face."""
+    r, g, b = rng.uniform(low, high, 3).tolist()
+    grey = (r + g + b) / 3.0
+    return mix((r, g, b), (grey, grey, grey), fade)
+
+
+def sample_picture(person: Person, rng: np.random.Generator) -> Picture:
+    """Sample the conditions of one picture of a person.
+
+    The age is normal around the person's base age, in whole years. Its spread is smaller for children, because they
+    change faster.
+
+    Args:
+        person: The person shown; only ``base_age`` is used.
+        rng: Source of all randomness.
+
+    Returns:
+        The conditions of the picture.
+    """
+    # The order of the calls to `rng` fixes which picture a seed gives, the arguments of `Picture` included.
+    spread = 1.2 + 2.3 * ramp(person.base_age, 0.0, 30.0)
+    age = clip(float(round(person.base_age + float(rng.normal(0.0, spread)))), 0.0, _MAX_AGE)
+    smiling = _sample_bool(rng, 0.5)
+    first, second = _sample_color(rng, 0.25, 0.95, 0.5), _sample_color(rng, 0.25, 0.95, 0.4)
+    return Picture(
+        age=age,
+        smiling=smiling,
+        smile=float(rng.uniform(0.6, 1.0) if smiling else rng.uniform(-0.1, 0.28)),
+        mouth_open=float(rng.uniform(0.25, 1.0)) if _sample_bool(rng, 0.6 if smiling else 0.15) else 0.0,
+        squint=float(rng.uniform(0.0, 0.6) ** 1.5 + (0.15 if smiling else 0.0)),
+        gaze=(float(rng.uniform(-1.0, 1.0)), float(rng.uniform(-0.6, 0.6))),
+        shift_x=float(rng.uniform(-0.04, 0.04)),
+        shift_y=float(rng.uniform(-0.03, 0.03)),
+        roll=_sample_normal(rng, 0.0, 0.08, -0.2, 0.2),
+        yaw=_sample_normal(rng, 0.0, 0.14, -0.28, 0.28),
+        pitch=_sample_normal(rng, 0.0, 0.05, -0.12, 0.12),
+        scale=float(rng.uniform(0.92, 1.08)),
+        tiredness=float(rng.random() ** 2),
+        brightness=float(rng.uniform(0.78, 1.1)),
+        light_angle=float(rng.uniform(0.0, 2.0 * math.pi)),
+        light_strength=float(rng.uniform(0.02, 0.28)),
+        warmth=_sample_shift(rng, 0.0, 0.5),
+        background=int(rng.integers(len(Background))),
+        background_colors=(first, mix(first, second, float(rng.uniform(0.3, 0.9)))),
+        background_seed=int(rng.integers(2**31)),
+        clothing=int(rng.integers(len(Collar))),
+        clothing_color=_sample_color(rng, 0.1, 0.92, 0.3),
+        noise=float(rng.uniform(0.004, 0.022)),
+        noise_seed=int(rng.integers(2**31)),
     )

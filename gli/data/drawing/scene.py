@@ -23,8 +23,7 @@ from gli.data.drawing.features import (
 )
 from gli.data.drawing.hair import draw_back_hair, draw_beard, draw_hair
 from gli.data.drawing.look import Look, compute_look
-from gli.data.drawing.person import COVERS_EARS, Person
-from gli.data.drawing.picture import Background, Collar, Picture
+from gli.data.drawing.people import COVERS_EARS, Background, Collar, Person, Picture
 
 # The canvas is at least this many pixels wide, and at least three times as wide as the picture.
 _MIN_CANVAS = 224
@@ -107,7 +106,7 @@ def _expose(picture: Picture, image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.clip(np.rint(lit), 0.0, 255.0).astype(np.uint8)
 
 
-def draw_face(person: Person, picture: Picture, size: int = 64) -> npt.NDArray[np.uint8]:
+def draw(person: Person, picture: Picture, size: int = 64) -> npt.NDArray[np.uint8]:
     """Draw one picture of one person.
 
     The same arguments always give the same pixels.
@@ -143,30 +142,3 @@ def draw_face(person: Person, picture: Picture, size: int = 64) -> npt.NDArray[n
     draw_hair(canvas, person, look)
     draw_glasses(canvas, person, look)
     return _expose(picture, image.reduce(factor))
-
-
-def contact_sheet(faces: npt.NDArray[np.uint8], columns: int, gap: int = 2) -> npt.NDArray[np.uint8]:
-    """Arrange pictures in rows on a white sheet.
-
-    Args:
-        faces: Pictures of shape ``(N, H, W, 3)``, uint8.
-        columns: Pictures per row; the last row may be shorter.
-        gap: White pixels between pictures and around them.
-
-    Returns:
-        The sheet, uint8, of shape ``(rows * (H + gap) + gap, columns * (W + gap) + gap, 3)``.
-
-    Raises:
-        ValueError: If ``faces`` has another shape or is empty, ``columns`` is not positive or ``gap`` is negative.
-    """
-    if faces.ndim != 4 or faces.shape[3] != 3 or len(faces) == 0:
-        raise ValueError(f"faces must have shape (N, H, W, 3) with N > 0, got {faces.shape}")
-    if columns < 1 or gap < 0:
-        raise ValueError(f"columns must be positive and gap not negative, got {columns} and {gap}")
-    n, h, w, _ = faces.shape
-    rows = -(-n // columns)
-    sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, 3), 255, dtype=np.uint8)
-    for i, face in enumerate(faces):
-        top, left = gap + (i // columns) * (h + gap), gap + (i % columns) * (w + gap)
-        sheet[top : top + h, left : left + w] = face
-    return sheet
