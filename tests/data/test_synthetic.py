@@ -120,7 +120,7 @@ def test_forget_identities_accepts_people(tmp_path: Path) -> None:
     [
         ({"people": 3}, ["data.people is 3", "4 people or more"]),
         ({"pictures": 0}, ["data.pictures 0", "at least 1 picture each"]),
-        ({"split": "published"}, ["data.split is 'published'", "synthetic comes with no split", "'identity'"]),
+        ({"split": "published"}, ["data.split is 'published'", "the data set comes with no split", "'identity'"]),
         ({"forget_identities": ["person11"]}, ["'person11'", "not in the table", "Identities look like 'person0000'"]),
     ],
 )
