@@ -4,9 +4,9 @@ The hash is the pHash of ``imagehash`` (Zauner, 2010) with 256 bits: which of th
 image at 32 x 32 pixels are above their median. Measured on 900 drawn faces of 150 people at 64 pixels, at the default
 threshold (``tests/data/test_near_copies.py`` checks it on other faces):
 
-* found: all copies at half of the size, all JPEGs of quality 50, both together, all that were made grey; 99.8 % of those
-  made 20 % brighter, 99.7 % of the JPEGs of quality 20, 99.3 % at a quarter of the size, 93.8 % of those cropped by 3 %;
-  mirrored or not;
+* found: all copies at half of the size, all JPEGs of quality 50, both together, all grey copies; 99.8 % of those made
+  20 % brighter, 99.7 % of the JPEGs of quality 20, 99.3 % of those at a quarter of the size, 93.8 % of those cropped by
+  3 %; mirrored or not;
 * found by mistake: 2 of 404,550 pairs of different pictures, mirrored ones included, one of them of two people.
 
 Crops of a tenth, rotations and other photographs of the scene are not found. Photographs that were taken in one series
