@@ -53,7 +53,7 @@ from gli.erasure.ledger import (
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG, SETTINGS
-from gli.system.digest import DIGEST_BYTES, digest
+from gli.system.digest import digest
 from gli.system.files import load_yaml, read_csv, read_yaml
 
 # -- traces in bytes ---------------------------------------------------------------------------------------------------
@@ -296,12 +296,11 @@ def _pixels(data: bytes) -> Iterator[bytes]:
 
 # -- runs and what descends from people --------------------------------------------------------------------------------
 
-#: Sets that a run trains on, and sets that it only evaluates.
-TRAINED, EVALUATED = ("forget", "retain"), ("test", "unseen")
+RECEIPT, JOURNAL = "purge.json", "purge.journal"
+#: Sets that the model of a run, or the original that it starts from, was trained on.
+TRAINED = {"forget", "retain"}
 #: Endings of files that hold weights.
 WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors", ".onnx", ".bin")
-#: Methods whose training leaves the forget set out.
-NEVER_SEES_FORGET = "Retrained"
 CHECKPOINT_FOLDER = "checkpoints"
 #: Folders of Weights & Biases and MLflow.
 TRACKERS = ("wandb", "mlruns", "mlartifacts")
@@ -324,8 +323,8 @@ def tracker_folders(folder: Path) -> list[Path]:
 
 def holds_gli_files(folder: Path) -> bool:
     """Return whether a folder is one that gli writes: a folder of runs or originals, or a pixel cache."""
-    if is_run(folder) or not any(path.suffix != ".lock" for path in folder.iterdir()):
-        return True  # An empty folder is what a purge leaves of a cache.
+    if is_run(folder) or (folder / JOURNAL).is_file() or all(path.suffix == ".lock" for path in folder.iterdir()):
+        return True  # A purge may leave nothing but its receipt and its journal, and nothing at all of a cache.
     patterns = ("*/version_*/", f"{ORIGINALS}/*.ckpt", "pixels-*-*.npy", "digests-*.npy", "original_*/*/", "version_*/")
     if any(next(folder.glob(pattern), None) is not None for pattern in patterns):
         return True
@@ -352,16 +351,14 @@ class Run:
     traces: bool
     trackers: tuple[str, ...] = ()
 
-    def trained_on(self, traces: Traces) -> bool | None:
-        """Return whether the model was trained on the people; None if that is not known."""
-        if self.people is None:
-            return None
-        sets = {name for name, rows in named_rows(self.people, traces).items() if rows.any()}
-        if not sets:
-            return None
-        if sets & set(TRAINED):
-            return self.method != NEVER_SEES_FORGET or "retain" in sets
-        return False
+    def audited(self, traces: Traces) -> set[str]:
+        """Return the evaluation sets that hold photographs of the people."""
+        return {name for name, rows in named_rows(self.people or {}, traces).items() if rows.any()}
+
+    def only_evaluated(self, traces: Traces) -> bool:
+        """Return whether the model was tested on the people and never trained on them."""
+        sets = self.audited(traces)
+        return bool(sets) and not sets & TRAINED
 
 
 def read_run_of(folder: Path, traces: Traces) -> Run:
@@ -419,117 +416,19 @@ def _is_drawn(data: str, arguments: Mapping[str, Any], traces: Traces) -> bool:
     return any(name.startswith("person") and name[6:].isdigit() and int(name[6:]) < count for name in traces.names)
 
 
-def related_runs(folders: list[Path], traces: Traces) -> tuple[list[Run], list[Run]]:
-    """Return the runs that have to do with some people, and the others.
+def related_runs(folders: Sequence[Path], traces: Traces) -> dict[Path, Run]:
+    """Return the runs that have to do with some people, by folder: first those of which only the data says so.
 
     A run is related if its audits, settings or table name somebody, or if its data is that of a related run.
     """
     runs = [read_run_of(folder, traces) for each in folders for folder in runs_below(each)]
-    own = [run for run in runs if run.traces or _audited(run, traces)]
-    data = {run.data for run in own if run.data}
-    related = [run for run in runs if run in own or run.data in data]
-    return related, [run for run in runs if run not in related]
+    direct = [run for run in runs if run.traces or run.audited(traces)]
+    data = {run.data for run in direct if run.data}
+    indirect = [run for run in runs if run.data in data and run not in direct]
+    return {run.folder: run for run in [*indirect, *direct]}
 
 
-def _audited(run: Run, traces: Traces) -> bool:
-    return run.people is not None and any(rows.any() for rows in named_rows(run.people, traces).values())
-
-
-# -- new contents of files ---------------------------------------------------------------------------------------------
-
-#: Word in place of a name.
-INSTEAD = "erased"
-#: Longest text that is rewritten; longer ones are removed.
-MAX_TEXT = 64 << 20
-
-
-def cleaned(name: str, data: bytes, traces: Traces) -> bytes | None:
-    """Return a text file without the names of some people.
-
-    Rows of tables, entries of lists in JSON, and lines of other text that name somebody are left out; in YAML the name
-    is replaced, so that settings keep their form.
-
-    Args:
-        name: Name of the file; its ending says what it is.
-        data: Its contents.
-        traces: What to remove.
-
-    Returns:
-        The new contents; None if the file cannot be rewritten and has to go.
-    """
-    if len(data) > MAX_TEXT or b"\0" in data:
-        return None
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    ending = name.rpartition(".")[2].lower()
-    if ending in ("html", "svg", "xml"):
-        return None
-    try:
-        if ending == "csv":
-            new = _rows(text, traces)
-        elif ending == "json":
-            new = json.dumps(_value(json.loads(text), traces), indent=1)
-        elif ending in ("yaml", "yml"):
-            new = _settings(text, traces)
-        else:
-            new = "".join(line for line in text.splitlines(keepends=True) if not _names(line, traces))
-    except (ValueError, csv.Error, yaml.YAMLError, RecursionError):
-        return None
-    return new.encode() if new else None
-
-
-def _names(text: str, traces: Traces) -> bool:
-    return traces.is_name(text.strip()) or bool(traces.found_in(text.encode()))
-
-
-def _rows(text: str, traces: Traces) -> str:
-    """Return a CSV file without the rows that name somebody; an empty text if only the header would be left."""
-    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    kept = [row for row in rows[1:] if not any(_names(field, traces) for field in row)]
-    if not kept or any(_names(field, traces) for field in rows[0]):
-        return ""
-    file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\r\n" if "\r\n" in text else "\n").writerows([rows[0], *kept])
-    return file.getvalue()
-
-
-def _value(value: Any, traces: Traces) -> Any:
-    """Return nested values without entries that name somebody, and with names in other text replaced."""
-    if isinstance(value, Mapping):
-        return {key: _value(item, traces) for key, item in value.items() if not _names(str(key), traces)}
-    if isinstance(value, list):
-        return [_value(item, traces) for item in value if not _names_somebody(item, traces)]
-    if isinstance(value, str):
-        return INSTEAD if traces.is_name(value) else traces.without_names(value, INSTEAD)
-    return value
-
-
-def _names_somebody(item: Any, traces: Traces) -> bool:
-    """Return whether an entry of a list is, or directly holds, the name of somebody."""
-    texts = item.values() if isinstance(item, Mapping) else [item]
-    return any(isinstance(text, str) and _names(text, traces) for text in texts)
-
-
-def _settings(text: str, traces: Traces) -> str:
-    """Return YAML with the names in it replaced."""
-    text = traces.without_names(text, INSTEAD)
-    contents = load_yaml(text)
-    short = _short(contents, traces)
-    return yaml.safe_dump(short, sort_keys=False) if short != contents else text
-
-
-def _short(value: Any, traces: Traces) -> Any:
-    """Return nested values with those that are a name, also a short one or a number, replaced."""
-    if isinstance(value, Mapping):
-        return {key: _short(item, traces) for key, item in value.items()}
-    if isinstance(value, list):
-        return [
-            INSTEAD if isinstance(item, int | str) and traces.is_name(str(item)) else _short(item, traces)
-            for item in value
-        ]
-    return INSTEAD if isinstance(value, str) and traces.is_name(value) else value
+# -- fields of tables and settings -------------------------------------------------------------------------------------
 
 
 def named_rows(people: Mapping[str, npt.NDArray[Any]], traces: Traces) -> dict[str, npt.NDArray[np.bool_]]:
@@ -537,42 +436,50 @@ def named_rows(people: Mapping[str, npt.NDArray[Any]], traces: Traces) -> dict[s
     return {name: np.isin(values.astype(str), list(traces.names)) for name, values in people.items()}
 
 
-def without_rows(data: bytes, named: Mapping[str, npt.NDArray[np.bool_]]) -> bytes | None:
-    """Return an archive of a run's audits without the images of some people.
+def fields_of(name: str, text: str) -> Iterator[str]:
+    """Yield the fields of a table, the values of JSON or YAML, or the lines of other text.
 
     Args:
-        data: Contents of the archive: arrays called ``<set>`` or ``<set>/<column>``.
-        named: For each set which images to leave out.
+        name: Name of the file; its ending says what it is.
+        text: Its contents.
 
-    Returns:
-        The new contents; None if a set would be empty, or the archive cannot be read.
+    Raises:
+        ValueError: If it cannot be parsed.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        kept = {}
-        for key, values in arrays.items():
-            rows = named.get(key.partition("/")[0])
-            if rows is not None and rows.all():
-                return None
-            kept[key] = values if rows is None else values[~rows]
-    except Exception:  # Damaged archives and arrays each raise errors of their own; such a file has to go.
-        return None
-    file = io.BytesIO()
-    np.savez_compressed(file, **kept)
-    return file.getvalue()
+    if name.endswith(".csv"):
+        for row in csv.reader(io.StringIO(text, newline="")):
+            yield from row
+    elif name.endswith(".txt"):
+        yield from map(str.strip, text.splitlines())
+    else:
+        yield from _values(load_yaml(text))
+
+
+def _values(value: Any) -> Iterator[str]:
+    """Yield the strings in nested values, and the numbers in lists, which may be people."""
+    if isinstance(value, Mapping):
+        yield from (key for key in value if isinstance(key, str))
+        for item in value.values():
+            yield from _values(item)
+    elif isinstance(value, list):
+        yield from (str(item) for item in value if type(item) is int)
+        for item in value:
+            yield from _values(item)
+    elif isinstance(value, str):
+        yield value
 
 
 # -- the purge ---------------------------------------------------------------------------------------------------------
 
-RECEIPT, JOURNAL = "purge.json", "purge.journal"
 SCHEMA = "gli-purge-receipt/1"
-#: Reason for rewriting the audits of a run that only evaluated the people.
-NEVER_TRAINED = "losses and names of people whom this run never trained on, in an audit"
 REMOVED, REWRITTEN, RENAMED = "removed", "rewritten", "renamed"
+#: Word in place of a name in paths.
+INSTEAD = "erased"
 LOCKS = (".lock",)
 #: Endings of checkpoints that may have a record of their training images.
 CHECKPOINTS = (".ckpt", ".pt", ".pth")
+#: Endings of files whose fields are compared with names that are too short to be searched for.
+FIELDS = (".csv", ".yaml", ".yml", ".json", ".txt")
 
 
 @dataclass(frozen=True)
@@ -583,13 +490,11 @@ class Action:
         path: The file.
         kind: ``removed``, ``rewritten`` or ``renamed``.
         reason: Why, without a name.
-        data: New contents of a file that is rewritten.
     """
 
     path: Path
     kind: str
     reason: str
-    data: bytes | None = None
 
 
 @dataclass
@@ -684,78 +589,41 @@ def trace_in(path: Path, traces: Traces) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}), so it cannot be searched.") from error
 
 
-def plan_actions(scope: Scope, notes: Sequence[Mapping[str, Any]] = ()) -> list[Action]:
+def plan_actions(scope: Scope) -> list[Action]:
     """List what has to happen to the files, changing none.
 
-    Args:
-        scope: Where, and what to look for.
-        notes: Notes of an earlier pass: once the people have left the records of a run, only they say that the run
-            never trained on them.
+    The files by which a run is recognised come last, so that after a kill the same files are listed again.
     """
-    related, _ = related_runs(list(scope.folders.values()), scope.traces)
-    spared = {str(note["path"]).rpartition(f"/{AUDITS}/")[0] for note in notes if note["reason"] == NEVER_TRAINED}
-    spared_runs = {run.folder for run in related if scope.shown(run.folder) in spared}
-    for run in related:
+    related = related_runs(list(scope.folders.values()), scope.traces)
+    for run in related.values():
         for tracker in run.trackers:
             _add(scope, f"{scope.shown(run.folder)}: also logged to {tracker}. Look there.")
     for path in (each for folder in scope.folders.values() for each in tracker_folders(folder)):
         _add(scope, f"{scope.shown(path)}: a tracker's folder. It was searched, but figures in it may show the people.")
-    labels = {run.folder.parent.name.rpartition("_")[2] for run in related}
-    audits = {action.path: action for run in related for action in _audits(run, scope)}
-    of_run = {run.folder: run for run in related}
+    labels = {folder.parent.name.rpartition("_")[2] for folder in related}
     actions = []
     for path in files_of(scope):
-        if scope.spares(path):
+        if scope.spares(path) and not (path.name in LOCKS and path.parent in related):
             continue
-        if path in scope.keep:
-            actions += _without_record(path, scope)
-            continue
-        action = audits.get(path) or _action(path, scope, of_run, labels, spared_runs)
+        action = _action(path, scope, related, labels)
         if action is not None:
             actions.append(action)
-    return actions
+    marks = [mark for run in related.values() for mark in _marks(run, scope.traces)]
+    order = {mark: number for number, mark in enumerate(marks, 1)}
+    return sorted(actions, key=lambda action: order.get(action.path, 0))
 
 
-def _without_record(path: Path, scope: Scope) -> list[Action]:
-    """Return the rewriting of a checkpoint that is kept and whose record of its training images has the people."""
-    if path.suffix not in CHECKPOINTS or not scope.traces.digests or trace_in(path, scope.traces) != "a digest":
-        return []
-    from gli.models.training_images import drop_training_images
-
-    copy = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        shutil.copyfile(path, copy)
-        own = [each.encode() for each in scope.traces.digests if len(each) == 2 * DIGEST_BYTES]
-        drop_training_images(copy, np.array(sorted(own)))
-        return [Action(path, REWRITTEN, "digests of the photographs in a checkpoint that is kept", copy.read_bytes())]
-    finally:
-        shred(copy)
+def _marks(run: Run, traces: Traces) -> list[Path]:
+    """Return the files that relate a run to the people, the one that does so by itself last."""
+    settings, people = run.folder / SETTINGS, run.folder / AUDITS / PEOPLE
+    return [settings, people] if run.audited(traces) else [people, settings]
 
 
-def _audits(run: Run, scope: Scope) -> list[Action]:
-    """Return what happens to the records of a related run's audits: the rows of the people go."""
-    if run.people is None:
-        return []
-    named = named_rows(run.people, scope.traces)
-    if not any(rows.any() for rows in named.values()):
-        return []
-    emptied = any(rows.all() for rows in named.values())
-    actions = []
-    for path in sorted((run.folder / AUDITS).glob("*.npz")):
-        if not is_regular(path):
-            continue
-        data = None if emptied else without_rows(path.read_bytes(), named)
-        reason = (
-            NEVER_TRAINED if run.trained_on(scope.traces) is False else "losses and names of the people in an audit"
-        )
-        actions.append(Action(path, REMOVED if data is None else REWRITTEN, reason, data))
-    return actions
-
-
-def _action(
-    path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[str], spared: set[Path]
-) -> Action | None:
+def _action(path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[str]) -> Action | None:
     traces = scope.traces
+    if path in scope.keep:
+        reason = "digests of the photographs in a checkpoint that is kept"
+        return Action(path, REWRITTEN, reason) if _recorded(path, traces) else None
     if path.name.startswith(DOOMED):
         return Action(path, REMOVED, "left by an interrupted purge")
     if any(each == path or each in path.parents for each in scope.always):
@@ -763,63 +631,44 @@ def _action(
         reason = "weights that were released before" if released else "a file of the runs of these people"
         return Action(path, REMOVED, reason)
     run = next((related[parent] for parent in path.parents if parent in related), None)
-    if run is not None:
-        reason = _descends(path, run, traces, run.folder in spared)
-        if reason:
-            return Action(path, REMOVED, reason)
-    if path.suffix in WEIGHTS:
-        if traces.weights and sha256_file(path) in traces.weights:
-            return Action(path, REMOVED, "weights that remember the people")
-        original = path.parent.name == ORIGINALS and path.stem.partition("-")[0].rpartition("_")[2] in labels
-        if original and _recorded(path, traces) is not False:
-            return Action(path, REMOVED, "an original trained on the same data")
+    original = path.parent.name == ORIGINALS and path.stem.partition("-")[0].rpartition("_")[2] in labels
+    if (run is not None or original) and not _never_saw(path, run, traces):
+        reason = "a file of a run on the data of these people" if run else "an original trained on the same data"
+        return Action(path, REMOVED, reason)
+    if path.suffix in WEIGHTS and traces.weights and sha256_file(path) in traces.weights:
+        return Action(path, REMOVED, "weights that remember the people")
     try:
-        found = trace_in(path, traces)
+        found = trace_in(path, traces) or ("a name" if _short_field(path, traces) else "")
     except DataError as error:
         _add(scope, str(error))
         return None
     if found:
-        return _remove_or_rewrite(path, found, traces)
-    if _short_field(path, traces):
-        return _remove_or_rewrite(path, "a name", traces)
-    if any(
-        traces.is_name(part) or traces.name_in(part.encode()) for part in path.relative_to(_folder(path, scope)).parts
-    ):
+        return Action(path, REMOVED, f"{found} in it")
+    parts = path.relative_to(_folder(path, scope)).parts
+    if any(traces.is_name(part) or traces.name_in(part.encode()) for part in parts):
         return Action(path, RENAMED, "a name in its path")
     return None
+
+
+def _never_saw(path: Path, run: Run | None, traces: Traces) -> bool:
+    """Return whether a file holds weights that were not trained on the people."""
+    if path.suffix not in WEIGHTS:
+        return False
+    return (run is not None and run.only_evaluated(traces)) or _recorded(path, traces) is False
 
 
 def _folder(path: Path, scope: Scope) -> Path:
     return next(folder for folder in scope.folders.values() if folder in path.parents)
 
 
-def _remove_or_rewrite(path: Path, found: str, traces: Traces) -> Action:
-    data = cleaned(path.name, path.read_bytes(), traces) if path.stat().st_size <= PIECE else None
-    if data is not None and traces.found_in(data):
-        data = None
-    return Action(path, REMOVED if data is None else REWRITTEN, f"{found} in it", data)
-
-
 def _short_field(path: Path, traces: Traces) -> bool:
     """Return whether a table or settings have a field that is a name too short to be searched for."""
-    if all(is_searchable(name) for name in traces.names) or path.suffix not in (
-        ".csv",
-        ".yaml",
-        ".yml",
-        ".json",
-        ".txt",
-    ):
-        return False
-    if path.name == LOG or path.stat().st_size > PIECE:
-        return False
     short = Traces([name for name in traces.names if not is_searchable(name)])
-    data = path.read_bytes()
-    new = cleaned(path.name, data, short)
-    if new is None or path.suffix != ".json":
-        return new != data and new is not None
-    import json
-
-    return bool(json.loads(new) != json.loads(data))
+    if not short.names or path.suffix not in FIELDS or path.name == LOG or path.stat().st_size > PIECE:
+        return False
+    with suppress(ValueError, csv.Error, yaml.YAMLError, RecursionError):
+        return any(map(short.is_name, fields_of(path.name, path.read_bytes().decode("utf-8"))))
+    return False
 
 
 def _recorded(path: Path, traces: Traces) -> bool | None:
@@ -832,22 +681,6 @@ def _recorded(path: Path, traces: Traces) -> bool | None:
         recorded = read_training_images(path)
         return None if recorded is None else bool({each.decode() for each in recorded.tolist()} & traces.digests)
     return None
-
-
-def _descends(path: Path, run: Run, traces: Traces, spared: bool) -> str:
-    """Return why a file of a related run has to go; an empty string if only its contents decide."""
-    if path.name.startswith("events.out.tfevents"):
-        return "events with figures and losses"
-    if path.suffix == ".png":
-        return "a figure"
-    unseen = spared or run.trained_on(traces) is False
-    if path.suffix in WEIGHTS and not unseen and _recorded(path, traces) is not False:
-        return "a checkpoint, with its optimiser, of a run on the same data"
-    if path.name == LOG and run.people is not None:
-        rows = named_rows(run.people, traces)
-        if "forget" in rows and rows["forget"].all():
-            return "scores of these people alone"
-    return ""
 
 
 class Journal:
@@ -905,8 +738,8 @@ def carry_out(actions: Sequence[Action], scope: Scope, journal: Journal) -> None
                 scope,
                 f"{scope.shown(action.path)}: had another name (a hard link), whose contents were left as they are.",
             )
-        if action.kind == REWRITTEN and action.data is not None:
-            replace_contents(action.path, action.data)
+        if action.kind == REWRITTEN:
+            _drop_record(action.path, scope.traces)
         elif action.kind == REMOVED:
             shred(action.path)
     for action in actions:
@@ -914,6 +747,19 @@ def carry_out(actions: Sequence[Action], scope: Scope, journal: Journal) -> None
             _rename(action.path, scope)
     for folder in [*scope.always, *scope.folders.values()]:
         _remove_empty(folder, folder in scope.always)
+
+
+def _drop_record(path: Path, traces: Traces) -> None:
+    """Rewrite a checkpoint without the people in its record of training images."""
+    from gli.models.training_images import drop_training_images
+
+    copy = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(path, copy)
+        drop_training_images(copy, np.array(sorted(each.encode() for each in traces.digests)))
+        replace_contents(path, copy.read_bytes())
+    finally:
+        shred(copy)
 
 
 def _rename(path: Path, scope: Scope) -> None:
@@ -996,13 +842,13 @@ def purge(
     if not dry_run:
         for folder in scope.folders.values():
             remove_remains(folder)
-    actions = plan_actions(scope, journal.entries())
+    actions = plan_actions(scope)
     if dry_run:
         return [note_of(action, scope) for action in actions], []
     if before is not None:
         before()
     carry_out(actions, scope, journal)
-    again = plan_actions(scope, journal.entries())  # Removing a file may leave others that only its name protected.
+    again = plan_actions(scope)  # Removing a file may leave others that only its name protected.
     if again:
         carry_out(again, scope, journal)
     return journal.entries(), scan(scope)
