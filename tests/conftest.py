@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# Before torch is loaded. Tests compare runs bit by bit, and fork processes after gradients were computed: on one thread
+# and without a GPU that gives the same numbers everywhere. Set CUDA_VISIBLE_DEVICES for the tests that need a GPU.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
 from tests.helpers import fake_data
 
 # The same inputs in every run, so that a change is to blame for what fails; make test-all draws new ones.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def few_figures(request, monkeypatch) -> None:
+    """Draw no figures during runs: they take half of a tiny run's time. Tests of figures have the mark ``figures``."""
+    module = sys.modules.get("gli.callbacks.figures")
+    if module and not request.node.get_closest_marker("figures"):
+        for hook in ("on_validation_end", "on_train_batch_end", "on_fit_end"):
+            monkeypatch.setattr(module.Figures, hook, lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -30,6 +29,7 @@ from gli.runs.configs import resolve, shipped_names
 from gli.study.fleet import read_plan
 from gli.study.grid import read_grid
 from gli.system.classes import concrete_subclasses
+from tests.helpers.forks import run_in_fork
 from tests.helpers.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -317,13 +317,7 @@ def test_the_examples_of_the_readme_run(tmp_path):
     (command,) = (arguments for arguments in gli_commands(README.read_text()) if "my_method.Pull" in arguments)
     monitor = re.search(r"`--checkpoint\.monitor (val/loss_gap)`", README.read_text())[1]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", f"--checkpoint.monitor={monitor}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "gli", *command, *TINY, *limits],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in_fork([*command, *TINY, *limits], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "loss gap" in done.stdout + done.stderr
 

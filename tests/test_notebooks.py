@@ -19,6 +19,7 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("notebooks")
 
 
+@pytest.mark.figures
 @pytest.mark.usefixtures("at_home")
 def test_the_quickstart_runs_and_shows_its_figure(capsys):
     names, shown = run_notebook(FOLDER / "quickstart.ipynb")

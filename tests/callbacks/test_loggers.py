@@ -20,7 +20,7 @@ from gli.engine.build import added_loggers
 from tests.helpers.processes import eventually
 from tests.helpers.tiny import EVERY, TINY
 
-pytestmark = pytest.mark.usefixtures("at_home")
+pytestmark = [pytest.mark.usefixtures("at_home"), pytest.mark.figures]
 CURVES = {"utility_drop", "losses_before", "losses_after"}
 GLI_RUN = ["fit", "--model=GLI", *TINY, *EVERY]
 

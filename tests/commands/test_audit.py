@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +11,6 @@ import numpy as np
 import pytest
 import yaml
 
-import gli
 from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
 from gli.commands.audit import minutes_of
@@ -26,6 +21,7 @@ from gli.study.fleet import data_of, people_of, plan_jobs, read_plan, training_i
 from gli.study.references import reference_jobs
 from tests.helpers.benchmarks import CONFIGS
 from tests.helpers.benchmarks import TINY as SETTINGS
+from tests.helpers.forks import Fork
 from tests.helpers.processes import eventually
 from tests.helpers.tiny import EVERY, TINY
 
@@ -94,15 +90,10 @@ def test_runs_are_not_repeated_and_the_numbers_are_the_same(audited, config, mon
 def test_a_killed_audit_repeats_nothing_and_ends_like_an_undisturbed_one(audited, config, monkeypatch):
     root, output = config.parents[2], config.parents[2] / "killed"
     monkeypatch.chdir(root)
-    command = [sys.executable, "-m", "gli", "audit", "--config", str(config), "--output", str(output), "--jobs", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(gli.__file__).parents[1])}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = Fork(["audit", "--config", str(config), "--output", str(output), "--jobs", "2"], root)
     # In the middle: the originals are there, and some of the runs that need them.
     assert eventually(lambda: len(list(output.glob("runs/*/done.json"))) >= 8, seconds=120)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     before = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/done.json")}
     assert len(before) < 18
     assert main(["audit", "--config", str(config), "--output", str(output), "--jobs", "2"]) == 0

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -15,6 +12,7 @@ from gli.commands.benchmark import benchmark
 from gli.commands.main import main
 from gli.runs.read import read_log
 from tests.helpers.benchmarks import CONFIGS, TINY, finished_cells, write_benchmark
+from tests.helpers.forks import Fork
 from tests.helpers.processes import eventually
 
 
@@ -89,13 +87,9 @@ def test_a_benchmark_without_a_finished_cell_ends_with_the_reasons(make_grid, ca
 
 def test_a_killed_benchmark_continues_and_ends_like_an_undisturbed_one(make_grid, tmp_path):
     config = make_grid(methods=["FineTune", "NegGrad", "LI"])
-    command = [sys.executable, "-m", "gli", "benchmark", "--config", str(config), "--output", "killed"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not finished_cells(tmp_path / "killed") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process = Fork(["benchmark", "--config", str(config), "--output", "killed"], tmp_path)
+    assert eventually(lambda: bool(finished_cells(tmp_path / "killed")), 120)
+    process.kill()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("cells/*/done.json")}
     assert before
     assert len(before) < 3
@@ -115,23 +109,15 @@ def test_a_killed_benchmark_continues_and_ends_like_an_undisturbed_one(make_grid
 
 def test_an_interrupted_benchmark_stops_its_cells_and_says_how_to_continue(make_grid, tmp_path):
     config = make_grid(settings={"data.people": 24, "trainer.max_steps": 100000, "trainer.max_epochs": -1})
-    command = [sys.executable, "-m", "gli", "benchmark", "--config", str(config), "--output", "out"]
-    # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = Fork(["benchmark", "--config", str(config), "--output", "out"], tmp_path)
     try:
-        log = tmp_path / "out/cells/FineTune-seed0/log.txt"
-        assert eventually(log.exists, seconds=120)
-        process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=60)
+        assert eventually((tmp_path / "out/cells/FineTune-seed0/log.txt").exists, seconds=120)
+        os.kill(process.pid, signal.SIGINT)
+        done = process.wait(60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert done.returncode == 130
+    printed = done.stderr
     assert "gli benchmark: stopped. The same command runs the cells that are not finished." in printed
     assert "Traceback" not in printed
     assert not finished_cells(tmp_path / "out")

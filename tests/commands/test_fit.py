@@ -28,6 +28,7 @@ from gli.runs.folder import snake_case
 from gli.runs.read import EvaluationFolder, read_run
 from gli.system.classes import concrete_subclasses
 from gli.system.digest import digest
+from tests.helpers.forks import run_in_fork
 from tests.helpers.tiny import EVERY, NEEDED, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -395,6 +396,7 @@ class Thirteenth(Method):
         return self.loss(retain) - self.weight * self.loss(forget)
 
 
+@pytest.mark.figures
 def test_a_thirteenth_method_named_in_a_yaml_trains_and_is_logged_like_any_other(home):
     assert "Thirteenth" not in SHIPPED
     config = home / "thirteenth.yaml"
@@ -471,8 +473,7 @@ def test_a_method_of_the_user_runs_by_its_class_path(home):
         "        return self.loss(retain) - 0.1 * self.loss(forget)\n"
     )
     arguments = ["fit", "--model=my_module.Pull", *TINY, *EVERY, "--trainer.max_steps=1"]
-    code = f"import sys; from gli.commands.main import main; sys.exit(main({arguments}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False)
+    done = run_in_fork(arguments, home)
     assert done.returncode == 0, done.stderr[-2000:]
     assert rows(home / "lightning_logs/pull_synthetic/version_0")[-1]["step"] == 1
 

@@ -6,8 +6,6 @@ import errno
 import os
 import re
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from gli.commands.parse import machine_error
 from gli.engine.resume import iteration_of
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
+from tests.helpers.forks import run_in_fork
 from tests.helpers.tiny import TINY
 
 ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--trainer.max_steps=6"]
@@ -101,15 +100,8 @@ def test_other_errors_are_not_reported_as_errors_of_the_machine(monkeypatch):
 )
 def test_a_full_disk_is_one_message(limit, message, tmp_path):
     """The test limits the size of files; a write beyond the limit fails as on a full disk."""
-    process = subprocess.run(
-        [sys.executable, "-m", "gli", "fit", "--model=FineTune", *ARGUMENTS],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    limited = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
+    process = run_in_fork(["fit", "--model=FineTune", *ARGUMENTS], tmp_path, before=limited)
     text = re.sub(r"\s+", " ", process.stderr)
     assert process.returncode == 2, text
     assert message in text

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,17 @@ import torch
 import yaml
 
 from gli.commands.main import main
-from gli.engine.resume import AtomicCheckpointIO, find_run, iteration_of
+from gli.engine.resume import AtomicCheckpointIO, find_run, iteration_of, lock_run
 from gli.errors import DataError
 from gli.methods import Method
 from gli.runs import log as logs
 from gli.runs.folder import snake_case
 from gli.system.classes import concrete_subclasses
 from gli.system.files import atomic_write
+from tests.helpers.forks import Fork, at_step, in_cache, in_checkpoint, run_in_fork
 from tests.helpers.processes import alive, eventually
 from tests.helpers.tiny import EVERY, NEEDED, TINY
 
-KILL_AT = Path(__file__).parents[1] / "helpers" / "kill_at.py"
 ARGUMENTS = [*TINY, *EVERY, "--data.recipe.epochs=2", "--trainer.max_steps=4"]
 GLI = ["fit", "--model=GLI", *ARGUMENTS]
 SHIPPED = sorted(name for name, method in concrete_subclasses(Method).items() if method.__module__.startswith("gli."))
@@ -44,14 +45,9 @@ OWN |= {"UNSIR": [*OWN["UNSIR"], "--model.impair_epochs=4"], "SCRUB": [*OWN["SCR
 def whole(tmp_path_factory) -> Path:
     """Return the folder of an uninterrupted run, in a separate working directory."""
     home = tmp_path_factory.mktemp("whole")
-    assert subprocess.run([sys.executable, "-m", "gli", *GLI], cwd=home, check=False).returncode == 0
+    done = run_in_fork(GLI, home)
+    assert done.returncode == 0, done.stderr
     return home / "lightning_logs/gli_synthetic/version_0"
-
-
-def run_until(home: Path, signal_name: str, place: str) -> int:
-    """Run the command in a process that sends itself a signal at a place in the code; return its exit status."""
-    command = [sys.executable, str(KILL_AT), signal_name, place, *GLI]
-    return subprocess.run(command, cwd=home, capture_output=True, check=False, timeout=240).returncode
 
 
 def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
@@ -70,12 +66,18 @@ def assert_identical(run: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "originals"),
-    [("cache", 0), ("step,Original,7", 0), ("checkpoint,2", 0), ("step,GLI,3", 1), ("checkpoint,6", 1)],
+    ("kill", "originals"),
+    [
+        (in_cache, 0),
+        (partial(at_step, method="Original", iteration=7), 0),
+        (partial(in_checkpoint, number=2), 0),
+        (partial(at_step, method="GLI", iteration=3), 1),
+        (partial(in_checkpoint, number=6), 1),
+    ],
     ids=["filling the cache", "training the original", "writing its checkpoint", "unlearning", "writing a checkpoint"],
 )
-def test_a_run_killed_anywhere_continues_with_the_same_command(place, originals, whole, tmp_path, monkeypatch):
-    assert run_until(tmp_path, "SIGKILL", place) == -signal.SIGKILL
+def test_a_run_killed_anywhere_continues_with_the_same_command(kill, originals, whole, tmp_path, monkeypatch):
+    assert run_in_fork(GLI, tmp_path, partial(kill, signal.SIGKILL)).returncode == -signal.SIGKILL
     monkeypatch.chdir(tmp_path)
     assert len(list(Path("lightning_logs/originals").glob("*.ckpt"))) == originals
     assert main([*GLI, "--ckpt_path=last"]) == 0
@@ -91,22 +93,20 @@ def test_a_run_killed_at_random_times_ends_like_an_uninterrupted_one(tmp_path):
     """Three runs, each killed and resumed until it finishes; the times are random, between start-up and end."""
     arguments = [argument for argument in GLI if "max_steps" not in argument]
     arguments += ["--trainer.max_steps=20", "--data.recipe.epochs=4"]
-    command = [sys.executable, "-m", "gli", *arguments, "--ckpt_path=last"]
+    command = [*arguments, "--ckpt_path=last"]
     start = time.monotonic()
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert run_in_fork(command, tmp_path).returncode == 0
     whole, seconds = tmp_path / "lightning_logs/gli_synthetic/version_0", time.monotonic() - start
     kills, generator = 0, random.Random(0)
     for repeat in range(3):
         home = tmp_path / str(repeat)
         home.mkdir()
         for _ in range(100):
-            with subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-                try:
-                    assert process.wait(generator.uniform(0.3, 0.8) * seconds) == 0
-                    break
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    kills += 1
+            try:
+                assert Fork(command, home).wait(generator.uniform(0.3, 0.8) * seconds).returncode == 0
+                break
+            except TimeoutError:
+                kills += 1
         (checkpoint,) = home.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
         assert_identical(checkpoint.parent.parent, whole)
         assert not list(home.rglob("*.part"))
@@ -124,14 +124,12 @@ def kill_in_the_middle(command: list[str], home: Path, run: Path, ahead: int) ->
             return any(float(row["step"]) >= before + ahead for row in logs.read_rows(run / "metrics.csv"))
         return False
 
-    with (
-        (home / "output.txt").open("w") as output,
-        subprocess.Popen(command, cwd=home, stdout=output, stderr=output) as process,
-    ):
-        reached = eventually(lambda: process.poll() is not None or is_logged(), 240)
-        process.kill()
-    assert reached, f"no iteration {before + ahead} in the log after 240 s: {(home / 'output.txt').read_text()}"
-    assert process.returncode == -signal.SIGKILL, f"the run ended by itself: {(home / 'output.txt').read_text()}"
+    fork = Fork(command, home)
+    reached = eventually(lambda: fork.poll() is not None or is_logged(), 240)
+    fork.kill()
+    printed = fork.wait().stderr
+    assert reached, f"no iteration {before + ahead} in the log after 240 s: {printed}"
+    assert fork.returncode == -signal.SIGKILL, f"the run ended by itself: {printed}"
     saved, logged = iteration_of(last) or 0, logs.read_rows(run / "metrics.csv")[-1]["step"]
     print(f"killed after iteration {logged}, with a checkpoint of iteration {saved}")
     assert before < saved < END, "the process was not killed in the middle of the run"
@@ -142,14 +140,12 @@ def kill_in_the_middle(command: list[str], home: Path, run: Path, ahead: int) ->
 @pytest.mark.parametrize("method", SHIPPED)
 def test_a_run_of_any_method_killed_twice_ends_like_an_uninterrupted_one(method, tmp_path):
     """The kills come 3 iterations after the start and 5 after the checkpoint: neither iteration has a checkpoint."""
-    command = [sys.executable, "-m", "gli", "fit", f"--model={method}", *TINY, *EVERY, *TO_THE_END, *OWN[method]]
+    command = ["fit", f"--model={method}", *TINY, *EVERY, *TO_THE_END, *OWN[method]]
     runs = tmp_path / "lightning_logs" / f"{snake_case(method)}_synthetic"
     kill_in_the_middle(command, tmp_path, runs / "version_0", 3)
     kill_in_the_middle([*command, "--ckpt_path=last"], tmp_path, runs / "version_0", 5)
     for resume in (["--ckpt_path=last"], []):
-        process = subprocess.run(
-            [*command, *resume], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
-        )
+        process = run_in_fork([*command, *resume], tmp_path)
         assert process.returncode == 0, process.stderr
     assert {path.name for path in runs.glob("version_*")} == {"version_0", "version_1"}
     assert iteration_of(runs / "version_1/checkpoints/last.ckpt") == END
@@ -158,10 +154,12 @@ def test_a_run_of_any_method_killed_twice_ends_like_an_uninterrupted_one(method,
 
 
 def test_ctrl_c_keeps_finished_work_and_the_run_can_be_resumed(whole, tmp_path, monkeypatch, capsys):
-    for place, message in (("step,Original,7", "continues the original"), ("step,GLI,3", "--ckpt_path last continues")):
-        command = [sys.executable, str(KILL_AT), "SIGINT", place, *GLI]
-        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
-        assert process.returncode == 130
+    for place, message in (
+        (("Original", 7), "continues the original"),
+        (("GLI", 3), "--ckpt_path last continues"),
+    ):
+        process = run_in_fork(GLI, tmp_path, partial(at_step, signal.SIGINT, *place))
+        assert process.returncode == 130, process.stderr
         assert message in " ".join(process.stderr.split())
         assert "Traceback" not in process.stderr
     (checkpoint,) = tmp_path.glob("lightning_logs/gli_synthetic/version_*/checkpoints/last.ckpt")
@@ -173,9 +171,8 @@ def test_ctrl_c_keeps_finished_work_and_the_run_can_be_resumed(whole, tmp_path, 
 
 
 def test_two_runs_started_at_once_both_finish_correctly(whole, tmp_path):
-    command = [sys.executable, "-m", "gli", *GLI]
-    processes = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    outputs = [process.communicate(timeout=240)[1] for process in processes]
+    processes = [done.wait() for done in [Fork(GLI, tmp_path) for _ in range(2)]]
+    outputs = [process.stderr for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     for number in range(2):
         assert_identical(tmp_path / f"lightning_logs/gli_synthetic/version_{number}", whole)
@@ -184,15 +181,19 @@ def test_two_runs_started_at_once_both_finish_correctly(whole, tmp_path):
     assert sum("waiting for it to finish" in output for output in outputs) == 1
 
 
-def test_a_run_that_another_process_writes_is_not_resumed(whole, monkeypatch, capsys):
+def test_a_run_that_another_process_writes_is_not_resumed(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(whole.parents[2])
-    holder = "import sys, time; from pathlib import Path; from gli.engine.resume import lock_run; "
-    holder += "lock = lock_run(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", holder, str(whole)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        assert main([*GLI, "--ckpt_path=last"]) == 2
-        process.kill()
+
+    def hold() -> None:
+        lock = lock_run(whole)
+        (tmp_path / "held").touch()
+        time.sleep(60)
+        del lock
+
+    holder = Fork(hold)
+    assert eventually((tmp_path / "held").exists)
+    assert main([*GLI, "--ckpt_path=last"]) == 2
+    holder.kill()
     assert "another process is writing" in " ".join(capsys.readouterr().err.split())
 
 

@@ -23,7 +23,8 @@ from gli.system.ranks import is_first
 from tests.helpers import two_processes as worker
 from tests.helpers.two_processes import BACKBONE, CASES
 
-pytestmark = pytest.mark.timeout(1000)  # The first test starts processes, or waits for another worker.
+# The first test starts processes, or waits for another worker.
+pytestmark = [pytest.mark.timeout(1000), pytest.mark.figures]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 SEVERAL = pytest.mark.parametrize("world", [2, 3])
 
