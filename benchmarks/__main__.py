@@ -20,9 +20,9 @@ from pathlib import Path
 from benchmarks import audits, images, iterations, memory, speed, startup
 from benchmarks.bare_loops import BARE_LOOPS
 from benchmarks.timing import MACHINE, Measurement, markdown
-from gli.speed.freed_memory import keep_freed_memory
 from gli.system.console import progress
 from gli.system.files import atomic_write
+from gli.system.speed import keep_freed_memory
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
@@ -31,12 +31,7 @@ SIZES = (64, 128)
 GROUPS: dict[str, list[Callable[[], Measurement | list[Measurement]]]] = {
     "gli": [partial(iterations.gli_iteration, size, steps) for size in SIZES for steps in (2, 5)],
     "audits": [partial(audits.audit, 64), partial(audits.audit, 128, rounds=2)],
-    "speed": [
-        *(partial(speed.pixel_gradient, size) for size in SIZES),
-        *(partial(speed.small_maps, size) for size in SIZES),
-        speed.density,
-        partial(audits.freed_memory, 64),
-    ],
+    "speed": [partial(speed.small_maps, size) for size in SIZES],
     "images": [
         *(partial(images.augmented_epoch, size) for size in SIZES),
         *(partial(images.fill_cache, size) for size in SIZES),

@@ -7,8 +7,6 @@ prints the seconds of one audit of images of side 64.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,15 +19,13 @@ from torchvision import transforms
 
 from benchmarks.faces import MUFAC, jpeg_faces, jpeg_folder
 from benchmarks.fit_timing import save_random_weights, silence
-from benchmarks.timing import Measurement, image_size, printed_number, relative_cost, speedup, time_in_turn
+from benchmarks.timing import Measurement, image_size, relative_cost, speedup, time_in_turn
 from gli.callbacks import ForgettingAudit
 from gli.data import FaceTable
 from gli.methods import NegGrad
 from gli.metrics import jensen_shannon_distance, membership_inference_accuracy
 from gli.models.backbones import build_classifier
 from gli.models.checkpoints import load_weights
-from gli.speed import SWITCH
-from gli.speed.freed_memory import keep_freed_memory
 
 
 class FileDataset(Dataset[tuple[torch.Tensor, int]]):
@@ -82,20 +78,6 @@ def _statistics(forget: Sequence[float], unseen: Sequence[float]) -> dict[str, f
         "mia_accuracy": membership_inference_accuracy(forget, unseen),
         "jsd": jensen_shannon_distance(forget, unseen),
     }
-
-
-def freed_memory(size: int, rounds: int = 3) -> Measurement:
-    """Time an audit with freed memory kept against one with ``GLI_PLAIN=1``, each in a separate process.
-
-    Nothing else in ``gli.speed`` takes part in an audit of this size.
-    """
-    environments = {"baseline": os.environ | {SWITCH: "1"}, "gli": os.environ | {SWITCH: "0"}}
-    times: dict[str, list[float]] = {name: [] for name in environments}
-    for _ in range(rounds):
-        for name, environment in environments.items():
-            times[name].append(printed_number([sys.executable, "-m", "benchmarks.audits", str(size)], environment))
-    work = f"audit of {sum(MUFAC.values()):,} images, {image_size(size)}, freed memory kept"
-    return speedup(work, "freed memory returned to the system", times["baseline"], times["gli"], 1)
 
 
 def audit(size: int, rounds: int = 3) -> list[Measurement]:
@@ -151,9 +133,3 @@ def audit(size: int, rounds: int = 3) -> list[Measurement]:
             0.05,
         ),
     ]
-
-
-if __name__ == "__main__":
-    keep_freed_memory()
-    one_audit, _ = make_audit(jpeg_faces(int(sys.argv[1])), save_random_weights(jpeg_folder()))
-    print(time_in_turn({"audit": one_audit}, 1)["audit"][0])

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from gli.data.loading import Batch
 from gli.methods import Method
+from gli.methods.seeding import seeded_generator, seeded_randn_like
 
 
 class ModelCopy:
@@ -30,7 +31,7 @@ class ModelCopy:
     def __init__(self, method: Method, memory_format: torch.memory_format = torch.channels_last) -> None:
         self.model: nn.Module = copy.deepcopy(method.model).to(memory_format=memory_format)
         for module, original in zip(self.model.modules(), method.model.modules(), strict=True):
-            module.training = original.training and method.batch_norm not in ("train_first", "released")
+            module.training = original.training and method.batch_norm != "train_first"
         optimizer = method.optimizers().optimizer  # type: ignore[union-attr]
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         group = optimizer.param_groups[0]
@@ -143,7 +144,7 @@ def unsir(method: Any) -> tuple[ModelCopy, Step]:
         if forget is None:
             bare.minimise(bare.loss(retain))
             return
-        noise = method.seeded_randn_like(forget.images).requires_grad_(True)
+        noise = seeded_randn_like(forget.images, method).requires_grad_(True)
         adam = torch.optim.Adam([noise], lr=method.noise_lr)
         with torch.no_grad():
             forget_features = bare.model(forget.images)
@@ -289,9 +290,9 @@ def noisy_fine_tune(method: Any) -> tuple[ModelCopy, Step]:
 
     def step(retain: Batch, forget: None) -> None:
         bare.backward(bare.loss(retain))
-        torch.nn.utils.clip_grad_norm_(head, method.gradient_norm)
+        torch.nn.utils.clip_grad_norm_(head, method.gradient_clip)
         bare.optimizer.step()
-        draws = method.seeded_generator(method.iteration, 3)
+        draws = seeded_generator(method.iteration, 3)
         with torch.no_grad():
             for parameter in head:
                 parameter.add_(torch.randn(parameter.shape, generator=draws), alpha=method.noise)

@@ -32,10 +32,7 @@ HEADINGS = {"Cost": "What it costs", "Fails": "How it fails", "Defaults": "Where
 
 def methods() -> list[type[Method]]:
     """Return the methods that gli ships, those that train from scratch first."""
-    exported = [getattr(gli.methods, name) for name in gli.methods.__all__]
-    shipped = [value for value in exported if inspect.isclass(value) and issubclass(value, Method)]
-    shipped.remove(Method)
-    return sorted(shipped, key=lambda method: (method.needs_original, method.__name__))
+    return sorted(gli.methods.shipped().values(), key=lambda method: (method.needs_original, method.__name__))
 
 
 def markdown(text: str) -> str:

@@ -2,12 +2,10 @@
 
 import lightning as L
 
-from gli.callbacks.audit import ForgettingAudit, find_callback
+from gli.callbacks.audit import AuditTheEnd, ForgettingAudit, find_callback
 from gli.callbacks.checkpoint import BestCheckpoint
-from gli.callbacks.divergence import StopOnDivergence, is_finite
-from gli.callbacks.early_stopping import EarlyStop
+from gli.callbacks.early_stopping import EarlyStop, StopOnDivergence, is_finite
 from gli.callbacks.figures import Figures
-from gli.callbacks.last_audit import AuditTheEnd
 from gli.callbacks.progress_bar import RunProgress, with_bar
 from gli.callbacks.stopwatch import Stopwatch
 

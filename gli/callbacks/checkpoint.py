@@ -12,39 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
-from gli.callbacks.divergence import is_finite
-from gli.errors import SettingError, did_you_mean
-from gli.metrics.registry import SCORES, score_of
+from gli.callbacks.early_stopping import is_finite, mode_of
 from gli.system.files import atomic_write
-
-MODES = {1: "max", -1: "min", 0: None}
-
-
-def mode_of(setting: str, monitor: str, mode: str | None) -> str:
-    """Return whether higher (``max``) or lower (``min``) values of a monitored score are better.
-
-    Args:
-        setting: Name of the callback in the settings, for the message.
-        monitor: Name of the score in the log.
-        mode: ``max`` or ``min``; None for the direction in the registry of scores.
-
-    Raises:
-        SettingError: If there is no such score, the mode is unknown, or none is given for a score without a direction.
-    """
-    prefix, _, name = monitor.rpartition("/")
-    score = score_of(name)
-    if prefix != "val" or score is None:
-        known = [f"val/{name}" for name in SCORES]
-        hint = did_you_mean(f"val/{name}", known)
-        raise SettingError(
-            f"{setting}.monitor is {monitor!r}, which is not a score of the audit.{hint} Known: {', '.join(known)}."
-        )
-    mode = mode or MODES[score.sign]
-    if mode not in ("max", "min"):
-        raise SettingError(
-            f"{setting}.mode is {mode!r}; give max if higher values of {monitor} are better, or min if lower ones are."
-        )
-    return mode
 
 
 class BestCheckpoint(Checkpoint):

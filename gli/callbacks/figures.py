@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gli.auditing import plots
 from gli.auditing.record import read_record
 from gli.callbacks.audit import ForgettingAudit
-from gli.callbacks.figure_loggers import send_figure
 from gli.methods.base import Method
 
 
@@ -107,3 +108,27 @@ class Figures(L.Callback):
         """Return whether a logger is gli's own, which writes into the run's folder."""
         own = isinstance(logger, TensorBoardLogger) and self._folder is not None
         return own and Path(logger.log_dir or "") == Path(str(self._folder))
+
+
+def send_figure(logger: Logger, name: str, figure: Figure, iteration: int) -> bool:
+    """Send a figure to a logger; return whether the logger takes figures.
+
+    Numbers need no such function: Lightning sends what is logged to every logger of a run.
+
+    Args:
+        logger: TensorBoard's, MLflow's, or one with a method ``log_image``, as Lightning's W&B logger has.
+        name: Name of the figure.
+        figure: The figure.
+        iteration: The unlearning iteration.
+    """
+    if isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_figure(f"figures/{name}", figure, iteration)
+    elif isinstance(logger, MLFlowLogger):
+        logger.experiment.log_figure(logger.run_id, figure, f"figures/{name}_{iteration:06d}.png")
+    elif hasattr(logger, "log_image"):
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=120)
+        logger.log_image(key=f"figures/{name}", images=[Image.open(file)], step=iteration)
+    else:
+        return False
+    return True

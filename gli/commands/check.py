@@ -234,7 +234,7 @@ def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, st
     model, data, trainer = command.model, command.datamodule, command.trainer
     own = type(model).__name__
     classes = concrete_subclasses(Method)
-    known = [own, *(name for name in methods.__all__ if name in classes and name != own)]
+    known = [own, *(name for name in methods.shipped() if name in classes and name != own)]
     for name in names or ():
         if name not in classes:
             raise SettingError(

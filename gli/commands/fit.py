@@ -40,11 +40,11 @@ from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
 from gli.runs.log import loggers
 from gli.runs.membership import read_membership, write_membership
-from gli.speed.freed_memory import keep_freed_memory
 from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
+from gli.system.speed import keep_freed_memory
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {

@@ -21,7 +21,7 @@ def main(folder: Path) -> int:
     Returns:
         Exit status: 0, 2 after an error that the user can correct, 1 after any other.
     """
-    from gli.callbacks.stop_file import StopFile
+    from gli.callbacks.early_stopping import StopFile
     from gli.commands.fit import run
     from gli.commands.main import silence_lightning
     from gli.engine.job import DONE, STOP, STOPPED, finish, read_arguments

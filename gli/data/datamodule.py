@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import lightning as L
 import numpy as np
@@ -26,7 +26,10 @@ from gli.metrics.registry import EVALUATION_SETS
 from gli.system.digest import digest
 from gli.system.lightning import current_epoch
 
-DEFAULT_PASSES = (Pass("retain", "forget"),)
+
+def both_sets(epoch: int) -> Sequence[Pass]:
+    """Return one pass over retain, with forget cycled alongside."""
+    return (Pass("retain", "forget"),)
 
 
 class FaceDataModule(L.LightningDataModule):
@@ -128,6 +131,8 @@ class FaceDataModule(L.LightningDataModule):
                 "share of the test people becomes the test and unseen people of the rehearsal."
             )
         self.reference_share, self.rehearsal = reference_share, rehearsal
+        #: Passes of an epoch, counted from 0; a method sets its own.
+        self.passes_in: Callable[[int], Sequence[Pass]] = both_sets
         self.splits: dict[str, Rows] = {}
         self._faces: Faces | None = None
         self._digests: npt.NDArray[np.bytes_] | None = None
@@ -290,10 +295,9 @@ class FaceDataModule(L.LightningDataModule):
         return (cast(Batch, batch) for batch in loader)
 
     def train_dataloader(self) -> BatchLoader:
-        """Return a loader of the passes that the method trains on in this epoch; by default retain with forget."""
-        method: Any = self.trainer and self.trainer.lightning_module
+        """Return a loader of the passes of this epoch."""
         epoch = current_epoch(self.trainer) if self.trainer else 0
-        passes: Sequence[Pass] = method.passes_in(epoch) if hasattr(method, "passes_in") else DEFAULT_PASSES
+        passes = self.passes_in(epoch)
         sets = {name: self.rows(name) for pass_ in passes for name in pass_.names}
         plan = EpochPlan(
             sets,

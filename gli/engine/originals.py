@@ -26,7 +26,7 @@ from gli.data.recipe import Recipe
 from gli.engine.resume import AtomicCheckpointIO, iteration_of
 from gli.errors import INTERRUPTED, CheckpointError, SettingError
 from gli.methods.base import Method
-from gli.methods.original import Original
+from gli.methods.from_scratch import Original
 from gli.metrics.registry import EVALUATION_SETS
 from gli.models.backbones import backbone_key
 from gli.models.checkpoints import read_checkpoint

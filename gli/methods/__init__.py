@@ -1,53 +1,36 @@
-"""Unlearning methods: each a subclass of :class:`~gli.methods.base.Method`, one file per method or family."""
+"""Unlearning methods: each a subclass of :class:`~gli.methods.base.Method`, one file per method or family.
 
-from gli.data.loading import Pass
-from gli.methods.bad_teaching import BadTeaching
-from gli.methods.base import Method
-from gli.methods.cfk import CFk
-from gli.methods.ct import CT
-from gli.methods.euk import EUk
-from gli.methods.fine_tune import FineTune
-from gli.methods.gli import GLI, LI
-from gli.methods.l1_sparse import L1Sparse
-from gli.methods.lo_tus import LoTUS
-from gli.methods.msg import MSG
-from gli.methods.neg_grad import AdvancedNegGrad, NegGrad
-from gli.methods.noisy_fine_tune import NoisyFineTune
-from gli.methods.original import Original
-from gli.methods.random_labels import RandomLabels
-from gli.methods.retrain_briefly import RetrainBriefly
-from gli.methods.retrained import Retrained
-from gli.methods.sal_un import SalUn
-from gli.methods.scrub import SCRUB
-from gli.methods.sfron import SFRon
-from gli.methods.ssd import SSD
-from gli.methods.transpose_distil import TransposeDistil
-from gli.methods.unsir import UNSIR
+A new method is its file and a line here.
+"""
 
-__all__ = [
-    "CT",
-    "GLI",
-    "LI",
-    "MSG",
-    "SCRUB",
-    "SSD",
-    "UNSIR",
-    "AdvancedNegGrad",
-    "BadTeaching",
-    "CFk",
-    "EUk",
-    "FineTune",
-    "L1Sparse",
-    "LoTUS",
-    "Method",
-    "NegGrad",
-    "NoisyFineTune",
-    "Original",
-    "Pass",
-    "RandomLabels",
-    "RetrainBriefly",
-    "Retrained",
-    "SFRon",
-    "SalUn",
-    "TransposeDistil",
-]
+from gli.data.loading import Pass as Pass
+from gli.methods.bad_teaching import BadTeaching as BadTeaching
+from gli.methods.base import Method as Method
+from gli.methods.cfk import CFk as CFk
+from gli.methods.ct import CT as CT
+from gli.methods.euk import EUk as EUk
+from gli.methods.fine_tune import FineTune as FineTune
+from gli.methods.from_scratch import Original as Original
+from gli.methods.from_scratch import Retrained as Retrained
+from gli.methods.gli import GLI as GLI
+from gli.methods.gli import LI as LI
+from gli.methods.l1_sparse import L1Sparse as L1Sparse
+from gli.methods.lo_tus import LoTUS as LoTUS
+from gli.methods.msg import MSG as MSG
+from gli.methods.neg_grad import AdvancedNegGrad as AdvancedNegGrad
+from gli.methods.neg_grad import NegGrad as NegGrad
+from gli.methods.noisy_fine_tune import NoisyFineTune as NoisyFineTune
+from gli.methods.random_labels import RandomLabels as RandomLabels
+from gli.methods.retrain_briefly import RetrainBriefly as RetrainBriefly
+from gli.methods.sal_un import SalUn as SalUn
+from gli.methods.scrub import SCRUB as SCRUB
+from gli.methods.sfron import SFRon as SFRon
+from gli.methods.ssd import SSD as SSD
+from gli.methods.transpose_distil import TransposeDistil as TransposeDistil
+from gli.methods.unsir import UNSIR as UNSIR
+
+
+def shipped() -> dict[str, type[Method]]:
+    """Return the methods of gli by name."""
+    named = {name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Method)}
+    return {name: method for name, method in named.items() if method is not Method}

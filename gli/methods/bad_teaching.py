@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import Method, OptimizerName, require_positive
+from gli.methods.base import Method
+from gli.methods.settings import OptimizerName, require_positive
 
 
 class BadTeaching(Method):

@@ -9,7 +9,7 @@ from torch import nn
 
 from gli.errors import SettingError
 from gli.methods.fine_tune import FineTune
-from gli.methods.schedule import ScheduleName
+from gli.methods.settings import ScheduleName
 from gli.models.backbones import build_classifier
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -11,10 +11,13 @@ from torch import Tensor
 
 from gli.data.loading import Batch
 from gli.errors import SettingError
-from gli.methods.base import BatchNormMode, Method, require_not_negative
+from gli.methods.base import Method
+from gli.methods.seeding import seeded_randn_like
+from gli.methods.settings import require_not_negative
 from gli.perturbation import ClassWeight, features, perturb
 from gli.perturbation.distances import DISTANCES, DistanceName
-from gli.perturbation.perturb import in_float32
+from gli.perturbation.perturb import gradient, in_float32
+from gli.perturbation.scale_free import scale_free
 
 
 class LI(Method):
@@ -51,11 +54,11 @@ class LI(Method):
         distance: d: ``mse`` (released code), ``l2`` (the paper), ``l1`` or ``cosine``.
         init_std: Standard deviation of the start noise: 0 (released code) or 0.01 (Algorithm 1).
         features: F of the ``current`` model (released code) or of the ``original`` one (Algorithm 1).
-        batch_norm: See :class:`~gli.methods.base.Method`.
+        batch_norm: Mode of BatchNorm while training: ``train``, ``eval``, ``train_first`` (train for the first batch,
+            eval afterwards), or ``released``: as ``train_first``, and the inner steps move the running statistics in
+            the first batch too, as in the released code.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
-
-    perturbs = True
 
     def __init__(
         self,
@@ -64,22 +67,23 @@ class LI(Method):
         distance: DistanceName = "mse",
         init_std: float = 0.0,
         features: Literal["current", "original"] = "current",
-        batch_norm: BatchNormMode = "train_first",
+        batch_norm: Literal["train", "eval", "train_first", "released"] = "train_first",
         **kwargs: Any,
     ) -> None:
-        super().__init__(batch_norm=batch_norm, **kwargs)
+        super().__init__(batch_norm="train_first" if batch_norm == "released" else batch_norm, **kwargs)
+        self.released = batch_norm == "released"
         require_not_negative(steps=steps, step_size=step_size, init_std=init_std)
         self.steps, self.step_size, self.init_std = steps, step_size, init_std
         self.distance, self.features = DISTANCES[distance], features
+        #: Direction of an inner step, from what :meth:`perturbation_loss` returns and the perturbation.
+        self.direction: Callable[[Any, Tensor], Tensor] = gradient
 
     def prepare(self) -> None:
         """Keep the original model if F is that of the original."""
         if self.features == "original":
             self.keep_original()
 
-    def perturbation_loss(
-        self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int
-    ) -> Tensor | list[tuple[float, Tensor]]:
+    def perturbation_loss(self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int) -> Any:
         """Return what the perturbation minimises: minus the distance to the features of the forget batch."""
         return -self.distance(logits, forget_features)
 
@@ -95,7 +99,8 @@ class LI(Method):
                 lambda logits, step: self.perturbation_loss(logits, retain.labels, forget_features, step),
                 steps=self.steps,
                 step_size=self.step_size,
-                start=self.init_std * self.seeded_randn_like(retain.images) if self.init_std else None,
+                direction=self.direction,
+                start=self.init_std * seeded_randn_like(retain.images, self) if self.init_std else None,
             )
 
     @contextmanager
@@ -105,7 +110,7 @@ class LI(Method):
         In the released code every inner step has a pass of the perturbed images and one of the forget images, in train
         mode. :func:`~gli.perturbation.perturb` itself leaves the statistics alone.
         """
-        if self.batch_norm != "released" or self.iteration:
+        if not self.released or self.iteration:
             yield
             return
         passed: list[Tensor] = []
@@ -178,14 +183,14 @@ class GLI(LI):
                 "initial and final such as 0.5."
             )
         self.class_weight, self.gradients = class_weight, gradients
+        if gradients is not None:
+            self.direction = scale_free
 
     def weight(self, step: int) -> float:
         """Return the weight of the class loss at an inner step of the current iteration."""
         return self.class_weight.at(self.iteration, self.total_iterations, step, self.steps)
 
-    def perturbation_loss(
-        self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int
-    ) -> Tensor | list[tuple[float, Tensor]]:
+    def perturbation_loss(self, logits: Tensor, labels: Tensor, forget_features: Tensor, step: int) -> Any:
         """Return the weighted class loss less the weighted distance (Eq. 5), or both with their weights."""
         class_loss, distance = self.task.loss(logits, labels), self.distance(logits, forget_features)
         if self.gradients is None:

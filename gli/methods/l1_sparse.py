@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gli.data.loading import Batch
-from gli.methods.base import require_not_negative
 from gli.methods.fine_tune import FineTune
+from gli.methods.settings import require_not_negative
 
 
 class L1Sparse(FineTune):

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import Method, OptimizerName
+from gli.methods.base import Method
+from gli.methods.seeding import rand_of_images
+from gli.methods.settings import OptimizerName
+from gli.methods.sweeps import mean_over
 from gli.system.lightning import current_epoch
 
 
@@ -31,7 +34,8 @@ class LoTUS(Method):
 
     Fails:
         The targets of forget images come from what the original has memorised of them: softened, the order of classes
-        stays. It forgets slowly, and the accuracy is a coarse signal for when to stop: losses may still tell.
+        stays. It forgets slowly, and the accuracy is a coarse signal for when to stop: losses may still separate forget
+        from unseen.
 
     Defaults:
         Its own code's: AdamW at 0.0001, ten epochs, 30 % of retain, alpha 2.
@@ -69,7 +73,7 @@ class LoTUS(Method):
 
     def accuracy(self, name: str) -> float:
         """Return the model's accuracy on a set."""
-        return self.mean_over(name, lambda logits, labels: self.task.accuracies(logits, labels)["accuracy"])
+        return mean_over(self, name, lambda logits, labels: self.task.accuracies(logits, labels)["accuracy"])
 
     def prepare(self) -> None:
         """Keep the original as teacher, and its accuracy on people it never saw."""
@@ -88,7 +92,7 @@ class LoTUS(Method):
         sampled = []
         for key, (batch, temperature) in enumerate(((retain, None), (forget, self.temperature))):
             logits = self.teacher_logits("original", batch.images)
-            uniform = self.rand_of_images(batch.index, logits.shape[1], self.iteration, key)
+            uniform = rand_of_images(batch.index, logits.shape[1], self, self.iteration, key)
             sampled.append(self.task.sampled_targets(logits, uniform, temperature))
         return torch.cat(sampled)
 

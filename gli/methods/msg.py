@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from gli.errors import SettingError
 from gli.methods.fine_tune import FineTune
-from gli.methods.schedule import ScheduleName
+from gli.methods.seeding import seeded_generator
+from gli.methods.settings import ScheduleName
+from gli.methods.sweeps import gradients_over
 
 
 def smallest(gradient: Tensor, share: float) -> Tensor:
@@ -83,13 +85,13 @@ class MSG(FineTune):
         retain, size = self.data.rows("retain"), len(self.data.rows("forget"))
         generator = np.random.default_rng([torch.initial_seed() % 2**32, 1])
         part = np.sort(generator.permutation(retain)[:size])
-        of_retain, of_forget = self.gradients_over("retain", part), self.gradients_over("forget")
-        draws = self.seeded_generator(1)
+        of_retain, of_forget = gradients_over(self, "retain", part), gradients_over(self, "forget")
+        generator_of_weights = seeded_generator(1)
         for name, layer in self.convolutions().items():
             weight = layer.weight
             mask = smallest(of_retain[f"{name}.weight"] - of_forget[f"{name}.weight"], self.share)
             fresh = torch.empty(weight.shape, dtype=weight.dtype, device="cpu")
-            nn.init.kaiming_normal_(fresh, mode="fan_out", nonlinearity="relu", generator=draws)
+            nn.init.kaiming_normal_(fresh, mode="fan_out", nonlinearity="relu", generator=generator_of_weights)
             with torch.no_grad():
                 weight.copy_(torch.where(mask, fresh.to(weight.device), weight))
             self.factors[f"{name}.weight"] = torch.where(mask, 1.0, self.slow).to(weight)

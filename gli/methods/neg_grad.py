@@ -9,7 +9,9 @@ from torch import Tensor
 
 from gli.data.loading import Batch, Pass
 from gli.errors import SettingError
-from gli.methods.base import Method, require_positive
+from gli.methods.base import Method
+from gli.methods.settings import require_positive
+from gli.methods.sweeps import mean_over
 
 
 class NegGrad(Method):
@@ -96,7 +98,7 @@ class AdvancedNegGrad(Method):
         """Step; stop the run when forget's loss has reached that of the reference people."""
         super().take_step(optimizer)
         if self.stop_every is not None and (self.iteration + 1) % self.stop_every == 0:
-            forget, reference = (self.mean_over(name, self.task.losses) for name in ("forget", "reference"))
+            forget, reference = (mean_over(self, name, self.task.losses) for name in ("forget", "reference"))
             self.track(mean_loss_forget=forget, mean_loss_reference=reference)
             if forget >= reference:
                 self.trainer.should_stop = True

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gli.data.loading import Batch, Pass
 from gli.methods.base import Method
+from gli.methods.seeding import rand_of_images
 
 
 class RandomLabels(Method):
@@ -54,7 +55,7 @@ class RandomLabels(Method):
 
     def wrong_labels(self, forget: Batch) -> Tensor:
         """Return the random labels of a forget batch, in the form of its labels."""
-        return self.task.other_labels(forget.labels, self.rand_of_images(forget.index, 1)[:, 0])
+        return self.task.other_labels(forget.labels, rand_of_images(forget.index, 1, self)[:, 0])
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the loss on the true labels of retain and the random ones of forget."""

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import Method, require_positive
+from gli.methods.base import Method
+from gli.methods.settings import require_positive
 
 
 class RetrainBriefly(Method):

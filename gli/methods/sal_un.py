@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gli.errors import SettingError
 from gli.methods.random_labels import RandomLabels
+from gli.methods.sweeps import gradients_over
 
 
 class SalUn(RandomLabels):
@@ -47,7 +48,7 @@ class SalUn(RandomLabels):
 
     def prepare(self) -> None:
         """Mask the most salient weights of the network."""
-        gradients = self.gradients_over("forget")
+        gradients = gradients_over(self, "forget")
         sizes = torch.cat([gradient.abs().flatten() for gradient in gradients.values()])
         moving = torch.zeros_like(sizes, dtype=torch.bool)
         moving[sizes.argsort(descending=True, stable=True)[: round(self.share * len(sizes))]] = True

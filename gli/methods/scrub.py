@@ -8,7 +8,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import Method, require_not_negative, require_positive
+from gli.methods.base import Method
+from gli.methods.settings import require_not_negative, require_positive
 
 
 class SCRUB(Method):
@@ -86,7 +87,8 @@ class SCRUB(Method):
 
     def divergence(self, logits: Tensor, images: Tensor) -> Tensor:
         """Return T^2 KL(teacher || student), the mean over the batch."""
-        return self.distillation("original", images, logits, self.temperature)
+        divergence = self.task.divergence(logits, self.teacher_logits("original", images), self.temperature)
+        return self.temperature**2 * divergence.mean()
 
     def unlearn(self, retain: Batch | None, forget: Batch) -> Tensor:
         """Return the loss of a min step where there is a retain batch, else that of a max step."""

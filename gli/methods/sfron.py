@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from gli.data.loading import Batch
-from gli.methods.base import Method, require_not_negative, require_positive
-from gli.methods.schedule import cosine
+from gli.methods.base import Method
+from gli.methods.settings import cosine, require_not_negative, require_positive
+from gli.methods.sweeps import fisher_over
+from gli.system.ranks import sum_over_processes
 
 
 class SFRon(Method):
@@ -74,14 +76,14 @@ class SFRon(Method):
 
     def prepare(self) -> None:
         """Mask the weights that matter less for forget than for retain."""
-        forget, retain = self.fisher_over("forget"), self.fisher_over("retain")
+        forget, retain = fisher_over(self, "forget"), fisher_over(self, "retain")
         self.masks = {name: forget[name] >= self.threshold * retain[name] for name in forget}
 
     def ascent_loss(self, forget: Batch) -> Tensor:
         """Return minus the weighted loss of a forget batch, the mean over the batches of all processes."""
         losses = self.task.losses(self.model(forget.images), forget.labels)
         weights = losses.detach().clamp(min=1e-8) ** -self.power
-        weights = weights / (self._sum_over_processes(weights.mean()) / self.trainer.world_size)
+        weights = weights / (sum_over_processes(weights.mean(), self.trainer) / self.trainer.world_size)
         return -self.scale * cosine(self.iteration, self.total_iterations) * (weights * losses).mean()
 
     def ascend(self, forget: Batch) -> None:
@@ -89,7 +91,7 @@ class SFRon(Method):
         parameters = dict(self.model.named_parameters())
         gradients = torch.autograd.grad(self.ascent_loss(forget), [parameters[name] for name in self.masks])
         for (name, mask), gradient in zip(self.masks.items(), gradients, strict=True):
-            mean = self._sum_over_processes(gradient) / self.trainer.world_size
+            mean = sum_over_processes(gradient, self.trainer) / self.trainer.world_size
             parameters[name].grad = mean * mask.to(mean.device)
         torch.nn.utils.clip_grad_norm_([parameters[name] for name in self.masks], self.ascent_clip)
         optimizer = cast(torch.optim.Optimizer, self.optimizers())

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from gli.data.loading import Batch, Pass
-from gli.methods.base import require_positive
 from gli.methods.ct import CT
+from gli.methods.settings import require_positive
 
 
 class TransposeDistil(CT):
@@ -70,4 +70,5 @@ class TransposeDistil(CT):
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the divergence from the original on retain."""
-        return self.distillation("original", retain.images, self.model(retain.images), self.temperature)
+        logits, targets = self.model(retain.images), self.teacher_logits("original", retain.images)
+        return self.temperature**2 * self.task.divergence(logits, targets, self.temperature).mean()

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from gli.data.loading import Batch, Pass
 from gli.errors import SettingError
-from gli.methods.base import BatchNormMode, Method, require_not_negative
+from gli.methods.base import Method
+from gli.methods.seeding import seeded_randn_like
+from gli.methods.settings import BatchNormMode, require_not_negative
 from gli.perturbation import features, maximise_error
 from gli.perturbation.distances import DISTANCES, DistanceName
 
@@ -94,7 +96,7 @@ class UNSIR(Method):
         world = self.trainer.world_size
         return maximise_error(
             self.model,
-            self.seeded_randn_like(forget.images),
+            seeded_randn_like(forget.images, self),
             lambda logits: -self.distance(logits, forget_features) / world,
             steps=self.noise_steps,
             lr=self.noise_lr,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import gaussian_kde
 
 from gli.metrics.losses import checked_losses
-from gli.speed.density import density
 
 if TYPE_CHECKING:
     from gli.metrics.losses import Losses
@@ -40,7 +40,7 @@ def loss_densities(
     for name, losses in (("forget", forget), ("unseen", unseen)):
         if np.ptp(losses) == 0:
             raise ValueError(f"{name} losses are all {losses[0]:g}: their density cannot be estimated")
-        unscaled = density(losses, grid)
+        unscaled = gaussian_kde(losses)(grid)
         densities.append(unscaled / np.trapezoid(unscaled, grid))
     return grid, densities[0], densities[1]
 

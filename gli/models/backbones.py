@@ -14,8 +14,8 @@ import torchvision
 from torch import Tensor, nn
 
 from gli.errors import SettingError, did_you_mean
-from gli.speed.small_maps import fast_small_maps
 from gli.system.digest import digest
+from gli.system.speed import fast_small_maps
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "wide_resnet101_2", "efficientnet_b0")
 #: ResNet-18 with half of the channels after the stem.

@@ -4,6 +4,6 @@ from gli.perturbation.class_weight import ClassWeight
 from gli.perturbation.distances import DISTANCES
 from gli.perturbation.noise import maximise_error
 from gli.perturbation.perturb import features, perturb
-from gli.perturbation.scale_free import scale_free_direction
+from gli.perturbation.scale_free import scale_free
 
-__all__ = ["DISTANCES", "ClassWeight", "features", "maximise_error", "perturb", "scale_free_direction"]
+__all__ = ["DISTANCES", "ClassWeight", "features", "maximise_error", "perturb", "scale_free"]

@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gli.perturbation.scale_free import scale_free_direction
-from gli.speed.pixel_gradient import fast_pixel_gradient
+
+def gradient(loss: Tensor, perturbation: Tensor) -> Tensor:
+    """Return the gradient of a scalar for a perturbation: the direction of Algorithm 1."""
+    return torch.autograd.grad(loss, perturbation)[0]
+
+
+def perturb(
+    model: nn.Module,
+    images: Tensor,
+    loss: Callable[[Tensor, int], Any],
+    *,
+    steps: int,
+    step_size: float,
+    direction: Callable[[Any, Tensor], Tensor] = gradient,
+    start: Tensor | None = None,
+    clip: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:
+    """Perturb images by sign-gradient steps that minimise ``loss`` of the model's output.
+
+    From the perturbation ``eta = start``, repeat ``steps`` times::
+
+        eta <- eta - step_size * sign(d loss(model(clip(images + eta))) / d eta)
+
+    The gradient is computed for the perturbation only, not for parameters, and in float32 also under mixed precision.
+    It passes through the clipping: a pixel that left the range no longer moves.
+
+    Args:
+        model: Network whose output is passed to ``loss``. The ``.grad`` of its parameters, the train/eval mode of its
+            submodules and BatchNorm's statistics do not change.
+        images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
+        loss: Called as ``loss(logits, step)``, with the step counted from 0; returns a scalar to be minimised, or what
+            ``direction`` takes.
+        steps: Number of steps, T in the paper; 0 only adds ``start``.
+        step_size: Step in pixel values, alpha in the paper.
+        direction: Called with what ``loss`` returns and the perturbation; returns the direction of ascent, of which the
+            sign counts: :func:`gradient`, or :func:`~gli.perturbation.scale_free.scale_free` for weighted scalars.
+        start: First perturbation, of the shape of ``images``: noise of standard deviation 0.01 in Algorithm 1, None
+            (zero) in the released code.
+        clip: Lowest and highest pixel value.
+
+    Returns:
+        The clipped, detached images, of the shape and type of ``images``.
+
+    Raises:
+        ValueError: If ``steps`` or ``step_size`` is negative.
+        TypeError: If ``loss`` does not take the step.
+
+    Source:
+        Paper, section 4.3 and Algorithm 1.
+    """
+    if steps < 0 or step_size < 0:
+        raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")
+    images = images.detach()
+    perturbation = torch.zeros_like(images) if start is None else start.detach()
+    with inner_steps(model, images):
+        for step in range(steps):
+            perturbation.requires_grad_(True)
+            logits = model((images + perturbation).clamp(*clip))
+            value = _call(loss, logits, step)
+            perturbation = perturbation.detach() - step_size * direction(value, perturbation).sign()
+    return (images + perturbation).clamp(*clip).detach()
+
+
+@torch.no_grad()
+def features(model: nn.Module, images: Tensor) -> Tensor:
+    """Return F(x), the logits of images in float32, without a gradient and without changing BatchNorm's statistics."""
+    with statistics_kept(model), in_float32(images):
+        logits: Tensor = model(images)
+    return logits
+
+
+@contextmanager
+def inner_steps(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Compute gradients in float32, and restore BatchNorm's statistics at the end."""
+    with statistics_kept(model), torch.enable_grad(), in_float32(images):
+        yield
 
 
 @contextmanager
@@ -36,91 +109,13 @@ def in_float32(images: Tensor) -> torch.autocast:
     return torch.autocast(images.device.type, enabled=False)
 
 
-@contextmanager
-def inner_steps(model: nn.Module, images: Tensor) -> Iterator[None]:
-    """Compute gradients of the pixels only, in float32, and restore BatchNorm's statistics."""
-    with statistics_kept(model), torch.enable_grad(), in_float32(images), fast_pixel_gradient():
-        yield
-
-
-@torch.no_grad()
-def features(model: nn.Module, images: Tensor) -> Tensor:
-    """Return F(x), the logits of images in float32, without a gradient and without changing BatchNorm's statistics."""
-    with statistics_kept(model), in_float32(images):
-        logits: Tensor = model(images)
-    return logits
-
-
-def _takes_step(loss: Callable[..., Any]) -> bool:
-    """Return whether a loss takes the logits and the inner step, or the logits only."""
+def _call(loss: Callable[[Tensor, int], Any], logits: Tensor, step: int) -> Any:
     try:
-        parameters = inspect.signature(loss).parameters.values()
-    except ValueError:  # Some builtins have no signature.
-        return False
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    required = [item for item in parameters if item.kind in positional and item.default is item.empty]
-    return len(required) > 1
-
-
-def _direction(value: Tensor | Sequence[tuple[float, Tensor]], perturbation: Tensor) -> Tensor:
-    """Return the gradient of a scalar, or the scale-free direction of weighted scalars."""
-    if isinstance(value, Tensor):
-        (gradient,) = torch.autograd.grad(value, perturbation)
-        return gradient
-    gradients = [torch.autograd.grad(scalar, perturbation, retain_graph=True)[0] for _, scalar in value]
-    return scale_free_direction([weight for weight, _ in value], gradients)
-
-
-def perturb(
-    model: nn.Module,
-    images: Tensor,
-    loss: Callable[..., Tensor | Sequence[tuple[float, Tensor]]],
-    *,
-    steps: int,
-    step_size: float,
-    start: Tensor | None = None,
-    clip: tuple[float, float] = (0.0, 1.0),
-) -> Tensor:
-    """Perturb images by sign-gradient steps that minimise ``loss`` of the model's output.
-
-    From the perturbation ``eta = start``, repeat ``steps`` times::
-
-        eta <- eta - step_size * sign(d loss(model(clip(images + eta))) / d eta)
-
-    The gradient is computed for the perturbation only, not for parameters, and in float32 also under mixed precision.
-    It passes through the clipping: a pixel that left the range no longer moves.
-
-    Args:
-        model: Network whose output is passed to ``loss``. The ``.grad`` of its parameters, the train/eval mode of its
-            submodules and BatchNorm's statistics do not change.
-        images: Images in the range of ``clip``, shape ``(batch, channels, height, width)``.
-        loss: Called in each step as ``loss(logits)`` or ``loss(logits, step)``; returns a scalar to be minimised. Or
-            pairs of a weight and a scalar: then the gradients of the scalars are normalised per image before they are
-            weighted and added, see :func:`~gli.perturbation.scale_free.scale_free_direction`.
-        steps: Number of steps, T in the paper; 0 only adds ``start``.
-        step_size: Step in pixel values, alpha in the paper.
-        start: First perturbation, of the shape of ``images``: noise of standard deviation 0.01 in Algorithm 1, None
-            (zero) in the released code.
-        clip: Lowest and highest pixel value.
-
-    Returns:
-        The clipped, detached images, of the shape and type of ``images``.
-
-    Raises:
-        ValueError: If ``steps`` or ``step_size`` is negative.
-
-    Source:
-        Paper, section 4.3 and Algorithm 1.
-    """
-    if steps < 0 or step_size < 0:
-        raise ValueError(f"steps and step_size must not be negative, got {steps} and {step_size}")
-    images = images.detach()
-    perturbation = torch.zeros_like(images) if start is None else start.detach()
-    with_step = _takes_step(loss)
-    with inner_steps(model, images):
-        for step in range(steps):
-            perturbation.requires_grad_(True)
-            logits = model((images + perturbation).clamp(*clip))
-            value = loss(logits, step) if with_step else loss(logits)
-            perturbation = perturbation.detach() - step_size * _direction(value, perturbation).sign()
-    return (images + perturbation).clamp(*clip).detach()
+        return loss(logits, step)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # Raised by the call itself.
+            raise TypeError(
+                f"perturb calls loss(logits, step), which this loss does not take ({error}). Write it as "
+                "lambda logits, step: ..., with step counted from 0."
+            ) from error
+        raise

@@ -14,7 +14,7 @@ from gli.data import FaceDataModule
 from gli.engine.data import build_data
 from gli.engine.originals import original_path
 from gli.errors import CheckpointError, DataError
-from gli.methods.original import Original
+from gli.methods.from_scratch import Original
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_classifier, load_weights
 from gli.runs.folder import ORIGINALS

@@ -1,15 +1,16 @@
-"""Ranks of processes: which is the first, and whether the trainer expects as many as were started."""
+"""Several processes: which is the first, sums and means over them, and whether the trainer expects as many."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
+from torch import Tensor, nn
 
 from gli.errors import SettingError
 
@@ -49,3 +50,23 @@ def check_number(trainer: L.Trainer) -> None:
         )
     if asked == 1 and _ranks.rank != 0:
         raise SettingError(f"This is process number {_ranks.rank} of several, but the trainer has only one. {advice}")
+
+
+def sum_over_processes(values: Tensor, trainer: L.Trainer) -> Tensor:
+    """Return the sum of a tensor over all processes, on the tensor's device."""
+    if trainer.world_size == 1:
+        return values
+    summed = values.to(trainer.strategy.root_device)
+    torch.distributed.all_reduce(summed)
+    return summed.to(values.device)
+
+
+@torch.no_grad()
+def average_buffers(modules: Iterable[nn.Module], trainer: L.Trainer) -> None:
+    """Average the buffers of modules over all processes, such as BatchNorm's running statistics."""
+    if trainer.world_size == 1:
+        return
+    for buffer in (buffer for module in modules for buffer in module.buffers(recurse=False)):
+        if buffer.is_floating_point():
+            torch.distributed.all_reduce(buffer)
+            buffer /= trainer.world_size

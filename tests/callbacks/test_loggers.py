@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from matplotlib.figure import Figure
 
 from gli.callbacks import ForgettingAudit
-from gli.callbacks.figure_loggers import send_figure
+from gli.callbacks.figures import send_figure
 from gli.commands.fit import run
 from gli.commands.main import main
 from gli.engine.build import added_loggers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gli.callbacks.last_audit import AuditTheEnd
+from gli.callbacks import AuditTheEnd
 from gli.commands import job as runner
 from gli.engine.job import Job
 from gli.runs.read import read_log

@@ -101,7 +101,7 @@ CASES = {
     "SSD": Case("SSD", {"alpha": 0.5}, double=True),
     "SFRon": Case("SFRon", {"every": 2, "lr": 0.02}, double=True),
     "LoTUS": Case("LoTUS", {"optimizer": "sgd", "retain_share": 0.8, "stop_at_reference": False}, double=True),
-    "NoisyFineTune": Case("NoisyFineTune", {"epsilon": 50.0}, double=True),
+    "NoisyFineTune": Case("NoisyFineTune", {"noise": 0.1}, double=True),
     "RetrainBriefly": Case("RetrainBriefly"),
     "GLI": Case("GLI", {"class_weight": ClassWeight(1.0, 10.0)}, double=True),
     "GLI, Algorithm 1": Case("GLI", PAPER, on_three=True, double=True),

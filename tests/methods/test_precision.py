@@ -41,7 +41,7 @@ def signs(model: nn.Module, retain, forget, dtype: torch.dtype | None) -> Tensor
     with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
         forget_features = features(model, forget.images)[:1]
 
-        def loss(logits: Tensor) -> Tensor:
+        def loss(logits: Tensor, step: int) -> Tensor:
             return 200 * nn.functional.cross_entropy(logits, retain.labels) - DISTANCES["mse"](
                 logits, forget_features.expand_as(logits)
             )
@@ -76,7 +76,7 @@ def test_gradients_too_small_for_half_precision_do_not_vanish(dtype, trained):
         target = features(model, forget.images)[:1]
         assert target.dtype == torch.float32
 
-        def loss(logits: Tensor) -> Tensor:
+        def loss(logits: Tensor, step: int) -> Tensor:
             return 1e-12 * (logits - target).square().mean()
 
         moved = perturb(model, retain.images, loss, steps=1, step_size=0.5, clip=(-1, 2))
@@ -135,7 +135,7 @@ def test_gli_on_a_gpu_moves_pixels_as_in_float32_and_stays_finite(precision, tra
             moved = perturb(
                 model,
                 retain.images,
-                lambda logits, target=target: (
+                lambda logits, step, target=target: (
                     nn.functional.cross_entropy(logits, retain.labels) - (logits - target).square().mean()
                 ),
                 steps=1,

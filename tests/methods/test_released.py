@@ -101,7 +101,7 @@ def test_without_it_the_inner_steps_leave_the_statistics_alone(monkeypatch):
 
 
 def test_it_is_refused_where_there_are_no_inner_steps():
-    with pytest.raises(SettingError, match="released is for GLI and LI"):
+    with pytest.raises(SettingError, match="methods with inner steps"):
         FineTune(batch_norm="released")
 
 

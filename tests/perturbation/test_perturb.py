@@ -18,6 +18,11 @@ from gli.perturbation.perturb import perturb, statistics_kept
 
 Floats = npt.NDArray[np.float64]
 
+
+def total(output: Tensor, step: int) -> Tensor:
+    return output.sum()
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Steps computed by hand
 # ---------------------------------------------------------------------------------------------------------------------
@@ -92,7 +97,11 @@ def test_steps_away_from_features_by_hand(name: DistanceName, steps: int, size: 
     example = Example()
     others = torch.from_numpy(example.features)
     result = perturb(
-        example.model, example.tensor, lambda logits: -DISTANCES[name](logits, others), steps=steps, step_size=size
+        example.model,
+        example.tensor,
+        lambda logits, step: -DISTANCES[name](logits, others),
+        steps=steps,
+        step_size=size,
     )
     *_, before, expected = by_hand(
         example, lambda logits: -distance_gradient(name, logits, example.features), steps, size
@@ -115,11 +124,10 @@ def test_steps_away_from_features_by_hand(name: DistanceName, steps: int, size: 
 def test_steps_of_class_loss_and_distance_by_hand(name: DistanceName, weight: ClassWeight, steps: int) -> None:
     example = Example(seed=1)
     others, labels = torch.from_numpy(example.features), torch.from_numpy(example.labels)
-    step = itertools.count()
 
-    def loss(logits: Tensor) -> Tensor:
+    def loss(logits: Tensor, step: int) -> Tensor:
         class_loss = functional.cross_entropy(logits, labels)
-        return weight.combine(weight.at(1, 4, next(step), steps), class_loss, DISTANCES[name](logits, others))
+        return weight.combine(weight.at(1, 4, step, steps), class_loss, DISTANCES[name](logits, others))
 
     number = itertools.count()
 
@@ -139,7 +147,7 @@ def test_one_step_on_one_pixel_by_hand() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
     model[1].weight.data = torch.tensor([[3.0, -2.0]])
     image = torch.tensor([0.5, 0.5]).reshape(1, 1, 1, 2)
-    result = perturb(model, image, torch.sum, steps=1, step_size=0.125)
+    result = perturb(model, image, total, steps=1, step_size=0.125)
     assert result.flatten().tolist() == [0.375, 0.625]
 
 
@@ -147,7 +155,7 @@ def test_pixels_with_zero_gradient_do_not_change() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
     model[1].weight.data = torch.tensor([[0.0, 1.0, 0.0]])
     image = torch.full((1, 1, 1, 3), 0.5)
-    result = perturb(model, image, torch.sum, steps=3, step_size=0.125)
+    result = perturb(model, image, total, steps=3, step_size=0.125)
     assert result.flatten().tolist() == [0.5, 0.125, 0.5]
 
 
@@ -159,28 +167,27 @@ def test_pixels_with_zero_gradient_do_not_change() -> None:
 def test_result_is_clipped_on_both_sides() -> None:
     image = torch.tensor([0.05, 0.5, 0.95]).reshape(1, 1, 1, 3)
     for sign, expected in ((1, [0, 0.4, 0.85]), (-1, [0.15, 0.6, 1])):
-        result = perturb(nn.Identity(), image, lambda x, sign=sign: sign * x.sum(), steps=1, step_size=0.1)
+        result = perturb(nn.Identity(), image, lambda x, step, sign=sign: sign * x.sum(), steps=1, step_size=0.1)
         assert result.flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_images_may_have_another_range() -> None:
     image = torch.tensor([-0.95, 0.0, 0.95]).reshape(1, 1, 1, 3)
-    result = perturb(nn.Identity(), image, lambda x: -x.sum(), steps=4, step_size=0.5, clip=(-1, 1))
+    result = perturb(nn.Identity(), image, lambda x, step: -x.sum(), steps=4, step_size=0.5, clip=(-1, 1))
     assert result.flatten().tolist() == pytest.approx([1, 1, 1])
 
 
 def test_pixel_that_left_the_range_no_longer_moves() -> None:
     # One step up and two down: 0.95 leaves the range in the first step, has no gradient afterwards and stays at 1.
     image = torch.tensor([0.5, 0.95], dtype=torch.float64).reshape(1, 1, 1, 2)
-    signs = iter([-1, 1, 1])
-    result = perturb(nn.Identity(), image, lambda x: next(signs) * x.sum(), steps=3, step_size=0.1)
+    result = perturb(nn.Identity(), image, lambda x, step: (-1, 1, 1)[step] * x.sum(), steps=3, step_size=0.1)
     assert result.flatten().tolist() == pytest.approx([0.4, 1], abs=1e-12)
 
 
 def test_inputs_of_the_model_are_clipped() -> None:
     inputs = []
 
-    def loss(images: Tensor) -> Tensor:
+    def loss(images: Tensor, step: int) -> Tensor:
         inputs.append(images.detach().clone())
         return -images.sum()
 
@@ -191,20 +198,20 @@ def test_inputs_of_the_model_are_clipped() -> None:
 def test_steps_start_from_the_noise() -> None:
     images = torch.full((2, 1, 3, 3), 0.5, dtype=torch.float64)
     noise = torch.randn(2, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 0.01
-    result = perturb(nn.Identity(), images, torch.sum, steps=3, step_size=0.1, start=noise)
+    result = perturb(nn.Identity(), images, total, steps=3, step_size=0.1, start=noise)
     torch.testing.assert_close(result, images + noise - 0.3, rtol=0, atol=1e-12)
 
 
 def test_without_noise_no_random_number_is_drawn() -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    perturb(nn.Identity(), torch.rand(1, 1, 2, 2, generator=torch.Generator()), torch.sum, steps=2, step_size=0.1)
+    perturb(nn.Identity(), torch.rand(1, 1, 2, 2, generator=torch.Generator()), total, steps=2, step_size=0.1)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_no_steps_and_no_noise_return_the_images() -> None:
     images = torch.rand(2, 3, 4, 4)
-    result = perturb(nn.Identity(), images, torch.sum, steps=0, step_size=0.1)
+    result = perturb(nn.Identity(), images, total, steps=0, step_size=0.1)
     assert torch.equal(result, images)
 
 
@@ -222,7 +229,7 @@ def test_result_is_in_range_and_the_perturbation_is_bounded_by_steps_and_noise(
     images, direction = torch.rand(2, 2, 1, 3, 3, dtype=torch.float64, generator=generator)
     noise = torch.randn(2, 1, 3, 3, dtype=torch.float64, generator=generator) * init_std
 
-    def loss(pixels: Tensor) -> Tensor:
+    def loss(pixels: Tensor, step: int) -> Tensor:
         return (pixels - direction).pow(2).sum()
 
     result = perturb(nn.Identity(), images, loss, steps=steps, step_size=step_size, start=noise)
@@ -239,7 +246,14 @@ def test_result_is_in_range_and_the_perturbation_is_bounded_by_steps_and_noise(
 @pytest.mark.parametrize(("steps", "step_size"), [(-1, 0.1), (2, -0.1)])
 def test_negative_steps_are_refused(steps: int, step_size: float) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
-        perturb(nn.Identity(), torch.rand(1, 1, 2, 2), torch.sum, steps=steps, step_size=step_size)
+        perturb(nn.Identity(), torch.rand(1, 1, 2, 2), total, steps=steps, step_size=step_size)
+
+
+def test_a_loss_without_the_step_is_refused_in_one_sentence_and_other_errors_pass() -> None:
+    with pytest.raises(TypeError, match=r"perturb calls loss\(logits, step\).*lambda logits, step"):
+        perturb(nn.Identity(), torch.rand(1, 1, 2, 2), lambda logits: logits.sum(), steps=1, step_size=0.1)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        perturb(nn.Identity(), torch.rand(1, 1, 2, 2), lambda logits, step: logits + "a", steps=1, step_size=0.1)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])
@@ -247,7 +261,7 @@ def test_loss_and_model_are_called_once_per_step(steps: int) -> None:
     calls = {"loss": 0, "model": 0}
     model = nn.Conv2d(1, 1, 3)
 
-    def loss(output: Tensor) -> Tensor:
+    def loss(output: Tensor, step: int) -> Tensor:
         calls["loss"] += 1
         return output.sum()
 
@@ -261,7 +275,7 @@ def test_loss_and_model_are_called_once_per_step(steps: int) -> None:
 def test_result_is_a_detached_copy_and_the_images_do_not_change(dtype: torch.dtype, steps: int) -> None:
     images = torch.rand(2, 1, 4, 4, dtype=dtype, requires_grad=True)
     before = images.detach().clone()
-    result = perturb(nn.Conv2d(1, 1, 3).to(dtype), images, torch.sum, steps=steps, step_size=0.1)
+    result = perturb(nn.Conv2d(1, 1, 3).to(dtype), images, total, steps=steps, step_size=0.1)
     assert (result.requires_grad, result.grad_fn) == (False, None)
     assert (result.shape, result.dtype) == (images.shape, dtype)
     assert result.data_ptr() != images.data_ptr()
@@ -272,9 +286,9 @@ def test_result_is_a_detached_copy_and_the_images_do_not_change(dtype: torch.dty
 
 def test_perturb_works_if_gradients_are_disabled() -> None:
     example = Example()
-    expected = perturb(example.model, example.tensor, torch.sum, steps=2, step_size=0.1)
+    expected = perturb(example.model, example.tensor, total, steps=2, step_size=0.1)
     with torch.no_grad():
-        result = perturb(example.model, example.tensor, torch.sum, steps=2, step_size=0.1)
+        result = perturb(example.model, example.tensor, total, steps=2, step_size=0.1)
         assert not torch.is_grad_enabled()
     assert torch.equal(result, expected)
     assert not torch.equal(result, example.tensor)
@@ -338,7 +352,7 @@ def test_model_does_not_change(mode: str) -> None:
     model = used_network(mode)
     before = state(model)
     identities = {name: id(value) for name, value in [*model.named_buffers(), *model.named_parameters()]}
-    result = perturb(model, torch.rand(4, 3, 6, 6), lambda x: x.square().sum(), steps=3, step_size=0.01)
+    result = perturb(model, torch.rand(4, 3, 6, 6), lambda x, step: x.square().sum(), steps=3, step_size=0.01)
     assert_equal(state(model), before)
     assert {name: id(value) for name, value in [*model.named_buffers(), *model.named_parameters()]} == identities
     assert result.shape == (4, 3, 6, 6)
@@ -358,7 +372,7 @@ def test_model_does_not_change_if_the_loss_raises(mode: str) -> None:
     before = state(model)
     calls = itertools.count()
 
-    def loss(output: Tensor) -> Tensor:
+    def loss(output: Tensor, step: int) -> Tensor:
         if next(calls) == 1:
             raise KeyboardInterrupt
         return output.sum()
@@ -375,7 +389,7 @@ def test_statistics_of_the_batch_are_used_in_train_mode_only(mode: str) -> None:
     model.train(mode == "train")
     outputs: list[Tensor] = []
 
-    def loss(output: Tensor) -> Tensor:
+    def loss(output: Tensor, step: int) -> Tensor:
         outputs.append(output.detach())
         return output.square().sum()
 
@@ -393,7 +407,7 @@ def test_a_perturbation_does_not_change_the_next_training_step() -> None:
         model[3][2].p = 0.0
         images = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
         if perturbed:
-            perturb(model, images, lambda x: x.square().sum(), steps=2, step_size=0.01)
+            perturb(model, images, lambda x, step: x.square().sum(), steps=2, step_size=0.01)
         model.zero_grad()
         model(images).square().sum().backward()
         results.append(state(model))

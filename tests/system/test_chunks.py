@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gli.data.loading import Batch
 from gli.data.tasks import MultiClass
-from gli.methods import FineTune, base
+from gli.methods import FineTune, module
 from gli.models.backbones import build_classifier
 from gli.system.chunks import in_chunks
 
@@ -47,7 +47,7 @@ def test_an_evaluated_batch_is_the_same_in_pieces(pixels: int, monkeypatch: pyte
         whole = method.validation_step(batch, 0)
         seen = []
         method.model.register_forward_hook(lambda module, given, logits: seen.append(len(logits)))
-        monkeypatch.setattr(base, "CHUNK_PIXELS", pixels)
+        monkeypatch.setattr(module, "CHUNK_PIXELS", pixels)
         pieces = method.validation_step(batch, 0)
     assert max(seen) == max(1, pixels // 32**2)
     for name, values in whole.items():

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gli.models.backbones import build_classifier
-from gli.speed import SWITCH, small_maps
-from gli.speed.small_maps import SmallMaps
+from gli.system import speed
+from gli.system.speed import SWITCH, SmallMaps
 
 
 def results(model: nn.Module, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -25,6 +30,7 @@ def results(model: nn.Module, images: Tensor) -> tuple[list[Tensor], list[Tensor
         return theirs, compute()
 
 
+@settings(deadline=None)
 @given(
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -45,8 +51,8 @@ def test_any_convolution_is_torch_s(kernel, stride, padding, dilation, groups, b
     if last:
         layer, images = layer.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small_maps, "_LEAST_PAIRS", 1)
-        patch.setattr(small_maps, "_TYPES", (torch.float64,))
+        patch.setattr(speed, "_LEAST_PAIRS", 1)
+        patch.setattr(speed, "_TYPES", (torch.float64,))
         theirs, ours = results(layer, images)
     for own, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(own, other, rtol=0, atol=1e-12)
@@ -58,8 +64,8 @@ def test_resnet_has_the_same_logits_and_gradients(monkeypatch):
     model = build_classifier("resnet18", 8).eval()
     images = torch.rand(8, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     used = []
-    convolve = small_maps._convolve
-    monkeypatch.setattr(small_maps, "_convolve", lambda *a, **k: used.append(convolve(*a, **k)) or used[-1])
+    convolve = speed._convolve
+    monkeypatch.setattr(speed, "_convolve", lambda *a, **k: used.append(convolve(*a, **k)) or used[-1])
     monkeypatch.setenv(SWITCH, "0")
     ours = [logits := model(images), *torch.autograd.grad(logits.sum(), list(model.parameters()))]
     # The three convolutions of layer4 from 512 channels, the two with which it begins, and those of layer3 on 4x4.
@@ -83,3 +89,26 @@ def test_double_precision_and_traces_keep_torch_s_convolution():
     program = torch.export.export(model, (torch.rand(2, 3, 64, 64),))
     convolutions = sum("conv2d" in str(node.target) for node in program.graph.nodes)
     assert convolutions == sum(isinstance(module, nn.Conv2d) for module in model.modules())
+
+
+FAULTS = """
+import resource
+import numpy as np
+from gli.system.speed import keep_freed_memory
+keep_freed_memory()
+faults = []
+for _ in range(8):
+    blocks = [np.ones(3_000_000) for _ in range(4)]
+    del blocks
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[0])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked")
+@pytest.mark.parametrize("settings", [{}, {"MALLOC_ARENA_MAX": "8"}])
+def test_freed_memory_is_kept_unless_the_environment_has_settings_for_it(settings):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | settings
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=environment)
+    pages = 7 * 96e6 / os.sysconf("SC_PAGE_SIZE")
+    assert (int(done.stdout) > 0.9 * pages / 512) if settings else (int(done.stdout) < 100)
