@@ -27,7 +27,7 @@ from gli.erasure.ledger import (
     canonical,
     durable_copy,
     durable_write,
-    ledger_text,
+    holds_own_hash,
     parse_lines,
     read_bytes,
     read_canonical,
@@ -122,8 +122,7 @@ def read_certificate(path: Path) -> tuple[dict[str, Any], str]:
     problem = problem_of(certificate)
     if problem:
         raise DataError(f"{path}: is not a certificate of gli: {problem}.")
-    body = {name: value for name, value in certificate.items() if name != "digest"}
-    if certificate["digest"] != sha256(canonical(body)):
+    if not holds_own_hash(certificate, "digest", path.read_bytes()[:-1]):
         raise DataError(f"{path}: was changed: its digest is not that of its contents.")
     return certificate, digest
 
@@ -416,7 +415,7 @@ def _copy_ledger(store: Store, name: str) -> None:
     """Put the ledger up to the release of a batch beside its certificate, so that it can be verified elsewhere."""
     entries = store.ledger.read().entries
     last = max(number for number, each in enumerate(entries) if each["kind"] == "release" and each["batch"] == name)
-    data = ledger_text(entries[: last + 1])
+    data = b"".join(store.ledger.path.read_bytes().splitlines(keepends=True)[: last + 1])
     path = store.release(name) / LEDGER
     if not path.exists() or path.read_bytes() != data:
         durable_write(path, data)

@@ -13,12 +13,14 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+
+import rfc8785
 
 from gli.errors import DataError
 from gli.system.digest import keyed_digest
@@ -45,12 +47,34 @@ MAX_BYTES = 64 << 20
 
 
 def canonical(value: Any) -> bytes:
-    """Return a value as canonical JSON: ASCII, keys sorted, no spaces.
+    """Return a value as canonical JSON (RFC 8785).
 
     Raises:
-        ValueError: If it holds a number that JSON cannot express.
+        ValueError: If it holds something that JSON cannot express.
     """
+    return rfc8785.dumps(value)
+
+
+def canonical_before(value: Any) -> bytes:
+    """Return a value as earlier versions wrote it: other characters than ASCII escaped, and numbers as in Python."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+#: Forms in which ledgers, certificates and receipts may be written.
+FORMS = (canonical, canonical_before)
+
+
+def _written_as(form: Callable[[Any], bytes], value: Any, text: bytes) -> bool:
+    try:
+        return form(value) == text
+    except ValueError:  # A number or a character that this form does not have.
+        return False
+
+
+def holds_own_hash(value: Mapping[str, Any], field: str, text: bytes) -> bool:
+    """Return whether a field is the SHA-256 of the other ones, in the form of the text that the value was read from."""
+    rest = {name: item for name, item in value.items() if name != field}
+    return any(_written_as(form, value, text) and value[field] == sha256(form(rest)) for form in FORMS)
 
 
 def parse_canonical(text: bytes, kind: str) -> dict[str, Any]:
@@ -65,7 +89,7 @@ def parse_canonical(text: bytes, kind: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-        same = isinstance(value, dict) and canonical(value) == text
+        same = isinstance(value, dict) and any(_written_as(form, value, text) for form in FORMS)
     except (ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"is not {kind} of gli ({str(error)[:80]}).") from error
     if not same:
@@ -446,8 +470,7 @@ def parse_lines(data: bytes, where: str) -> Lines:
             entry = parse_canonical(text, "a line of a ledger")
         except DataError as error:
             raise DataError(f"{where}, line {number + 1}: {error}") from error
-        body = {name: value for name, value in entry.items() if name != "hash"}
-        if not entry.keys() >= FIELDS or entry["hash"] != sha256(canonical(body)):
+        if not entry.keys() >= FIELDS or not holds_own_hash(entry, "hash", text):
             raise DataError(f"{where}, line {number + 1}: was changed; its hash is not that of its contents.")
         if entry["previous"] != previous or entry["number"] != number or not isinstance(entry["kind"], str):
             raise DataError(
@@ -521,8 +544,3 @@ class Ledger:
         entry = parse_canonical(line[:-1], "a line of a ledger")
         durable_write(self.head, _head(Lines([*lines.entries, entry], 0)))
         return entry
-
-
-def ledger_text(entries: Sequence[Entry]) -> bytes:
-    """Return the text of some lines, as in the file."""
-    return b"".join(canonical(entry) + b"\n" for entry in entries)

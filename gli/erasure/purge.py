@@ -531,7 +531,8 @@ class Scope:
             with suppress(ValueError):
                 relative = self.traces.without_names(path.relative_to(folder).as_posix(), INSTEAD)
                 parts = [INSTEAD if self.traces.is_name(part) else part for part in relative.split("/")]
-                return f"{name}/{'/'.join(parts)}"
+                shown = "/".join(parts).encode(errors="backslashreplace").decode()  # Names may be no UTF-8.
+                return f"{name}/{shown}"
         raise SettingError(f"{path}: is outside of the folders of this purge.")
 
 

@@ -21,7 +21,7 @@ from gli.erasure.evidence import Models, Outputs, evaluate, gather_evidence, tas
 from gli.erasure.ledger import (
     Entry,
     Lines,
-    canonical,
+    canonical_before,
     counted,
     durable_write,
     rehearsal_hash,
@@ -395,7 +395,7 @@ def _asked(store: Store, tries: Sequence[str], methods: Sequence[str] | None, pe
     policy = dataclasses.asdict(store.settings.policy)
     del policy["method"], policy["method_settings"]
     names = list(methods or [store.settings.policy.method])
-    return sha256(canonical([list(tries), names, people, policy, sha256_file(store.weights)]))
+    return sha256(canonical_before([list(tries), names, people, policy, sha256_file(store.weights)]))
 
 
 def _finished(store: Store, lines: Lines, asked: str, candidates: Sequence[Candidate]) -> Rehearsal | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gli.erasure.ledger import HEAD, LEDGER, Ledger, ledger_text, parse_lines
+from gli.erasure.ledger import HEAD, LEDGER, Ledger, canonical, canonical_before, parse_lines
 from gli.errors import DataError
 from tests.helpers.erasure import NOW
 
@@ -29,9 +29,43 @@ def test_lines_are_read_back_in_order(ledger):
     assert [entry["value"] for entry in lines.entries] == list(range(COUNT))
     assert [entry["number"] for entry in lines.entries] == list(range(COUNT))
     assert {entry["time"] for entry in lines.entries} == {"2026-11-20T12:00:00Z"}
-    assert ledger_text(lines.entries) == ledger.path.read_bytes()
     assert [entry["value"] for entry in lines.of_kind("step", value=3)] == [3]
     assert lines.of_kind("other") == []
+
+
+#: A ledger as versions before RFC 8785 wrote it: numbers as in Python, other characters than ASCII escaped.
+BEFORE = rb"""{"hash":"b1529528517ab8ab6c04bceae9ede0ff7a83604ea3e75b1adf05f5a60210a383","kind":"init","number":0,"policy":"bb","previous":"0000000000000000000000000000000000000000000000000000000000000000","time":"2026-11-20T12:00:00Z","weights":"aa"}
+{"accuracy":[0.5,1.0],"auc":[1.0,1e-05,-0.0],"hash":"2c3677c7d5ccebfeebdc00a1bdca73c340c3da851de53f31c7f4ad524fba7fef","images":[49,24],"kind":"baseline","number":1,"people":[24,12],"previous":"b1529528517ab8ab6c04bceae9ede0ff7a83604ea3e75b1adf05f5a60210a383","time":"2026-11-20T12:00:00Z"}
+{"asked":"x","candidates":[{"method":"GLI","settings":{"epochs":3,"lr":1e-06,"note":"zo\u00eb\u2028","wide":1e+16}}],"hash":"ea0b343c96b99fd299fa06be7eadc0681efdeccfa05eb384a94e7b0f1a4150e0","held_out":["bb"],"kind":"rehearse","number":2,"people":["aa"],"previous":"2c3677c7d5ccebfeebdc00a1bdca73c340c3da851de53f31c7f4ad524fba7fef","time":"2026-11-20T12:00:00Z"}
+"""  # noqa: E501
+
+
+def test_a_ledger_of_earlier_versions_verifies_and_goes_on(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.path.write_bytes(BEFORE)
+    last = parse_lines(BEFORE, "").last_hash
+    ledger.head.write_bytes(canonical({"lines": 3, "hash": last}) + b"\n")
+    ledger.append("step", {"value": 1.0, "text": "zoë"}, NOW)
+    data = ledger.path.read_bytes()
+    assert data.startswith(BEFORE)
+    assert '"text":"zoë"'.encode() in data
+    assert b'"value":1}' in data
+    assert [entry["number"] for entry in ledger.read().entries] == [0, 1, 2, 3]
+    for before, after in (
+        (b"[1.0,", b"[1,"),
+        (b"1e-05", b"0.00001"),
+        (b"-0.0]", b"0]"),
+        (b'"value":1}', b'"value":1.0}'),
+    ):
+        with pytest.raises(DataError, match="changed"):
+            parse_lines(data.replace(before, after), "")
+
+
+def test_the_form_of_earlier_versions_differs_in_numbers_and_in_characters_only():
+    same = {"a": [1, -2, 0.5, 0.123456, 1e-3, None, True], "b": {"Z": '"\\\n\u0001', "a": []}}
+    assert canonical(same) == canonical_before(same)
+    assert canonical([1.0, -0.0, 1e-06, 1e16, "é"]) == '[1,0,0.000001,10000000000000000,"é"]'.encode()
+    assert canonical_before([1.0, -0.0, 1e-06, 1e16, "é"]) == rb'[1.0,-0.0,1e-06,1e+16,"\u00e9"]'
 
 
 def test_every_byte_counts(ledger):
