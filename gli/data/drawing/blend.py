@@ -32,11 +32,7 @@ def mix(a: Color, b: Color, t: float) -> Color:
 
 def scale(color: Color, factor: float) -> Color:
     """Multiply a colour by a factor and clip it to 0..1."""
-    return (
-        clip(color[0] * factor, 0.0, 1.0),
-        clip(color[1] * factor, 0.0, 1.0),
-        clip(color[2] * factor, 0.0, 1.0),
-    )
+    return (clip(color[0] * factor, 0.0, 1.0), clip(color[1] * factor, 0.0, 1.0), clip(color[2] * factor, 0.0, 1.0))
 
 
 def palette_color(palette: tuple[Color, ...], position: float) -> Color:

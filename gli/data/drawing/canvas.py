@@ -212,15 +212,7 @@ class Canvas:
         self.line(self.place(np.concatenate((points, points[:2])), depth=depth), width, color)
 
     def disc(
-        self,
-        u: float,
-        v: float,
-        radius: float,
-        color: Color,
-        *,
-        depth: float,
-        alpha: float = 1.0,
-        tall: float = 1.0,
+        self, u: float, v: float, radius: float, color: Color, *, depth: float, alpha: float = 1.0, tall: float = 1.0
     ) -> None:
         """Fill an ellipse ``tall`` times as high as it is wide."""
         points = circle(16) * np.array((radius, radius * tall)) + np.array((u, v))

@@ -26,59 +26,32 @@ _BABY_AGE = 2.5
 
 @dataclass(frozen=True)
 class Look:
-    """How a person looks at one age. Lengths and positions are in face coordinates.
+    """How a person looks at one age. Lengths and positions are in face coordinates."""
 
-    Attributes:
-        age: Apparent age in years.
-        child: 1 (baby) to 0 (adult).
-        old: 0 (young adult) to 1.1 (very old).
-        baby: Whether hair is short and thin.
-        wrinkles: Strength of wrinkles, 0 or more.
-        recession: Share of the hair lost, 0..1.
-        style: Hair style at this age.
-        skin: Colour of lit skin.
-        shade: Colour of skin in the shade.
-        line: Colour of dark lines on skin.
-        hair: Colour of the hair.
-        brow: Colour of the eyebrows.
-        width: Half the width of the face.
-        chin_v: Vertical position of the chin.
-        eye_u: Horizontal position of the right eye.
-        eye_v: Vertical position of the eyes.
-        eye_w: Half the width of an eye.
-        eye_h: Half the height of an eye.
-        brow_v: Vertical position of the eyebrows.
-        nose_v: Vertical position of the tip of the nose.
-        mouth_v: Vertical position of the mouth.
-        mouth_w: Half the width of the mouth.
-        ear_u: Horizontal position of the right ear.
-        hair_gap: Distance of the hair from the skull.
-    """
-
-    age: float
-    child: float
-    old: float
-    baby: bool
-    wrinkles: float
-    recession: float
-    style: HairStyle
-    skin: Color
-    shade: Color
-    line: Color
-    hair: Color
-    brow: Color
-    width: float
-    chin_v: float
-    eye_u: float
-    eye_v: float
-    eye_w: float
-    eye_h: float
-    brow_v: float
-    nose_v: float
-    mouth_v: float
-    mouth_w: float
-    ear_u: float
-    hair_gap: float
+    age: float  # apparent age in years
+    child: float  # 1 (baby) to 0 (adult)
+    old: float  # 0 (young adult) to 1.1 (very old)
+    baby: bool  # whether hair is short and thin
+    wrinkles: float  # strength of wrinkles, 0 or more
+    recession: float  # share of the hair lost, 0..1
+    style: HairStyle  # hair style at this age
+    skin: Color  # colour of lit skin
+    shade: Color  # colour of skin in the shade
+    line: Color  # colour of dark lines on skin
+    hair: Color  # colour of the hair
+    brow: Color  # colour of the eyebrows
+    width: float  # half the width of the face
+    chin_v: float  # vertical position of the chin
+    eye_u: float  # horizontal position of the right eye
+    eye_v: float  # vertical position of the eyes
+    eye_w: float  # half the width of an eye
+    eye_h: float  # half the height of an eye
+    brow_v: float  # vertical position of the eyebrows
+    nose_v: float  # vertical position of the tip of the nose
+    mouth_v: float  # vertical position of the mouth
+    mouth_w: float  # half the width of the mouth
+    ear_u: float  # horizontal position of the right ear
+    hair_gap: float  # distance of the hair from the skull
 
 
 def _style_at(age: float, recession: float, style: HairStyle) -> HairStyle:

@@ -10,16 +10,7 @@ import numpy as np
 
 from gli.data.drawing.blend import Color, clip, mix, ramp, scale
 
-AGE_CLASSES: tuple[tuple[int, int], ...] = (
-    (0, 6),
-    (7, 12),
-    (13, 19),
-    (20, 30),
-    (31, 45),
-    (46, 55),
-    (56, 66),
-    (67, 80),
-)
+AGE_CLASSES: tuple[tuple[int, int], ...] = ((0, 6), (7, 12), (13, 19), (20, 30), (31, 45), (46, 55), (56, 66), (67, 80))
 """First and last whole year of each age class; :func:`sample_person` samples every class equally often."""
 _MAX_AGE = float(AGE_CLASSES[-1][1])
 
@@ -145,159 +136,84 @@ class Person:
 
     Fields with the range "-1..1" and no unit are deviations from the average person. Positions are in the face
     coordinates of :mod:`gli.data.drawing.canvas`.
-
-    Attributes:
-        male: Whether the proportions are male (male and female proportions overlap).
-        base_age: Age in years, 0..80, near which the ages in the person's pictures are.
-        looks_older: Years by which an adult of this look seems older (or, if negative, younger) than they are.
-        grey_onset: Apparent age in years at which half of the hair is grey.
-        wrinkle_strength: Factor on wrinkles, 0.4..1.7.
-        hair_loss: Share of the hair lost in old age, 0..1.
-        skin_tone: 0 (light) to 1 (dark).
-        skin_warmth: -1 (pink) to 1 (golden).
-        rosiness: Redness of the cheeks, 0..1.
-        face_width: Factor on the width of the face, about 0.88..1.12.
-        jaw: Width of the jaw, -1..1.
-        chin: Width and length of the chin, -1..1.
-        cheeks: Width of the cheeks, -1..1.
-        hair_style: A :class:`HairStyle` as a plain int, 0..11.
-        hair_color: Red, green and blue of the hair before it turns grey, 0..1.
-        hair_volume: Distance of the hair from the skull, 0..1.
-        hair_phase: Radians; shifts curls and strands.
-        hairline: Height of the hairline, -1 (low) to 1 (high).
-        fringe: A :class:`Fringe` as a plain int, 0..4.
-        parting: Side of the parting, -1 or 1.
-        eye_color: Red, green and blue of the iris, 0..1.
-        eye_spacing: -1 (close) to 1 (wide).
-        eye_size: -1..1.
-        eye_height: -1 (high) to 1 (low).
-        eye_roundness: -1 (narrow) to 1 (round).
-        eye_tilt: -1 (outer corners low) to 1 (high).
-        lashes: Strength of the lashes, 0..1.
-        brow_thickness: -1..1.
-        brow_arch: -1 (flat) to 1 (arched).
-        brow_tilt: -1 (outer ends low) to 1 (high).
-        nose_length: -1..1.
-        nose_width: -1..1.
-        nose_bridge: Strength of the shadow beside the bridge of the nose, 0..1.
-        mouth_width: -1..1.
-        mouth_height: -1 (high) to 1 (low).
-        lip_fullness: -1..1.
-        lip_redness: 0 (bare) to 1 (lipstick); visible from the teens on.
-        ear_size: -1..1.
-        beard: A :class:`Beard` as a plain int, 0..4; visible on adults only.
-        glasses: A :class:`Glasses` as a plain int, 0..3.
-        glasses_color: Red, green and blue of the frame, 0..1.
-        earrings: Whether the person wears earrings.
-        freckles: ``(u, v)`` of each freckle.
-        moles: ``(u, v, radius)`` of each mole.
-        scar: ``(u, v, angle, length)`` of a scar, or an empty tuple.
-        pimples: ``(u, v)`` of each pimple, visible in the teens.
     """
 
-    male: bool
-    base_age: float
-    looks_older: float
-    grey_onset: float
-    wrinkle_strength: float
-    hair_loss: float
-    skin_tone: float
-    skin_warmth: float
-    rosiness: float
-    face_width: float
-    jaw: float
-    chin: float
-    cheeks: float
-    hair_style: int
-    hair_color: Color
-    hair_volume: float
-    hair_phase: float
-    hairline: float
-    fringe: int
-    parting: int
-    eye_color: Color
-    eye_spacing: float
-    eye_size: float
-    eye_height: float
-    eye_roundness: float
-    eye_tilt: float
-    lashes: float
-    brow_thickness: float
-    brow_arch: float
-    brow_tilt: float
-    nose_length: float
-    nose_width: float
-    nose_bridge: float
-    mouth_width: float
-    mouth_height: float
-    lip_fullness: float
-    lip_redness: float
-    ear_size: float
-    beard: int
-    glasses: int
-    glasses_color: Color
-    earrings: bool
-    freckles: tuple[tuple[float, float], ...]
-    moles: tuple[tuple[float, float, float], ...]
-    scar: tuple[float, ...]
-    pimples: tuple[tuple[float, float], ...]
+    male: bool  # whether the proportions are male (male and female proportions overlap)
+    base_age: float  # age in years, 0..80, near which the ages in the person's pictures are
+    looks_older: float  # years by which an adult of this look seems older (or, if negative, younger) than they are
+    grey_onset: float  # apparent age in years at which half of the hair is grey
+    wrinkle_strength: float  # factor on wrinkles, 0.4..1.7
+    hair_loss: float  # share of the hair lost in old age, 0..1
+    skin_tone: float  # 0 (light) to 1 (dark)
+    skin_warmth: float  # -1 (pink) to 1 (golden)
+    rosiness: float  # redness of the cheeks, 0..1
+    face_width: float  # factor on the width of the face, about 0.88..1.12
+    jaw: float  # width of the jaw, -1..1
+    chin: float  # width and length of the chin, -1..1
+    cheeks: float  # width of the cheeks, -1..1
+    hair_style: int  # a HairStyle as a plain int, 0..11
+    hair_color: Color  # red, green and blue of the hair before it turns grey, 0..1
+    hair_volume: float  # distance of the hair from the skull, 0..1
+    hair_phase: float  # radians; shifts curls and strands
+    hairline: float  # height of the hairline, -1 (low) to 1 (high)
+    fringe: int  # a Fringe as a plain int, 0..4
+    parting: int  # side of the parting, -1 or 1
+    eye_color: Color  # red, green and blue of the iris, 0..1
+    eye_spacing: float  # -1 (close) to 1 (wide)
+    eye_size: float  # -1..1
+    eye_height: float  # -1 (high) to 1 (low)
+    eye_roundness: float  # -1 (narrow) to 1 (round)
+    eye_tilt: float  # -1 (outer corners low) to 1 (high)
+    lashes: float  # strength of the lashes, 0..1
+    brow_thickness: float  # -1..1
+    brow_arch: float  # -1 (flat) to 1 (arched)
+    brow_tilt: float  # -1 (outer ends low) to 1 (high)
+    nose_length: float  # -1..1
+    nose_width: float  # -1..1
+    nose_bridge: float  # strength of the shadow beside the bridge of the nose, 0..1
+    mouth_width: float  # -1..1
+    mouth_height: float  # -1 (high) to 1 (low)
+    lip_fullness: float  # -1..1
+    lip_redness: float  # 0 (bare) to 1 (lipstick); visible from the teens on
+    ear_size: float  # -1..1
+    beard: int  # a Beard as a plain int, 0..4; visible on adults only
+    glasses: int  # a Glasses as a plain int, 0..3
+    glasses_color: Color  # red, green and blue of the frame, 0..1
+    earrings: bool  # whether the person wears earrings
+    freckles: tuple[tuple[float, float], ...]  # ``(u, v)`` of each freckle
+    moles: tuple[tuple[float, float, float], ...]  # ``(u, v, radius)`` of each mole
+    scar: tuple[float, ...]  # ``(u, v, angle, length)`` of a scar, or an empty tuple
+    pimples: tuple[tuple[float, float], ...]  # ``(u, v)`` of each pimple, visible in the teens
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What differs between the pictures of one drawn person.
+    """What differs between the pictures of one drawn person."""
 
-    Attributes:
-        age: Age in whole years, 0..80.
-        smiling: Whether the person smiles.
-        smile: Curve of the mouth, -0.1 (slightly down) to 1 (broad smile).
-        mouth_open: 0 (closed) to 1 (wide open).
-        squint: How much the eyes are narrowed, 0..1.
-        gaze: Shift of the irises to the right and down, each -1..1.
-        shift_x: Shift of the head to the right, as a share of the picture's width.
-        shift_y: Shift of the head down, as a share of the picture's height.
-        roll: Tilt of the head in radians, clockwise.
-        yaw: Turn of the head in radians, positive to the right of the picture.
-        pitch: Nod of the head in radians, positive downwards.
-        scale: Factor on the size of the head.
-        tiredness: Strength of the shadows under the eyes, 0..1.
-        brightness: Factor on all light.
-        light_angle: Direction in radians in which the picture gets brighter.
-        light_strength: Relative gain from the centre to the edge in that direction, 0..0.4.
-        warmth: Colour of the light, -1 (blue) to 1 (orange).
-        background: A :class:`Background` as a plain int, 0..3.
-        background_colors: Its two colours, each red, green and blue 0..1.
-        background_seed: Seed of the positions of its gradient, blobs or stripes.
-        clothing: A :class:`Collar` as a plain int, 0..2.
-        clothing_color: Red, green and blue, 0..1.
-        noise: Standard deviation of the sensor noise, as a share of full white.
-        noise_seed: Seed of the sensor noise.
-    """
-
-    age: float
-    smiling: bool
-    smile: float
-    mouth_open: float
-    squint: float
-    gaze: tuple[float, float]
-    shift_x: float
-    shift_y: float
-    roll: float
-    yaw: float
-    pitch: float
-    scale: float
-    tiredness: float
-    brightness: float
-    light_angle: float
-    light_strength: float
-    warmth: float
-    background: int
-    background_colors: tuple[Color, Color]
-    background_seed: int
-    clothing: int
-    clothing_color: Color
-    noise: float
-    noise_seed: int
+    age: float  # age in whole years, 0..80
+    smiling: bool  # whether the person smiles
+    smile: float  # curve of the mouth, -0.1 (slightly down) to 1 (broad smile)
+    mouth_open: float  # 0 (closed) to 1 (wide open)
+    squint: float  # how much the eyes are narrowed, 0..1
+    gaze: tuple[float, float]  # shift of the irises to the right and down, each -1..1
+    shift_x: float  # shift of the head to the right, as a share of the picture's width
+    shift_y: float  # shift of the head down, as a share of the picture's height
+    roll: float  # tilt of the head in radians, clockwise
+    yaw: float  # turn of the head in radians, positive to the right of the picture
+    pitch: float  # nod of the head in radians, positive downwards
+    scale: float  # factor on the size of the head
+    tiredness: float  # strength of the shadows under the eyes, 0..1
+    brightness: float  # factor on all light
+    light_angle: float  # direction in radians in which the picture gets brighter
+    light_strength: float  # relative gain from the centre to the edge in that direction, 0..0.4
+    warmth: float  # colour of the light, -1 (blue) to 1 (orange)
+    background: int  # a Background as a plain int, 0..3
+    background_colors: tuple[Color, Color]  # its two colours, each red, green and blue 0..1
+    background_seed: int  # seed of the positions of its gradient, blobs or stripes
+    clothing: int  # a Collar as a plain int, 0..2
+    clothing_color: Color  # red, green and blue, 0..1
+    noise: float  # standard deviation of the sensor noise, as a share of full white
+    noise_seed: int  # seed of the sensor noise
 
 
 # Random values are plain Python numbers, whose ``repr`` does not depend on the version of NumPy.
