@@ -374,7 +374,7 @@ def test_a_spoilt_file_of_people_to_be_forgotten_is_refused_or_forgets_the_peopl
         csv.writer(file).writerows([(f"{n}.jpg", name, n % 2) for n, name in enumerate(PEOPLE * 2)])
     path = root / "forget.txt"
     data = FaceTable(root=str(root), csv="named.csv", split="identity", forget_identities=str(path))
-    data._digests = np.arange(2 * len(PEOPLE)).astype(bytes)  # No image is opened.
+    data.digests = np.arange(2 * len(PEOPLE)).astype(bytes)  # No image is opened.
 
     def check(value: tuple[list[str], bytes | None]) -> None:
         names, damaged = value

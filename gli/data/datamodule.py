@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -15,15 +17,22 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
-from gli.data.faces import Faces, Rows
+from gli.data.faces import Faces, Rows, content_hash
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
-from gli.data.people_lists import PeopleList, is_store, read_assignment, read_people_list, refuse_erased
+from gli.data.people_lists import read_people_list, read_split_settings
 from gli.data.recipe import Recipe
-from gli.data.split_plan import Rehearsal, Split, SplitSettings, SplitTable, held_out_mask, split_plan
+from gli.data.split_plan import (
+    Rehearsal,
+    Split,
+    SplitSettings,
+    SplitTable,
+    check_reference_share,
+    held_out_mask,
+    split_plan,
+)
 from gli.data.tasks import Task
 from gli.errors import SettingError
 from gli.metrics.registry import EVALUATION_SETS
-from gli.system.digest import digest
 from gli.system.lightning import current_epoch
 
 
@@ -106,37 +115,24 @@ class FaceDataModule(L.LightningDataModule):
         recipe: Recipe = Recipe(),
     ) -> None:
         super().__init__()
-        if num_workers < 0:
-            raise SettingError(f"data.num_workers is {num_workers}; it must not be negative.")
-        for name, value in (
-            ("image_size", image_size),
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-        ):
+        sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
+        for name, value in sizes.items():
             if value < 1:
                 raise SettingError(f"data.{name} is {value}; it must be at least 1.")
-        self.split, self.image_size, self.batch_size = split, image_size, batch_size
-        self.eval_batch_size, self.num_workers = eval_batch_size, num_workers
-        self.forget_identities, self.forget_share = forget_identities, forget_share
-        self.assignment, self.evaluate_retain = assignment, evaluate_retain
+        if num_workers < 0:
+            raise SettingError(f"data.num_workers is {num_workers}; it must not be negative.")
+        check_reference_share(reference_share, rehearsal)
+        self.split, self.split_seed, self.deduplicate = split, split_seed, deduplicate
+        self.forget_identities, self.assignment = forget_identities, assignment
         self.held_out, self.erased = held_out, erased
-        self.test_share, self.unseen_share, self.split_seed = test_share, unseen_share, split_seed
-        self.deduplicate, self.cache_dir = deduplicate, Path(cache_dir)
+        self.forget_share, self.test_share, self.unseen_share = forget_share, test_share, unseen_share
+        self.image_size, self.batch_size, self.eval_batch_size = image_size, batch_size, eval_batch_size
+        self.num_workers, self.evaluate_retain, self.cache_dir = num_workers, evaluate_retain, Path(cache_dir)
         self.augmentation, self.recipe = augmentation, recipe
-        if reference_share is not None and not 0 < reference_share < 1:
-            raise SettingError(f"data.reference_share is {reference_share:g}; it must lie in (0, 1).")
-        if rehearsal == "reference" and reference_share is None:
-            raise SettingError(
-                "data.rehearsal is reference, but no people are set aside. Set data.reference_share, such as 0.5: that "
-                "share of the test people becomes the test and unseen people of the rehearsal."
-            )
         self.reference_share, self.rehearsal = reference_share, rehearsal
         #: Passes of an epoch, counted from 0; a method sets its own.
         self.passes_in: Callable[[int], Sequence[Pass]] = both_sets
         self.splits: dict[str, Rows] = {}
-        self._faces: Faces | None = None
-        self._digests: npt.NDArray[np.bytes_] | None = None
-        self._pixels: PixelCache | None = None
 
     @abstractmethod
     def table(self) -> Faces:
@@ -146,19 +142,15 @@ class FaceDataModule(L.LightningDataModule):
             DataError: If a file does not exist or violates its format.
         """
 
-    @property
+    @cached_property
     def faces(self) -> Faces:
         """The face table, read on first use."""
-        if self._faces is None:
-            self._faces = self.table()
-        return self._faces
+        return self.table()
 
-    @property
+    @cached_property
     def digests(self) -> npt.NDArray[np.bytes_]:
         """Content hash of each image, computed on first use."""
-        if self._digests is None:
-            self._digests = self.faces.images.digests(self.cache_dir)
-        return self._digests
+        return self.faces.images.digests(self.cache_dir)
 
     @property
     def identities(self) -> npt.NDArray[np.str_]:
@@ -170,12 +162,10 @@ class FaceDataModule(L.LightningDataModule):
         """The classification task, which defines the meaning of the labels."""
         return self.faces.task
 
-    @property
+    @cached_property
     def pixels(self) -> PixelCache:
         """The uint8 pixels of every row, decoded or drawn on first use."""
-        if self._pixels is None:
-            self._pixels = open_pixels(self.faces.images, self.digests, self.image_size, self.cache_dir)
-        return self._pixels
+        return open_pixels(self.faces.images, self.digests, self.image_size, self.cache_dir)
 
     def prepare_data(self) -> None:
         """Check the table and the splits, and fill the pixel cache. The trainer calls this on one process only."""
@@ -193,44 +183,14 @@ class FaceDataModule(L.LightningDataModule):
         """
         if self.splits:
             return
-        if self.assignment is not None and self.forget_identities is not None:
-            raise SettingError("data.assignment and data.forget_identities both say whom to forget. Give one of them.")
-        by_household = self.assignment is None and self.split in ("identity", "stable")
-        assigned = None if self.assignment is None else read_assignment(Path(self.assignment), self._names())
-        if isinstance(self.erased, str) and is_store(self.erased):
-            refuse_erased(Path(self.erased), self.identities, self.digests)
-            erased = None
-        else:
-            erased = self._people("erased", self.erased)
-        settings = SplitSettings(
-            split=self.split,
-            forget_identities=self._people("forget_identities", self.forget_identities),
-            assignment=assigned,
-            held_out=self._people("held_out", self.held_out) if by_household else None,
-            erased=erased or (),
-            forget_share=self.forget_share,
-            test_share=self.test_share,
-            unseen_share=self.unseen_share,
-            reference_share=self.reference_share,
-            rehearsal=self.rehearsal,
-            split_seed=self.split_seed,
-            deduplicate=self.deduplicate,
-        )
-        self.splits, warnings = split_plan(self._split_table(), settings)
+        table, given = self._split_table(), {field.name: getattr(self, field.name) for field in fields(SplitSettings)}
+        self.splits, warnings = split_plan(table, read_split_settings(given, table, self.identity_column))
         for warning in warnings:
             rank_zero_warn(warning)
 
     def _split_table(self) -> SplitTable:
         faces, name = self.faces, self.split_name or f"the published split of {self.label}"
         return SplitTable(faces.identities, faces.households, self.digests, faces.published, name)
-
-    def _names(self) -> set[str]:
-        return {*self.identities.tolist(), *self.faces.households.tolist()}
-
-    def _people(self, setting: str, value: PeopleList | None) -> list[str] | None:
-        """Return the names in a setting that is a list of people or the path of one."""
-        column = None if setting == "forget_identities" else self.identity_column
-        return None if value is None else read_people_list(setting, value, self._names(), column)
 
     @property
     def is_held_out(self) -> npt.NDArray[np.bool_]:
@@ -240,7 +200,9 @@ class FaceDataModule(L.LightningDataModule):
             SettingError: If nobody is declared, or a name is not in the table.
             DataError: If the file of names cannot be read.
         """
-        return held_out_mask(self._split_table(), self._people("held_out", self.held_out) or [])
+        table = self._split_table()
+        names = read_people_list("held_out", self.held_out or (), table.names, self.identity_column)
+        return held_out_mask(table, names)
 
     @property
     def evaluation_sets(self) -> tuple[str, ...]:
@@ -253,13 +215,11 @@ class FaceDataModule(L.LightningDataModule):
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
         if name == "reference" and name not in self.splits:
-            if self.rehearsal == "reference":
-                raise SettingError(
-                    "There are no reference people: they are the test and unseen people of this rehearsal. Set "
-                    "data.rehearsal to true."
-                )
             raise SettingError(
-                "There are no reference people. Set some of the test people aside: data.reference_share."
+                "There are no reference people: they are the test and unseen people of this rehearsal. Set "
+                "data.rehearsal to true."
+                if self.rehearsal == "reference"
+                else "There are no reference people. Set some of the test people aside: data.reference_share."
             )
         return self.splits[name]
 
@@ -274,12 +234,8 @@ class FaceDataModule(L.LightningDataModule):
     def fingerprint(self, name: str) -> str:
         """Return a hash of everything that training on set ``name`` depends on: content and settings, not paths."""
         rows = self.rows(name)
-        labels = self.faces.labels[rows].reshape(len(rows), -1)
-        # Sort by content first and label second, because identical files may have different labels.
-        order = np.lexsort((*labels.T[::-1], self.digests[rows]))
-        labels = np.ascontiguousarray(labels[order])
-        sizes = f"{self.image_size} {self.batch_size} {self.augmentation!r} {self.task!r}"
-        return digest(self.digests[rows][order].tobytes(), labels.tobytes(), sizes)
+        settings = f"{self.image_size} {self.batch_size} {self.augmentation!r} {self.task!r}"
+        return content_hash(self.digests[rows], self.faces.labels[rows], settings)
 
     def _rank_and_world(self) -> dict[str, int]:
         """Return the rank of this process and the number of processes, as arguments of the plans."""

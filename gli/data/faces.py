@@ -148,3 +148,17 @@ class Faces:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
+
+
+def content_hash(digests: npt.NDArray[np.bytes_], labels: npt.NDArray[np.int64], settings: str) -> str:
+    """Return a hash of labelled images in any order, and of settings.
+
+    Args:
+        digests: Content hash of each image.
+        labels: As in :class:`Faces`.
+        settings: Text that describes the settings.
+    """
+    columns = labels.reshape(len(labels), -1)
+    # Sort by content first and label second, because identical files may have different labels.
+    order = np.lexsort((*columns.T[::-1], digests))
+    return digest(digests[order].tobytes(), np.ascontiguousarray(columns[order]).tobytes(), settings)

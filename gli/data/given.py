@@ -222,14 +222,14 @@ class GivenFaces(FaceDataModule):
         parts = [sets[name] for name in SPLITS]
         kind = np.uint8 if all(part.images.dtype == np.uint8 for part in parts) else np.float32
         array = np.concatenate([part.images.astype(kind, copy=False) for part in parts])
-        self._faces = Faces(
+        self.faces = Faces(
             ArrayImages(array),
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.identities for part in parts]),
             task,
             published=rows,
         )
-        self._pixels = PixelCache(array, np.arange(len(array)))
+        self.pixels = PixelCache(array, np.arange(len(array)))
 
     def table(self) -> Faces:
         """Return the face table."""

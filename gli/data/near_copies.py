@@ -115,7 +115,6 @@ def perceptual_hashes(
     for start in range(0, len(rows), chunk):
         for place, image in enumerate(pixels[rows[start : start + chunk]], start):
             grey = Image.fromarray(image[:, ::-1] if mirror else image).convert("L")
-            low, high = grey.getextrema()
-            if high - low >= _FLAT:
+            if np.ptp(np.asarray(grey)) >= _FLAT:
                 hashes[place] = np.where(imagehash.phash(grey, FREQUENCIES, 2).hash, 1, -1).ravel()
     return hashes

@@ -6,13 +6,14 @@ import csv
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gli.data.split_plan import SPLITS
+from gli.data.split_plan import SPLITS, SplitSettings, SplitTable
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.digest import file_hash, person_hash
 from gli.system.files import read_csv, read_text
@@ -21,6 +22,36 @@ from gli.system.files import read_csv, read_text
 PeopleList = Sequence[str | int] | str
 #: Files of a store of erasure requests (``gli erase``): what was done, and the key of the hashes in it.
 LEDGER, KEY = "ledger.jsonl", "key"
+
+
+def read_split_settings(given: Mapping[str, Any], table: SplitTable, identity_column: str) -> SplitSettings:
+    """Return the settings of a split, with the people in their files.
+
+    Args:
+        given: Settings of the data module by name, with paths of files.
+        table: The table; people of a store of erasure requests are refused in it.
+        identity_column: Column of the names in a CSV file of people.
+
+    Raises:
+        SettingError: If there is no such file, or two settings contradict each other.
+        DataError: If a file cannot be read, or somebody is in the table whom the store has erased.
+    """
+    forget, held_out, erased = given["forget_identities"], given["held_out"], given["erased"]
+    assignment = given["assignment"]
+    if assignment is not None and forget is not None:
+        raise SettingError("data.assignment and data.forget_identities both say whom to forget. Give one of them.")
+    if isinstance(erased, str) and is_store(erased):
+        refuse_erased(Path(erased), table.identities, table.digests)
+        erased = None
+    if assignment is not None or given["split"] not in ("identity", "stable"):
+        held_out = None  # The test and unseen people are given.
+    lists = {
+        "forget_identities": forget and read_people_list("forget_identities", forget, table.names),
+        "held_out": held_out and read_people_list("held_out", held_out, table.names, identity_column),
+        "erased": read_people_list("erased", erased or (), table.names, identity_column),
+        "assignment": None if assignment is None else read_assignment(Path(assignment), set(table.identities.tolist())),
+    }
+    return SplitSettings(**{**given, **lists})
 
 
 def read_people_list(

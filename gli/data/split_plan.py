@@ -62,6 +62,11 @@ class SplitTable:
     name: str = "the published split"
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of all people and households."""
+        return frozenset((*self.identities.tolist(), *self.households.tolist()))
+
+    @cached_property
     def groups(self) -> Rows:
         """Group of each row: households that share an identical file are one group."""
         return identity_groups(self.households, self.digests)
@@ -365,11 +370,10 @@ def _rows_of_people(table: SplitTable, names: Sequence[str], setting: str) -> Ro
     """Return the rows of identities or households, ascending."""
     if not names:
         raise SettingError(f"{setting} names nobody. List at least one person, or leave the setting out.")
-    everybody = {*table.identities.tolist(), *table.households.tolist()}
     for name in names:
-        if name not in everybody:
+        if name not in table.names:
             raise SettingError(
-                f"{setting} names {str(name)!r}, who is not in the table.{did_you_mean(name, everybody)} "
+                f"{setting} names {str(name)!r}, who is not in the table.{did_you_mean(name, table.names)} "
                 f"Identities look like {str(table.identities[0])!r}."
             )
     return np.flatnonzero(np.isin(table.identities, names) | np.isin(table.households, names)).astype(np.int64)
@@ -414,7 +418,7 @@ def _without_erased(sets: Sets, table: SplitTable, settings: SplitSettings, warn
             f"forget_identities names {both[0]!r}, who was erased before (data.erased). Remove the name from one of "
             "them."
         )
-    unknown = sorted(set(names) - set(table.identities.tolist()) - set(table.households.tolist()))
+    unknown = sorted(set(names) - table.names)
     if unknown:
         warnings.append(
             f"data.erased names {len(unknown)} people who are not in the table: their photographs were removed, or "
@@ -437,6 +441,17 @@ def _first_of_each_file(rows: Rows, digests: npt.NDArray[np.bytes_]) -> Rows:
     """Return the rows without those whose file is that of an earlier row."""
     _, first = np.unique(digests[rows], return_index=True)
     return rows[np.sort(first)]
+
+
+def check_reference_share(share: float | None, rehearsal: Rehearsal) -> None:
+    """Raise SettingError if the share of reference people is out of range, or missing where a rehearsal needs it."""
+    if share is not None and not 0 < share < 1:
+        raise SettingError(f"data.reference_share is {share:g}; it must lie in (0, 1).")
+    if rehearsal == "reference" and share is None:
+        raise SettingError(
+            "data.rehearsal is reference, but no people are set aside. Set data.reference_share, such as 0.5: that "
+            "share of the test people becomes the test and unseen people of the rehearsal."
+        )
 
 
 def _with_reference(sets: Sets, table: SplitTable, share: float, seed: int) -> Sets:
