@@ -87,7 +87,7 @@ class Result:
         """Return the closing table of a run, its conclusion and the verdict."""
         from rich.console import Console
 
-        from gli.auditing.table import comparison
+        from gli.auditing.conclusion import comparison
 
         columns = [
             ("Original", self.original.scores),

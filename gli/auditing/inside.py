@@ -6,25 +6,30 @@ the difference from the references counts.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gli.auditing.relearning import halves, relearning_losses
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Rows
+from gli.data.loading import shuffled_batches
 from gli.data.tasks import Task
-from gli.metrics.excess import excess_over_references
+from gli.metrics.features import (
+    excess_over_references,
+    probe_hits,
+    rank_one_hits,
+    residual_knowledge,
+    verification_areas,
+)
 from gli.metrics.intervals import Interval, mean_interval, people_means
 from gli.metrics.klom import excess_klom
-from gli.metrics.linear_probe import probe_hits
-from gli.metrics.reidentification import rank_one_hits, verification_areas
-from gli.metrics.residual_knowledge import residual_knowledge
 from gli.system.chunks import CHUNK_PIXELS, in_chunks
 
 Array = npt.NDArray[np.float64]
@@ -280,3 +285,78 @@ def audit_inside(
         around = np.array([reference.values["around"] for reference in references])
         residual = residual_knowledge(model.values["around"], around)
     return InsideAudit(values, residual, klom)
+
+
+# -- relearning: do forgotten people come back faster than to models that never saw them? -----------------------------
+
+#: Steps after which the losses are measured; the last is the number of steps.
+CHECKS = (0, 5, 10, 20)
+BATCH, MOMENTUM = 64, 0.9
+
+
+def halves(people: npt.NDArray[np.int64], seed: int = 0) -> tuple[Rows, Rows]:
+    """Divide the images of each person with two or more into two halves: one to learn from, one to judge by.
+
+    Args:
+        people: Number of the person on each image, shape ``(images,)``.
+        seed: Seed of the halves.
+
+    Returns:
+        Positions of the images of either half; people with one image are in neither.
+    """
+    generator = np.random.default_rng(seed)
+    learn: list[int] = []
+    judge: list[int] = []
+    for person in np.unique(people):
+        own = generator.permutation(np.flatnonzero(people == person)).tolist()
+        if len(own) > 1:
+            learn += own[: len(own) // 2]
+            judge += own[len(own) // 2 :]
+    return np.sort(np.array(learn, dtype=np.int64)), np.sort(np.array(judge, dtype=np.int64))
+
+
+def relearning_losses(
+    model: nn.Module,
+    task: Task,
+    learn: tuple[Tensor, Tensor],
+    judge: tuple[Tensor, Tensor],
+    lr: float,
+    seed: int = 0,
+) -> npt.NDArray[np.float64]:
+    """Return the losses of the images to judge by while a copy of the model is fine-tuned on those to learn from.
+
+    Source: relearn time of Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020; the halves
+    by person are ours.
+
+    BatchNorm statistics stay as they are. The batches depend on the seed alone, so that they are the same for all
+    models.
+
+    Args:
+        model: The model; it is not changed.
+        task: The classification task.
+        learn: Images in [0, 1], shape ``(n, 3, height, width)``, and their labels.
+        judge: The same of the images to judge by, ``(m, ...)``.
+        lr: Learning rate of SGD.
+        seed: Seed of the batches.
+
+    Returns:
+        Losses in nats after each number of steps in ``CHECKS``, shape ``(checks, m)``.
+    """
+    model = copy.deepcopy(model).eval().requires_grad_(True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=MOMENTUM)
+    images, labels = learn
+    size = min(BATCH, len(images))
+    batches = list(shuffled_batches(np.arange(len(images)), size, CHECKS[-1], (seed, 2)))
+    curve = []
+    for step in range(CHECKS[-1] + 1):
+        if step in CHECKS:
+            with torch.inference_mode():
+                losses = in_chunks(lambda x, y: task.losses(model(x), y), *judge, pixels=CHUNK_PIXELS)
+            curve.append(losses.double().cpu().numpy())
+        if step < CHECKS[-1]:
+            batch = torch.from_numpy(batches[step]).to(images.device)
+            optimizer.zero_grad()
+            loss: Any = task.loss(model(images[batch]), labels[batch])
+            loss.backward()
+            optimizer.step()
+    return np.stack(curve)

@@ -197,6 +197,27 @@ def margins_of(audit: Audit) -> dict[str, Array]:
     return result
 
 
+def read_model(
+    run: Path, iteration: int | None = None
+) -> tuple[Audit, Mapping[str, npt.NDArray[np.int64]], Mapping[str, Array]]:
+    """Return one audit of a run: its record, row numbers and margins of each evaluation set.
+
+    Args:
+        run: Folder of the run.
+        iteration: Iteration of the audit; None for the last.
+
+    Raises:
+        DataError: If the run has no such record.
+    """
+    if iteration is None:
+        recorded = [int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal()]
+        iteration = max(recorded, default=0)
+    audit = read_record(run, iteration)
+    if audit is None:
+        raise DataError(f"{run}: has no record of iteration {iteration}. Run again with --audit.keep_losses true.")
+    return audit, read_rows(run), margins_of(audit)
+
+
 def read_records(run: Path) -> list[Audit]:
     """Return all audits of a run in the order of their iterations.
 

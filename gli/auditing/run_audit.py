@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gli.auditing.inside import InsideAudit
-from gli.auditing.record import check_people, read_people
+from gli.auditing.record import check_people, read_model, read_people
 from gli.auditing.reference_audit import (
     LEAST_REFERENCES,
     SETS,
@@ -19,7 +19,6 @@ from gli.auditing.reference_audit import (
     audit,
     measure_distances,
 )
-from gli.auditing.references import read_model
 from gli.auditing.verdict import MARGIN, Verdict
 from gli.errors import DataError
 from gli.runs.cost import read_cost

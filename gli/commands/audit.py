@@ -30,7 +30,7 @@ from gli.system.console import console, progress
 from gli.system.files import file_lock, writable
 
 if TYPE_CHECKING:
-    from gli.auditing.method_audit import MethodAudit
+    from gli.auditing.fleet_audit import MethodAudit
     from gli.auditing.run_audit import RunAudit
     from gli.engine.job import Job
     from gli.study.fleet import Planned
@@ -126,7 +126,7 @@ def _audit_methods(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from gli.auditing.contents import contents_of_methods
-    from gli.auditing.method_audit import NO_UNLEARNING, audit_fleets
+    from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets
     from gli.reporting.audit import write_audit
     from gli.study.fleet import (
         RETRAINED,
@@ -177,7 +177,7 @@ def _audit_methods(options: argparse.Namespace) -> int:
 
 def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[str, Any], Any]:
     """Return the models of each method, and the originals (iteration 0 of the runs of a method)."""
-    from gli.auditing.references import read_fleet
+    from gli.auditing.fleet import read_fleet
     from gli.study.fleet import ORIGINAL, RETRAINED
 
     runs: dict[str, list[Any]] = {}

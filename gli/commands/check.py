@@ -136,7 +136,7 @@ def look(data: FaceDataModule) -> Checked:
     """
     from gli.auditing.verdict import MARGIN
     from gli.data.inventory import label_distance, take_inventory
-    from gli.metrics.power import detectable_difference, null_error, people_for_margin
+    from gli.metrics.intervals import detectable_difference, null_error, people_for_margin
 
     inventory = take_inventory(data.faces, data.splits, data.digests)
     forgotten, unseen = (inventory.sets[name].people for name in ("forget", "unseen"))

@@ -16,8 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 
 import gli
-from gli.auditing.conclusion import Ended, conclude
-from gli.auditing.table import SCORES_PAGE, comparison
+from gli.auditing.conclusion import SCORES_PAGE, Ended, comparison, conclude
 from gli.callbacks import (
     BestCheckpoint,
     EarlyStop,

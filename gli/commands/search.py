@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gli.auditing.table import comparison
+from gli.auditing.conclusion import comparison
 from gli.commands.main import add_executor_options, make_parser
 from gli.commands.parse import run_command
 from gli.engine.board import run_jobs

@@ -25,8 +25,7 @@ from gli.erasure.ledger import counted, rehearsal_hash, sha256_file
 from gli.erasure.requests import read_requests
 from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
 from gli.errors import DataError
-from gli.metrics.intervals import Answer, Interval, Trials, auc, equivalence, mean_interval, people_means
-from gli.metrics.power import null_error
+from gli.metrics.intervals import Answer, Interval, Trials, auc, equivalence, mean_interval, null_error, people_means
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
 

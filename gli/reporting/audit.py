@@ -17,7 +17,7 @@ from gli.system.files import atomic_write, write_json
 Values = Mapping[str, Any]
 #: Number of people that are named as the most exposed.
 WORST = 5
-#: Name of the audit of the originals, as in :data:`gli.auditing.method_audit.NO_UNLEARNING`.
+#: Name of the audit of the originals, as in :data:`gli.auditing.fleet_audit.NO_UNLEARNING`.
 NO_UNLEARNING = "No unlearning"
 AUC = (
     "AUC is the probability that the attacker ranks a forgotten person above one who was never seen: 0.5 is guessing, "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gli.auditing.chosen_on import NOT_DECLARED
-from gli.auditing.references import Draw, plan_draws
+from gli.auditing.fleet import Draw, plan_draws
 from gli.auditing.verdict import MARGIN
 from gli.data import FaceDataModule
 from gli.data.split_plan import identity_groups

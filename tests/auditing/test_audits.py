@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gli.auditing.attacks import memorisation, strata, ulira
-from gli.auditing.method_audit import NO_UNLEARNING, audit_fleets
-from gli.auditing.references import plan_draws
+from gli.auditing.fleet import plan_draws
+from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets, memorisation, strata, ulira
 from gli.auditing.verdict import exposures, judge
 from gli.errors import SettingError
 from gli.metrics.intervals import Interval, auc

@@ -11,8 +11,17 @@ import torch
 from torch import nn
 
 from gli.auditing import inside as module
-from gli.auditing.inside import RELATIVES, RETAINED, Inside, Subjects, audit_inside, features_of
-from gli.auditing.relearning import CHECKS, halves, relearning_losses
+from gli.auditing.inside import (
+    CHECKS,
+    RELATIVES,
+    RETAINED,
+    Inside,
+    Subjects,
+    audit_inside,
+    features_of,
+    halves,
+    relearning_losses,
+)
 from gli.data.synthetic import SyntheticFaces
 from gli.data.tasks import MultiClass, MultiLabel
 from gli.models.backbones import build_classifier

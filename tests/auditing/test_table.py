@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from gli.auditing.table import comparison
+from gli.auditing.conclusion import comparison
 from gli.metrics.registry import shown_in
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from gli.auditing.references import Fleet, plan_draws
+from gli.auditing.fleet import Fleet, plan_draws
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 
 Change = Callable[[npt.NDArray[np.float64], npt.NDArray[np.int64], np.random.Generator], npt.NDArray[np.float64]]

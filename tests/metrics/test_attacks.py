@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gli.metrics.canaries import epsilon_lower_bound
 from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.klom import PRIOR, excess_klom, histogram_klom, normal_klom
 from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_scores
@@ -171,7 +170,7 @@ def test_few_references_are_refused():
         excess_klom(np.zeros((1, 3)), np.zeros((2, 3)))
 
 
-# -- IAM and canaries --------------------------------------------------------------------------------------------------
+# -- IAM -----------------------------------------------------------------------------------------------------------------
 
 
 def test_degree_of_memory_worked_out_by_hand():
@@ -189,13 +188,3 @@ def test_iam_scores_grow_with_the_margin_and_lie_between_zero_and_one():
     assert (np.diff(scores) > 0).all()
     assert scores[0] > 0
     assert scores[2] < 1
-
-
-@pytest.mark.parametrize(("right", "guesses", "epsilon"), [(100, 100, 3.49), (60, 100, 0.05), (50, 100, 0.0)])
-def test_the_bound_of_epsilon(right, guesses, epsilon):
-    assert epsilon_lower_bound(right, guesses) == pytest.approx(epsilon, abs=0.005)
-
-
-def test_impossible_guesses_are_refused():
-    with pytest.raises(ValueError, match="cannot be right"):
-        epsilon_lower_bound(3, 2)

@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from gli.metrics.excess import excess_over_references
-from gli.metrics.linear_probe import probe_hits
-from gli.metrics.reidentification import rank_one_hits, verification_areas
-from gli.metrics.residual_knowledge import residual_knowledge
+from gli.metrics.features import (
+    excess_over_references,
+    probe_hits,
+    rank_one_hits,
+    residual_knowledge,
+    verification_areas,
+)
 
 #: Four images of two people and one of a third, as directions in a plane: degrees 0, 10 | 20, 90 | 12.
 DEGREES = np.radians([0, 10, 20, 90, 12])

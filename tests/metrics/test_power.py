@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gli.metrics.intervals import Trials, auc, auc_interval
-from gli.metrics.power import detectable_difference, null_error, people_for_margin
+from gli.metrics.intervals import Trials, auc, auc_interval, detectable_difference, null_error, people_for_margin
 
 
 @pytest.mark.parametrize(("people", "error"), [(20, 0.092), (50, 0.058), (100, 0.041), (300, 0.024)])

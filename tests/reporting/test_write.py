@@ -10,7 +10,7 @@ import re
 import pytest
 
 from gli.auditing.contents import contents_of_methods
-from gli.auditing.method_audit import audit_fleets
+from gli.auditing.fleet_audit import audit_fleets
 from gli.errors import DataError
 from gli.reporting import write_report
 from gli.reporting.audit import auc_of_methods, write_audit

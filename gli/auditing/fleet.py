@@ -1,4 +1,4 @@
-"""The fleet of an audit: who is in which model, and the margins that its runs recorded.
+"""The fleet of an audit of methods: who is in which model, and the margins that its runs recorded.
 
 K originals are trained on random halves of the people, in complementary pairs, so that everybody is in exactly half of
 them. From each original, J draws of people are forgotten. Source: Hayes et al., 2024 (U-LiRA); the pairs are ours.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gli.auditing.record import Audit, margins_of, read_people, read_record, read_rows
-from gli.errors import DataError, SettingError
+from gli.auditing.record import read_model, read_people
+from gli.errors import SettingError
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 
 Array = npt.NDArray[np.float64]
@@ -138,25 +138,6 @@ class Fleet:
     def pairs(self) -> Integers:
         """Number of the pair of originals of each model, shape ``(models,)``."""
         return self.originals // 2
-
-
-def read_model(run: Path, iteration: int | None = None) -> tuple[Audit, Mapping[str, Integers], Mapping[str, Array]]:
-    """Return one audit of a run: its record, row numbers and margins of each evaluation set.
-
-    Args:
-        run: Folder of the run.
-        iteration: Iteration of the audit; None for the last.
-
-    Raises:
-        DataError: If the run has no such record.
-    """
-    if iteration is None:
-        recorded = [int(path.stem) for path in (run / "audits").glob("[0-9]*.npz") if path.stem.isdecimal()]
-        iteration = max(recorded, default=0)
-    audit = read_record(run, iteration)
-    if audit is None:
-        raise DataError(f"{run}: has no record of iteration {iteration}. Run again with --audit.keep_losses true.")
-    return audit, read_rows(run), margins_of(audit)
 
 
 def read_fleet(runs: Sequence[tuple[Draw, Path]], iteration: int | None = None) -> Fleet:
