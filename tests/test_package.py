@@ -10,6 +10,7 @@ import sys
 import tomllib
 import venv
 import zipfile
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -26,6 +27,10 @@ def normal(name: str) -> str:
     return re.split(r"[\[<>=!~; ]", name)[0].lower().replace("_", "-")
 
 
+distributions_of = cache(packages_distributions)
+
+
+@cache
 def imported_by(folder: Path) -> set[str]:
     """Return the top-level packages that the modules below a folder import."""
     names = set()
@@ -41,7 +46,7 @@ def imported_by(folder: Path) -> set[str]:
 def test_every_import_is_a_declared_dependency():
     extras = [each for name, extra in PROJECT["optional-dependencies"].items() if name != "dev" for each in extra]
     declared = {normal(each) for each in [*PROJECT["dependencies"], *extras]}
-    distributions = packages_distributions()
+    distributions = distributions_of()
     undeclared = {
         name
         for name in imported_by(ROOT / "gli") - {"gli"}
@@ -53,14 +58,14 @@ def test_every_import_is_a_declared_dependency():
 def test_every_import_of_the_tests_is_declared():
     extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     declared = {normal(each) for each in [*PROJECT["dependencies"], *extras]}
-    distributions = packages_distributions()
+    distributions = distributions_of()
     names = (imported_by(ROOT / "tests") | imported_by(ROOT / "docs")) - {"gli", "tests", "benchmarks", "my_module"}
     # Modules that tests write into a temporary folder are no distributions.
     assert {n for n in names & distributions.keys() if not {normal(d) for d in distributions[n]} & declared} == set()
 
 
 def test_every_dependency_is_imported_or_needed_by_one():
-    imported = {normal(d) for name in imported_by(ROOT / "gli") for d in packages_distributions().get(name, ())}
+    imported = {normal(d) for name in imported_by(ROOT / "gli") for d in distributions_of().get(name, ())}
     # TensorBoard is loaded by torch.utils.tensorboard and run by users; torchvision's transforms and PIL are imported.
     assert {normal(each) for each in PROJECT["dependencies"]} - imported <= {"tensorboard"}
 
@@ -82,6 +87,7 @@ def test_the_wheel_has_all_modules_and_configurations(wheel):
 
 
 def test_the_description_of_the_wheel_can_be_shown(wheel):
+    pytest.importorskip("twine", reason="pip install '.[release]'")
     done = subprocess.run(
         [sys.executable, "-m", "twine", "check", "--strict", str(wheel)], capture_output=True, text=True, check=False
     )

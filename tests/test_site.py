@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
-pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/site_hooks.py")
 hooks = importlib.util.module_from_spec(spec)
@@ -41,8 +42,19 @@ class Links(HTMLParser):
             self.loaded.append(values["src"])
 
 
+def test_the_navigation_names_pages_and_the_api_page_names_that_exist():
+    """Without mkdocs, which make docs installs."""
+    text = re.sub(r"!!python\S+", "", (ROOT / "mkdocs.yml").read_text())
+    pages = [path for entry in yaml.safe_load(text)["nav"] for path in hooks._paths(entry)]
+    assert [path for path in pages if path not in hooks.OPTIONAL and not (ROOT / "docs" / path).is_file()] == []
+    names = [name for package in hooks.PACKAGES for name in hooks.public_names(package)]
+    assert [name for name in names if pkgutil.resolve_name(name) is None] == []
+    assert len(names) > 50
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
+    pytest.importorskip("mkdocs", reason="make docs installs what builds the site")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
