@@ -21,14 +21,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
 from gli.erasure.ledger import (
     KEY_FILE,
@@ -50,6 +51,7 @@ from gli.system.files import file_lock, inside, read_csv, read_yaml
 
 SETTINGS = "store.yaml"
 VERSION = 1
+T = TypeVar("T", "Policy", "Settings")
 Route = Literal["auto", "retrain", "unlearn"]
 #: Longest side of the images, in pixels.
 LARGEST_IMAGE = 4096
@@ -129,8 +131,6 @@ class Policy:
             SettingError: Naming the first of them.
         """
         time_zone(self.time_zone)
-        if self.route not in get_args(Route):
-            raise SettingError(f"policy.route is {self.route!r}; it is one of {', '.join(get_args(Route))}.")
         ranges = {
             "months": (1, 12),
             "batch_days": (0, 366),
@@ -201,66 +201,56 @@ class Settings:
             raise SettingError(f"image_size is {self.image_size}; it must lie in 1 to {LARGEST_IMAGE}.")
 
 
-def _parsed(cls: type[Any], contents: Any, where: str) -> dict[str, Any]:
-    """Return the values of a section, each of the type of its field.
+@cache
+def _parser_of(kind: Any) -> ArgumentParser:
+    """Return a parser of the types of some settings; it is made once."""
+    parser = ArgumentParser(exit_on_error=False, default_env=False)
+    parser.add_class_arguments(kind, skip={"policy"})
+    return parser
+
+
+def _read(kind: type[T], contents: Any, where: str) -> T:
+    """Return settings from the values of a YAML file, whose types jsonargparse checks.
 
     Raises:
         DataError: If a value is missing, unknown, or of another type.
+        SettingError: If a value is out of its range.
     """
     if not isinstance(contents, Mapping):
         raise DataError(f"{where}: holds no settings.")
-    fields = {each.name: each for each in dataclasses.fields(cls)}
+    fields = [each.name for each in dataclasses.fields(kind)]
     for name in contents:
         if name not in fields:
             raise DataError(f"{where}: there is no setting {str(name)[:60]!r}.{did_you_mean(str(name), fields)}")
-    values: dict[str, Any] = {}
-    for name, each in fields.items():
-        if name not in contents:
-            if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
-                raise DataError(f"{where}: the setting {name!r} is missing.")
-            continue
-        value = contents[name]
-        if not _fits(value, str(each.type)):
-            raise DataError(f"{where}: {name} has a value of the wrong type ({type(value).__name__}).")
-        values[name] = value
-    return values
-
-
-def _fits(value: Any, annotation: str) -> bool:
-    """Return whether a value of a YAML file has the type of a field."""
-    if annotation == "list[str]":
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    kinds: dict[str, tuple[type, ...]] = {
-        "str": (str,),
-        "Route": (str,),
-        "int": (int,),
-        "float": (int, float),
-        "bool": (bool,),
-    }
-    if annotation in kinds:
-        return isinstance(value, kinds[annotation]) and isinstance(value, bool) == (annotation == "bool")
-    return isinstance(value, Mapping)
-
-
-def parse_policy(contents: Any, where: str) -> Policy:
-    """Return a policy.
-
-    Args:
-        contents: Its settings by name.
-        where: File of the settings, for messages.
-
-    Raises:
-        DataError: If a setting is unknown or of another type.
-        SettingError: If a value means nothing.
-    """
-    policy = Policy(**_parsed(Policy, contents, where))
-    policy.check()
-    return policy
+    given = {name: value for name, value in contents.items() if name != "policy"}
+    try:
+        parsed = vars(_parser_of(kind).parse_object(given))
+    except ArgumentError as error:
+        if missing := re.search(r"required: (\w+)", str(error)):
+            raise DataError(f"{where}: the setting {missing[1]!r} is missing.") from error
+        found = re.search(r'Parser key "(\w+)".*?Expected an? (.*?)\. ', str(error), re.S)
+        name, kind_of_value = (found[1], found[2]) if found else ("a setting", "another type")
+        expected = re.sub(r"<class '(\w+)'>|typing\.Literal\[(.*)\]", r"\1\2", kind_of_value)
+        raise DataError(f"{where}: {name} is {str(given.get(name))[:60]!r}; expected {expected}.") from error
+    if None in given.values():
+        raise DataError(f"{where}: {next(name for name in given if given[name] is None)} has no value.")
+    # As written: 30 for a number such as 30.0, since the ledger has a hash of these settings.
+    values: dict[str, Any] = {name: given[name] if given.get(name) == parsed[name] else parsed[name] for name in parsed}
+    if "policy" in fields:
+        values["policy"] = _read(Policy, contents.get("policy", {}), where)
+    settings = kind(**values)
+    settings.check()
+    return settings
 
 
 def read_policy(path: Path) -> Policy:
-    """Return the policy in a YAML file; see :func:`parse_policy`."""
-    return parse_policy(read_yaml(path, "a policy") or {}, str(path))
+    """Return the policy in a YAML file.
+
+    Raises:
+        DataError: If a setting is unknown or of another type.
+        SettingError: If a value is out of its range.
+    """
+    return _read(Policy, read_yaml(path, "a policy") or {}, str(path))
 
 
 def read_settings(folder: Path) -> Settings:
@@ -268,18 +258,15 @@ def read_settings(folder: Path) -> Settings:
 
     Raises:
         DataError: If there is no store in the folder, or its settings cannot be read.
-        SettingError: If a value of the policy means nothing.
+        SettingError: If a value of the policy is out of its range.
     """
     path = folder / SETTINGS
     if not path.is_file():
         raise DataError(f"{folder}: holds no store of erasure requests. Create one with gli erase init.")
-    values = _parsed(Settings, read_yaml(path, "the settings of a store"), str(path))
-    if values.get("version", VERSION) != VERSION:
-        raise DataError(f"{path}: was written by another version of gli (format {values['version']}).")
-    values["policy"] = parse_policy(values.get("policy", {}), str(path))
-    settings = Settings(**values)
-    settings.check()
-    return settings
+    contents = read_yaml(path, "the settings of a store")
+    if isinstance(contents, Mapping) and contents.get("version", VERSION) != VERSION:
+        raise DataError(f"{path}: was written by another version of gli (format {contents['version']}).")
+    return _read(Settings, contents, str(path))
 
 
 def settings_text(settings: Settings) -> bytes:
