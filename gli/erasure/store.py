@@ -224,13 +224,15 @@ def _read(kind: type[T], contents: Any, where: str) -> T:
             raise DataError(f"{where}: there is no setting {str(name)[:60]!r}.{did_you_mean(str(name), fields)}")
     given = {name: value for name, value in contents.items() if name != "policy"}
     try:
-        parsed = vars(_parser_of(kind).parse_object(given))
+        parsed = vars(_parser_of(kind).parse_object(given))  # type: ignore[arg-type]  # mypy: a class is not Hashable
     except ArgumentError as error:
         if missing := re.search(r"required: (\w+)", str(error)):
             raise DataError(f"{where}: the setting {missing[1]!r} is missing.") from error
         found = re.search(r'Parser key "(\w+)".*?Expected an? (.*?)\. ', str(error), re.S)
         name, kind_of_value = (found[1], found[2]) if found else ("a setting", "another type")
-        expected = re.sub(r"<class '(\w+)'>|typing\.Literal\[(.*)\]", r"\1\2", kind_of_value)
+        expected = re.sub(
+            r"<class '(\w+)'>|typing\.Literal\[(.*)\]", lambda match: match[1] or f"one of {match[2]}", kind_of_value
+        )
         raise DataError(f"{where}: {name} is {str(given.get(name))[:60]!r}; expected {expected}.") from error
     if None in given.values():
         raise DataError(f"{where}: {next(name for name in given if given[name] is None)} has no value.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import stat
 from dataclasses import replace
@@ -26,8 +27,8 @@ from gli.erasure.requests import (
     status,
     wanted,
 )
-from gli.erasure.store import Policy, Store, note_departures
-from gli.errors import DataError, SettingError
+from gli.erasure.store import Policy, Store, note_departures, read_policy, settings_text
+from gli.errors import DataError, GLIError, SettingError
 from tests.helpers.erasure import HELD_OUT, NOW, PICTURES, TRAINED, ask, fake_run, make_store
 
 
@@ -313,6 +314,27 @@ def test_init_again_changes_nothing_and_other_settings_are_refused(user_home):
 
     with pytest.raises(SettingError, match="is not empty"):
         create(user_home / "other", settings_in(user_home), user_home / "classifier.pth")
+
+
+def test_settings_are_as_written_or_one_message_names_the_one_that_is_wrong(user_home):
+    store = make_store(user_home, policy=Policy(retrain_minutes=30, method_settings={"lr": 1, "class_path": "x"}))
+    assert settings_text(store.settings) == (store.folder / "store.yaml").read_bytes()
+    path = user_home / "policy.yaml"
+    for text, message in (
+        ("margn: 1", "no setting 'margn'. Did you mean 'margin'"),
+        ("months: many", "months is 'many'; expected int"),
+        ("route: fast", "route is 'fast'; expected one of 'auto', 'retrain', 'unlearn'"),
+        ("method_settings:", "method_settings has no value"),
+        ("margin: 0.5", "margin is 0.5; it must lie between"),
+        ("[1]", "holds no settings"),
+    ):
+        path.write_text(text)
+        with pytest.raises(GLIError, match=re.escape(message)):
+            read_policy(path)
+    text = (store.folder / "store.yaml").read_text()
+    (store.folder / "store.yaml").write_text(re.sub(r"^backbone: .*\n", "", text, flags=re.M))
+    with pytest.raises(DataError, match="'backbone' is missing"):
+        Store(store.folder)
 
 
 def test_a_key_that_others_may_read_is_refused(store):
