@@ -5,6 +5,10 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["gli", "gli.*"]), "gli.configs"],
     package_dir={"gli.configs": "configs"},
-    package_data={"gli": ["py.typed"], "gli.reporting": ["*.css", "*.js"], "gli.configs": ["*.yaml", "*/*.yaml"]},
+    package_data={
+        "gli": ["py.typed"],
+        "gli.reporting": ["*.css", "*.j2", "*.js"],
+        "gli.configs": ["*.yaml", "*/*.yaml"],
+    },
     include_package_data=False,
 )

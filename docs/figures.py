@@ -18,9 +18,8 @@ from PIL import Image
 
 from gli.auditing.plots import save
 from gli.data import SyntheticFaces
-from gli.reporting.plots import utility_grid
+from gli.reporting.plots import save_tradeoff, utility_grid
 from gli.reporting.results import labels
-from gli.reporting.tradeoff_plot import save_tradeoff
 from gli.runs.read import Run, read_run
 
 IMAGES = Path(__file__).parent / "images"

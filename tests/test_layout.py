@@ -25,9 +25,6 @@ EXEMPT = {"gli"}
 #: Modules that draw (matplotlib) or write through Lightning's logger; no reader imports them at its top.
 HEAVY = {
     "gli.reporting.plots",
-    "gli.reporting.figures",
-    "gli.reporting.audit_plots",
-    "gli.reporting.tradeoff_plot",
     "gli.runs.log",
 }
 

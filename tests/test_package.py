@@ -82,8 +82,12 @@ def test_the_wheel_has_all_modules_and_configurations(wheel):
         names = {name for name in archive.namelist() if not name.startswith("guided_loss_increasing-")}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gli").rglob("*.py")}
     configs = {f"gli/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
-    scripts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gli/reporting").glob("*.js")}
-    assert names == modules | configs | {"gli/py.typed", "gli/reporting/page.css", *scripts}
+    pages = {
+        path.relative_to(ROOT).as_posix()
+        for end in ("css", "j2", "js")
+        for path in (ROOT / "gli/reporting").glob(f"*.{end}")
+    }
+    assert names == modules | configs | {"gli/py.typed", *pages}
 
 
 def test_the_description_of_the_wheel_can_be_shown(wheel):

@@ -7,10 +7,11 @@ those columns that are accuracies. All are plain arrays, each file written whole
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ FOLDER, PEOPLE, ROWS = "audits", "people.npz", "rows.npz"
 ACCURACIES = "accuracies"
 Array = npt.NDArray[np.float64]
 People = Mapping[str, npt.NDArray[np.str_]]
+Rows = Mapping[str, npt.NDArray[np.int64]]
+_Values = TypeVar("_Values", bound=npt.NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,44 @@ class Audit:
         return replace(self, values=self._chosen(rows).sets)
 
 
+@dataclass(frozen=True)
+class Records:
+    """What a run kept of its audits, read once.
+
+    Attributes:
+        run: Folder of the run.
+        audits: The audits by their iteration.
+        people: Identity on each image of each evaluation set; empty where the run kept none.
+        rows: Row number of each image in the face table; None where the run kept none.
+    """
+
+    run: Path
+    audits: Mapping[int, Audit]
+    people: People
+    rows: Rows | None
+
+    def audit(self, iteration: int) -> Audit:
+        """Return the audit of an iteration.
+
+        Raises:
+            DataError: If it was not kept, or the run kept no identities.
+        """
+        if iteration not in self.audits:
+            raise DataError(
+                f"{self.run}: the audit of iteration {iteration} was not kept. Run again with --audit.keep_losses "
+                "true, or report with --select final_score and without --resamples and --compare."
+            )
+        if not self.people:
+            raise _without_people(self.run)
+        return self.audits[iteration]
+
+
 def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **cast("dict[str, Any]", arrays))
 
 
-def write_people(run: Path, identities: People, rows: Mapping[str, npt.NDArray[np.int64]] | None = None) -> None:
+def write_people(run: Path, identities: People, rows: Rows | None = None) -> None:
     """Write identity and row number of each image of each evaluation set into a run's folder."""
     if rows is not None:
         _write_arrays(run / FOLDER / ROWS, rows)
@@ -114,12 +149,16 @@ def read_people(run: Path) -> dict[str, npt.NDArray[np.str_]]:
     """
     path = run / FOLDER / PEOPLE
     if not path.is_file():
-        raise DataError(
-            f"{run}: holds no records of its audits ({FOLDER}/{PEOPLE}). Run again with --audit.keep_losses true."
-        )
+        raise _without_people(run)
     people = _read_arrays(path, "U")
     _require_sets(path, people)
     return people
+
+
+def _without_people(run: Path) -> DataError:
+    return DataError(
+        f"{run}: holds no records of its audits ({FOLDER}/{PEOPLE}). Run again with --audit.keep_losses true."
+    )
 
 
 def _require_sets(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -226,6 +265,33 @@ def read_records(run: Path) -> list[Audit]:
     """
     iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal())
     return [audit for audit in (read_record(run, iteration) for iteration in iterations) if audit is not None]
+
+
+def read_kept(run: Path, iterations: Iterable[int] | None = None) -> Records:
+    """Read what a run kept of some audits, of all by default; audits that were not kept are left out.
+
+    Raises:
+        DataError: If a file is damaged, or an audit has another number of images than of identities.
+    """
+    audits = read_records(run) if iterations is None else [read_record(run, iteration) for iteration in set(iterations)]
+    people = read_people(run) if (run / FOLDER / PEOPLE).is_file() else {}
+    by_iteration = {audit.iteration: audit for audit in audits if audit is not None}
+    for audit in by_iteration.values() if people else ():
+        check_people(run, audit, people)
+    rows = None
+    with suppress(DataError):  # A run of gli 0.1 has none.
+        rows = read_rows(run)
+    return Records(run, by_iteration, people, rows)
+
+
+def restrict(values: Mapping[str, _Values], chosen: Mapping[str, npt.NDArray[Any]]) -> dict[str, _Values]:
+    """Return values of the images of each evaluation set, such as their identities, for a subset of the images.
+
+    Args:
+        values: One value for each image of each evaluation set.
+        chosen: The images, as in :meth:`Audit.scores`.
+    """
+    return {name: column[chosen[name]] if name in chosen else column for name, column in values.items()}
 
 
 def check_people(run: Path, audit: Audit, people: People) -> None:

@@ -54,8 +54,7 @@ def report(
         >>> gli.report(["runs/gli_given/version_0", "runs/scrub_given/version_0"])  # doctest: +SKIP
         PosixPath('report/report.html')
     """
-    from gli.reporting.claims import parse_comparisons
-    from gli.reporting.compare import Claims
+    from gli.reporting.claims import Claims, parse_comparisons
     from gli.reporting.write import write_report
     from gli.system.files import writable
 

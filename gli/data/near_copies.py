@@ -10,7 +10,7 @@ threshold (``tests/data/test_near_copies.py`` checks it on other faces):
 * found by mistake: 2 of 404,550 pairs of different pictures, mirrored ones included, one of them of two people.
 
 Crops of a tenth, rotations and other photographs of the scene are not found. Photographs that were taken in one series
-may be, so a person has to look at the pairs: :func:`gli.reporting.near_copies.write_near_copies_page` shows them.
+may be, so a person has to look at the pairs: :func:`gli.reporting.page.write_near_copies_page` shows them.
 """
 
 from __future__ import annotations

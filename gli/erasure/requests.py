@@ -362,7 +362,7 @@ def near_copies(
         Those among ``others``, and those of held-out people.
     """
     from gli.data.near_copies import find_near_copies
-    from gli.reporting.near_copies import write_near_copies_page
+    from gli.reporting.page import write_near_copies_page
 
     photos = [*own, *others, *store.held_out]
     held_out, pixels = set(store.held_out), _Pixels(store, photos)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gli.reporting.published import PUBLISHED
-    from gli.reporting.results import Result, Summary, collect_results, select_audit, summarise
+    from gli.reporting.results import Result, Summary, collect_results, summarise
     from gli.reporting.write import write_report
 
 _HOMES = {
     "published": ("PUBLISHED",),
-    "results": ("Result", "Summary", "collect_results", "select_audit", "summarise"),
+    "results": ("Result", "Summary", "collect_results", "summarise"),
     "write": ("write_report",),
 }
 
-__all__ = ["PUBLISHED", "Result", "Summary", "collect_results", "select_audit", "summarise", "write_report"]
+__all__ = ["PUBLISHED", "Result", "Summary", "collect_results", "summarise", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
-from gli.reporting.page import document, html_table
+from gli.reporting.page import render
 from gli.reporting.tables import Table, markdown
 from gli.system.files import atomic_write, write_json
 
@@ -62,14 +61,14 @@ PICTURE_LABELS = {
 }
 
 
-def _known(values: Values | None) -> bool:
+def _has_value(values: Values | None) -> bool:
     """Return whether an interval has a value: NaN is null in a file."""
     return values is not None and values["value"] is not None and not math.isnan(values["value"])
 
 
 def shown(values: Values | None, digits: int = 2) -> str:
     """Return an interval as text; empty where there is none."""
-    if values is None or not _known(values):
+    if values is None or not _has_value(values):
         return ""
     return f"{values['value']:.{digits}f} [{values['low']:.{digits}f}, {values['high']:.{digits}f}]"
 
@@ -78,42 +77,42 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _beside(own: Values | None, other: Values | None) -> str:
+def _beside(interval: Values | None, compared: Values | None) -> str:
     """Return an interval and, in brackets, the value that it is compared with."""
-    return shown(own) + (f" ({other['value']:.2f})" if other is not None and _known(other) else "")
+    return shown(interval) + (f" ({compared['value']:.2f})" if compared is not None and _has_value(compared) else "")
 
 
 METHOD_COLUMNS: Mapping[str, Callable[[Values], str]] = {
-    "method": lambda each: str(each["method"]),
-    "verdict": lambda each: str(each["verdict"]),
-    "AUC per person": lambda each: shown(each["auc_person"]),
-    "per image": lambda each: shown(each["auc_image"]),
-    "TPR at 5 % FPR": lambda each: _number(each["tpr_at_5_percent"]),
-    "against retraining": lambda each: shown(each["auc_person_against_retraining"]),
-    "memory": lambda each: shown(each["memory"]),
-    "excess KLoM, forgotten": lambda each: shown(each["excess_klom"]["forgotten"]),
-    "excess KLoM, retained": lambda each: shown(each["excess_klom"]["retained"]),
-    "retained people (in retrained)": lambda each: _beside(
-        each.get("auc_retained"), each.get("auc_retained_in_retrained")
+    "method": lambda entry: str(entry["method"]),
+    "verdict": lambda entry: str(entry["verdict"]),
+    "AUC per person": lambda entry: shown(entry["auc_person"]),
+    "per image": lambda entry: shown(entry["auc_image"]),
+    "TPR at 5 % FPR": lambda entry: _number(entry["tpr_at_5_percent"]),
+    "against retraining": lambda entry: shown(entry["auc_person_against_retraining"]),
+    "memory": lambda entry: shown(entry["memory"]),
+    "excess KLoM, forgotten": lambda entry: shown(entry["excess_klom"]["forgotten"]),
+    "excess KLoM, retained": lambda entry: shown(entry["excess_klom"]["retained"]),
+    "retained people (in retrained)": lambda entry: _beside(
+        entry.get("auc_retained"), entry.get("auc_retained_in_retrained")
     ),
-    "memorised third": lambda each: _number(each["auc_by_memorisation"][-1]),
-    "test accuracy": lambda each: _number(each["test_accuracy"], 3),
-    "cost / retraining": lambda each: _number(each["cost"]),
+    "memorised third": lambda entry: _number(entry["auc_by_memorisation"][-1]),
+    "test accuracy": lambda entry: _number(entry["test_accuracy"], 3),
+    "cost / retraining": lambda entry: _number(entry["cost"]),
 }
 RUN_COLUMNS: Mapping[str, Callable[[Values], str]] = {
-    "method": lambda each: str(each["method"]),
-    "verdict": lambda each: str(each["verdict"]),
-    "AUC per person (RMIA)": lambda each: shown(each["auc_person"]),
-    "original": lambda each: shown(each["auc_person_original"]),
-    "retrained": lambda each: shown(each["auc_person_references"]),
-    "TPR at 5 % FPR": lambda each: _number(each["tpr_at_5_percent"]),
-    "IAM (original)": lambda each: _beside(each.get("iam"), each.get("iam_original")),
-    "memory": lambda each: _number(each["memory"]),
-    "excess KLoM, forgotten": lambda each: shown(each["excess_klom"]["forgotten"]),
-    "two snapshots": lambda each: shown(each["two_snapshots"]),
-    "its control": lambda each: shown(each["two_snapshots_control"]),
-    "test accuracy": lambda each: _number(each["test_accuracy"], 3),
-    "run": lambda each: str(each["run"]),
+    "method": lambda entry: str(entry["method"]),
+    "verdict": lambda entry: str(entry["verdict"]),
+    "AUC per person (RMIA)": lambda entry: shown(entry["auc_person"]),
+    "original": lambda entry: shown(entry["auc_person_original"]),
+    "retrained": lambda entry: shown(entry["auc_person_references"]),
+    "TPR at 5 % FPR": lambda entry: _number(entry["tpr_at_5_percent"]),
+    "IAM (original)": lambda entry: _beside(entry.get("iam"), entry.get("iam_original")),
+    "memory": lambda entry: _number(entry["memory"]),
+    "excess KLoM, forgotten": lambda entry: shown(entry["excess_klom"]["forgotten"]),
+    "two snapshots": lambda entry: shown(entry["two_snapshots"]),
+    "its control": lambda entry: shown(entry["two_snapshots_control"]),
+    "test accuracy": lambda entry: _number(entry["test_accuracy"], 3),
+    "run": lambda entry: str(entry["run"]),
 }
 
 
@@ -134,8 +133,8 @@ def tables_of(contents: Values) -> dict[str, Table]:
     """
     entries = _entries(contents)
     columns = METHOD_COLUMNS if _kind(contents) == "methods" else RUN_COLUMNS
-    tables = {"Table": Table(list(columns), [[cell(each) for cell in columns.values()] for each in entries])}
-    if any(each.get("inside") for each in entries):
+    tables = {"Table": Table(list(columns), [[cell(entry) for cell in columns.values()] for entry in entries])}
+    if any(entry.get("inside") for entry in entries):
         tables["Beyond the answers"] = _inside_table(entries)
     return tables
 
@@ -143,41 +142,40 @@ def tables_of(contents: Values) -> dict[str, Table]:
 def _inside_table(entries: Sequence[Values]) -> Table:
     """Return what the weights give away: a row for each run."""
     rows = []
-    for each in entries:
-        inside = each.get("inside") or {"values": {}, "residual": None, "excess_klom": {}}
+    for entry in entries:
+        inside = entry.get("inside") or {"values": {}, "residual": None, "excess_klom": {}}
         values, klom = inside["values"], inside["excess_klom"]
         cells = [_beside(_part(values, name, "difference"), _part(values, name, "original")) for name in INSIDE_COLUMNS]
         sides = [shown(klom.get(name)) for name in ("relatives", "retained")]
-        rows.append([str(each["method"]), *cells, _number(inside["residual"]), *sides])
+        rows.append([str(entry["method"]), *cells, _number(inside["residual"]), *sides])
     headings = ["residual knowledge", "excess KLoM, relatives", "excess KLoM, retained"]
     return Table(["method", *INSIDE_COLUMNS.values(), *headings], rows)
 
 
 def _part(values: Values, name: str, part: str) -> Values | None:
-    found: Values | None = values[name][part] if name in values else None
-    return found
+    interval: Values | None = values[name][part] if name in values else None
+    return interval
 
 
 def _notes(contents: Values) -> list[str]:
     """Return the paragraphs above the verdicts."""
     facts = [f"{name}: {value}." for name, value in contents.items() if name not in ("data", "methods", "runs")]
-    inside = [INSIDE_NOTE] if any(each.get("inside") for each in _entries(contents)) else []
+    inside = [INSIDE_NOTE] if any(entry.get("inside") for entry in _entries(contents)) else []
     return [*(METHOD_NOTES if _kind(contents) == "methods" else RUN_NOTES), *inside, *facts]
 
 
 def most_exposed(entry: Values) -> str:
     """Return the names of the most exposed people of a method or run with their scores, as text."""
-    return ", ".join(f"{each['name']} ({each['score']:+.2f})" for each in entry["people"][:WORST])
+    return ", ".join(f"{person['name']} ({person['score']:+.2f})" for person in entry["people"][:WORST])
 
 
-def _told(entry: Values) -> str:
-    """Return in a sentence how many people can be told."""
-    picture = entry["picture"]
+def _distinguished(picture: Values) -> str:
+    """Return in a sentence how many people the attack distinguishes."""
     count, above, below = len(picture["values"]), picture["above"], picture["below"]
     return (
         f"{above} of {count} people lie above the grey band and {below} below it; by chance it would be about "
-        f"{picture['expected']:.0f} on either side. Who lies above can be told; who lies below stands out by being "
-        "forgotten too well."
+        f"{picture['expected']:.0f} on either side. The attack distinguishes who lies above; who lies below stands out "
+        "by being forgotten too well."
     )
 
 
@@ -188,44 +186,39 @@ def audit_markdown(contents: Values) -> str:
         f"# Audit: {contents['data']}",
         *_notes(contents),
         "## Verdicts",
-        "\n".join(f"- **{each['method']}**: {each['verdict']}. {each['sentence']}" for each in entries),
+        "\n".join(f"- **{entry['method']}**: {entry['verdict']}. {entry['sentence']}" for entry in entries),
     ]
     for heading, table in tables_of(contents).items():
         paragraphs += [f"## {heading}", markdown(table)]
-    exposed = [f"- **{each['method']}**: {most_exposed(each)}" for each in entries]
+    exposed = [f"- **{entry['method']}**: {most_exposed(entry)}" for entry in entries]
     return "\n\n".join([*paragraphs, "## The most exposed people", "\n".join(exposed)]) + "\n"
 
 
-def audit_section(contents: Values, level: int = 2) -> list[str]:
-    """Return the HTML elements of an audit: a picture and a verdict for each method, then the tables.
+def audit_section(contents: Values) -> dict[str, Any]:
+    """Return what a page shows of an audit: notes, a figure and a verdict for each method, then the tables.
 
     Args:
         contents: Contents of ``audit.json``.
-        level: Level of the headings of the methods.
     """
-    from gli.reporting.audit_plots import people_svg  # Needs matplotlib.
+    from gli.reporting.plots import people_figure, svg_of, svg_settings  # Needs matplotlib.
 
-    body = [f"<p>{html.escape(note)}</p>" for note in _notes(contents)]
-    for each in _entries(contents):
-        body += [
-            f"<h{level}>{html.escape(str(each['method']))}: {html.escape(str(each['verdict']))}</h{level}>",
-            f"<p>{html.escape(str(each['sentence']))}</p>",
-        ]
-        if picture := each.get("picture"):
-            label = PICTURE_LABELS[_kind(contents)]
-            svg = people_svg(picture["values"], picture["low"], picture["high"], label)
-            body += [f"<figure>{svg}</figure>", f"<p>{html.escape(_told(each))}</p>"]
-        body.append(f"<p>The most exposed: {html.escape(most_exposed(each))}.</p>")
-    for heading, table in tables_of(contents).items():
-        body += [f"<h{level}>{html.escape(heading)}</h{level}>", html_table(table, heading)]
-    return body
-
-
-def audit_page(contents: Values) -> str:
-    """Return the page of an audit, which needs no other file and no network."""
-    title = html.escape(str(contents["data"]))
-    heading = f"<h1>{title}: what unlearned models still give away</h1>"
-    return document(f"{title}: audit", [heading, *audit_section(contents)])
+    entries = []
+    for entry in _entries(contents):
+        shown_entry = {name: entry[name] for name in ("method", "verdict", "sentence")}
+        shown_entry |= {"exposed": most_exposed(entry), "svg": ""}
+        if picture := entry.get("picture"):
+            with svg_settings():
+                figure = people_figure(
+                    picture["values"], picture["low"], picture["high"], PICTURE_LABELS[_kind(contents)]
+                )
+                shown_entry |= {"svg": svg_of(figure), "distinguished": _distinguished(picture)}
+        entries.append(shown_entry)
+    return {
+        "data": contents["data"],
+        "notes": _notes(contents),
+        "entries": entries,
+        "tables": tables_of(contents),
+    }
 
 
 def write_audit(output: Path, contents: Values) -> None:
@@ -235,7 +228,9 @@ def write_audit(output: Path, contents: Values) -> None:
         output: The folder.
         contents: See :mod:`gli.auditing.contents`.
     """
-    text, page = audit_markdown(contents), audit_page(contents)  # Before anything is written: drawing may fail.
+    # Before anything is written: drawing may fail.
+    text = audit_markdown(contents)
+    page = render("audit.html.j2", title=f"{contents['data']}: audit", audit=audit_section(contents))
     write_json(output / "audit.json", contents)
     for name, content in (("audit.md", text), ("audit.html", page)):
         with atomic_write(output / name) as temporary:
@@ -268,7 +263,7 @@ def read_audit(path: Path) -> dict[str, Any]:
 def auc_of_methods(contents: Values) -> dict[str, str]:
     """Return the AUC per person of each method of an audit, with its interval and verdict, as text."""
     result = {}
-    for each in _entries(contents):
-        name = "Original" if each["method"] == NO_UNLEARNING else str(each["method"])
-        result[name] = f"{shown(each['auc_person'])} {each['verdict']}"
+    for entry in _entries(contents):
+        name = "Original" if entry["method"] == NO_UNLEARNING else str(entry["method"])
+        result[name] = f"{shown(entry['auc_person'])} {entry['verdict']}"
     return result

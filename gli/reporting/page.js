@@ -1,28 +1,13 @@
 "use strict";
-// What the pages of a report add where scripts run: tables to sort and filter, and a chart to choose runs in.
+// What the pages of a report add where scripts run: tables to sort and filter, and runs to choose and to point at.
 // The script asks for nothing from the network. Without it, the page shows the same tables and drawn figures.
 (() => {
-  const SVG = "http://www.w3.org/2000/svg";
-  // The colours that readers with a colour vision deficiency can tell apart (Okabe and Ito).
-  const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "currentColor"];
-  const SHAPES = [
-    "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0-5 0Z", "M-4.5-4.5H4.5V4.5H-4.5Z", "M0-6L6 0L0 6L-6 0Z", "M-5.5-4.5H5.5L0 5.5Z",
-    "M-5.5 4.5H5.5L0-5.5Z", "M4.5-5.5V5.5L-5.5 0Z", "M-4.5-5.5V5.5L5.5 0Z", "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
-  ];
-  // Pixels: how far a pointer reaches, and how near to each other two points cannot be told apart.
+  // Pixels: how far a pointer reaches, and how near to each other two points count as one.
   const REACH = 16;
   const COVERED = 3;
-  const MARGIN = { left: 52, right: 14, top: 12, bottom: 42 };
 
   function make(name, attributes = {}, ...children) {
     const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  }
-
-  function draw(name, attributes = {}, ...children) {
-    const element = document.createElementNS(SVG, name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.append(...children);
     return element;
@@ -103,7 +88,7 @@
     table.parentElement.before(make("div", { class: "controls" }, field, count));
   }
 
-  // -- the chart -----------------------------------------------------------------------------------------------------
+  // -- runs ----------------------------------------------------------------------------------------------------------
 
   function known(value) {
     return typeof value === "number";
@@ -111,20 +96,6 @@
 
   function shown(value) {
     return known(value) ? value.toFixed(3) : "-";
-  }
-
-  /** Return the limits of an axis and the values of its marks, at round numbers. */
-  function axisOf(values) {
-    let low = Math.min(...values);
-    let high = Math.max(...values);
-    if (!(high > low)) [low, high] = [low - 0.05, high + 0.05];
-    const rough = (high - low) / 5;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
-    const first = Math.floor(low / step);
-    const last = Math.ceil(high / step);
-    const marks = Array.from({ length: last - first + 1 }, (_, place) => (first + place) * step);
-    return { low: marks[0], high: marks[marks.length - 1], marks, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
   }
 
   function details(result, scores) {
@@ -146,29 +117,15 @@
     return `${shown(mean)} ± ${shown(Math.sqrt(squares / (values.length - 1)))}`;
   }
 
-  function glyphOf(number) {
-    const colour = COLOURS[number % COLOURS.length];
-    return draw("path", { d: SHAPES[number % SHAPES.length], fill: colour, stroke: "var(--back)", "stroke-width": 0.5 });
-  }
-
+  /** Add choices of runs to the figure of the runs, the means of the chosen ones, and the numbers of those pointed at. */
   function explore(section, { results, scores }) {
-    const methods = [...new Set(results.map((result) => result.method))];
+    const hint = "Point at a run, or go to the figure with Tab and from run to run with the arrow keys.";
     const chosen = new Set(results);
     const table = document.getElementById("runs");
     const rowOf = new Map(results.map((result, place) => [result, table.tBodies[0].rows[place]]));
-    let points = [];
-
-    const selects = ["x", "y"].map((axis) => {
-      const options = scores.map((score) => make("option", { value: score.name }, score.heading));
-      const select = make("select", {}, ...options);
-      const preferred = axis === "x" ? "forgetting_score" : "accuracy";
-      if (scores.some((score) => score.name === preferred)) select.value = preferred;
-      select.addEventListener("change", update);
-      return select;
-    });
-    const chart = draw("svg", { class: "chart", role: "group" });
-    chart.addEventListener("pointermove", onPointer);
-    chart.addEventListener("pointerdown", onPointer);
+    const points = results
+      .map((result, place) => ({ result, element: document.getElementById(`run-${place}`) }))
+      .filter((point) => point.element);
     const output = make("output", { class: "details" });
     const means = make("tbody");
     const headings = ["method", "runs", ...scores.map((score) => score.heading)];
@@ -181,19 +138,17 @@
 
     // Boxes: one for each method, and one for each of its runs.
     const boxes = new Map();
-    const groups = methods.map((method, number) => {
-      const own = results.filter((result) => result.method === method);
+    const groups = [...new Set(results.map((result) => result.method))].map((method) => {
+      const runs = results.filter((result) => result.method === method);
       const all = make("input", { type: "checkbox" });
-      all.addEventListener("change", () => choose(own, all.checked));
-      const glyph = draw("svg", { class: "glyph", viewBox: "-8 -8 16 16", "aria-hidden": "true" }, glyphOf(number));
-      const singles = own.map((result) => {
+      all.addEventListener("change", () => choose(runs, all.checked));
+      const singles = runs.map((result) => {
         const box = make("input", { type: "checkbox", "aria-label": `${method}, seed ${result.seed}` });
         box.addEventListener("change", () => choose([result], box.checked));
         boxes.set(result, box);
         return make("label", {}, box, ` seed ${result.seed}`);
       });
-      const group = make("div", { class: "group" }, make("label", {}, all, glyph, method), ...singles);
-      return { own, all, group };
+      return { runs, all, group: make("div", { class: "group" }, make("label", {}, all, ` ${method}`), ...singles) };
     });
     const buttons = [["All runs", true], ["No run", false]].map(([label, checked]) => {
       const button = make("button", { type: "button" }, label);
@@ -213,132 +168,83 @@
       output.textContent = some.length ? some.map((point) => details(point.result, scores)).join("\n") : hint;
     }
 
+    function visible() {
+      return points.filter((point) => chosen.has(point.result));
+    }
+
     /** Show the point that is nearest to the pointer, with those that it covers. */
     function onPointer(event) {
-      const box = chart.getBoundingClientRect();
-      const place = { x: event.clientX - box.left, y: event.clientY - box.top };
-      const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
-      const nearest = [...points].sort((a, b) => distance(a, place) - distance(b, place))[0];
-      if (!nearest || distance(nearest, place) > REACH) return;
-      mark(points.filter((point) => point === nearest || distance(point, nearest) < COVERED));
+      const placed = visible().map((point) => {
+        const box = point.element.getBoundingClientRect();
+        return { point, x: box.left + box.width / 2, y: box.top + box.height / 2 };
+      });
+      const distance = (a, x, y) => Math.hypot(a.x - x, a.y - y);
+      placed.sort((a, b) => distance(a, event.clientX, event.clientY) - distance(b, event.clientX, event.clientY));
+      const [nearest] = placed;
+      if (!nearest || distance(nearest, event.clientX, event.clientY) > REACH) return;
+      mark(placed.filter((other) => distance(other, nearest.x, nearest.y) < COVERED).map((other) => other.point));
     }
 
-    /** One stop of the Tab key for the whole chart; the arrow keys go from run to run. */
-    function focus(place) {
-      const next = points[(place + points.length) % points.length];
-      for (const point of points) point.element.setAttribute("tabindex", point === next ? 0 : -1);
-      next.element.focus();
-    }
-
-    function onKey(event, place) {
+    /** One stop of the Tab key for the whole figure; the arrow keys go from run to run. */
+    function onKey(event, point) {
+      const left = visible();
+      const place = left.indexOf(point);
       const steps = { ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1 };
-      const targets = { ...steps, Home: 0, End: points.length - 1 };
-      if (event.key in targets) {
-        event.preventDefault();
-        focus(targets[event.key]);
-      } else if (event.key === "Escape") {
-        mark([]);
-      }
-    }
-
-    const hint = "Point at a run, or go to the chart with Tab and from run to run with the arrow keys.";
-
-    function drawChart() {
-      const [x, y] = selects.map((select) => scores.find((score) => score.name === select.value));
-      const drawn = results.filter((result) => chosen.has(result) && known(result[x.name]) && known(result[y.name]));
-      drawn.sort((a, b) => a[x.name] - b[x.name]);
-      const width = chart.clientWidth || 640;
-      const height = chart.clientHeight || 352;
-      chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
-      chart.setAttribute("aria-label", `${y.heading} against ${x.heading}: ${drawn.length} runs`);
-      chart.replaceChildren();
-      points = [];
-      if (drawn.length) {
-        const [across, up] = [x, y].map((score) => axisOf(drawn.map((result) => result[score.name])));
-        const bottom = height - MARGIN.bottom;
-        const right = width - MARGIN.right;
-        const left = (value) => MARGIN.left + ((value - across.low) / (across.high - across.low)) * (right - MARGIN.left);
-        const top = (value) => bottom - ((value - up.low) / (up.high - up.low)) * (bottom - MARGIN.top);
-        const axes = draw("g", { "aria-hidden": "true" });
-        for (const value of across.marks) {
-          axes.append(draw("line", { x1: left(value), x2: left(value), y1: MARGIN.top, y2: bottom }));
-          axes.append(draw("text", { x: left(value), y: bottom + 16, "text-anchor": "middle" }, value.toFixed(across.digits)));
-        }
-        for (const value of up.marks) {
-          axes.append(draw("line", { x1: MARGIN.left, x2: right, y1: top(value), y2: top(value) }));
-          axes.append(draw("text", { x: MARGIN.left - 6, y: top(value) + 4, "text-anchor": "end" }, value.toFixed(up.digits)));
-        }
-        axes.append(draw("text", { x: (MARGIN.left + right) / 2, y: height - 6, "text-anchor": "middle" }, x.heading));
-        const middle = (MARGIN.top + bottom) / 2;
-        const turned = { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` };
-        axes.append(draw("text", turned, y.heading));
-        chart.append(axes);
-        points = drawn.map((result, place) => {
-          const element = draw(
-            "g",
-            {
-              class: "point",
-              role: "img",
-              tabindex: place ? -1 : 0,
-              "aria-label": details(result, scores),
-              transform: `translate(${left(result[x.name])} ${top(result[y.name])})`,
-            },
-            glyphOf(methods.indexOf(result.method)),
-            draw("circle", { r: 9, class: "ring" }),
-          );
-          const point = { result, element, x: left(result[x.name]), y: top(result[y.name]) };
-          element.addEventListener("focus", () => mark([point]));
-          element.addEventListener("keydown", (event) => onKey(event, place));
-          return point;
-        });
-        chart.append(...points.map((point) => point.element));
-      }
-      mark([]);
+      const targets = { ...steps, Home: 0, End: left.length - 1 };
+      if (event.key === "Escape") mark([]);
+      if (!(event.key in targets)) return;
+      event.preventDefault();
+      const next = left[(targets[event.key] + left.length) % left.length];
+      for (const other of points) other.element.setAttribute("tabindex", other === next ? 0 : -1);
+      next.element.focus();
     }
 
     function update() {
       for (const [result, box] of boxes) box.checked = chosen.has(result);
       for (const [result, row] of rowOf) row.classList.toggle("unchosen", !chosen.has(result));
+      const first = visible()[0];
+      for (const point of points) {
+        point.element.classList.toggle("unchosen", !chosen.has(point.result));
+        point.element.setAttribute("tabindex", point === first ? 0 : -1);
+      }
       means.replaceChildren();
-      for (const { own, all } of groups) {
-        const left = own.filter((result) => chosen.has(result));
-        all.checked = left.length === own.length;
-        all.indeterminate = left.length > 0 && left.length < own.length;
+      for (const { runs, all } of groups) {
+        const left = runs.filter((result) => chosen.has(result));
+        all.checked = left.length === runs.length;
+        all.indeterminate = left.length > 0 && left.length < runs.length;
         if (!left.length) continue;
         const cells = scores.map((score) => make("td", {}, meanOf(left.map((result) => result[score.name]))));
-        const method = make("th", { scope: "row" }, own[0].method);
+        const method = make("th", { scope: "row" }, runs[0].method);
         means.append(make("tr", {}, method, make("td", {}, String(left.length)), ...cells));
       }
-      drawChart();
+      mark([]);
     }
 
-    section.append(
-      make("h2", {}, "Choose and compare runs"),
+    for (const point of points) {
+      point.element.classList.add("point");
+      point.element.setAttribute("role", "img");
+      point.element.setAttribute("aria-label", details(point.result, scores));
+      point.element.addEventListener("focus", () => mark([point]));
+      point.element.addEventListener("keydown", (event) => onKey(event, point));
+    }
+    const figure = section.querySelector("figure");
+    figure.addEventListener("pointermove", onPointer);
+    figure.addEventListener("pointerdown", onPointer);
+    figure.before(
       make(
         "fieldset",
         {},
-        make("legend", {}, "Runs that the chart, the means below it and the table of runs show"),
+        make("legend", {}, "Runs that the figure, the means below it and the table of runs show"),
         ...groups.map((group) => group.group),
         make("div", { class: "controls" }, ...buttons),
       ),
-      make(
-        "div",
-        { class: "controls" },
-        make("label", {}, "Horizontal axis ", selects[0]),
-        make("label", {}, "Vertical axis ", selects[1]),
-      ),
-      chart,
+    );
+    section.append(
       output,
       make("h3", {}, "Mean ± standard deviation of the chosen runs"),
       make("div", { class: "wide", role: "region", "aria-label": "Means of the chosen runs", tabindex: 0 }, meansTable),
     );
-    section.hidden = false;
     update();
-    let width = chart.clientWidth;
-    window.addEventListener("resize", () => {
-      if (chart.clientWidth !== width) drawChart();
-      width = chart.clientWidth;
-    });
   }
 
   for (const table of document.querySelectorAll(".wide table")) {

@@ -1,115 +1,143 @@
-"""The page of a report: one HTML file that needs no other file and no network."""
+"""Pages: HTML files that need no other file and no network, made from the templates of this folder by Jinja."""
 
 from __future__ import annotations
 
-import html
+import base64
+import io
+import os
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from gli.reporting.tables import MARKS, Table
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from PIL import Image
 
-#: Style and script of every page; without scripts a page shows the same tables and figures.
-STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-#: What a browser may load for a page: nothing but what is in the page.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-#: Heading of the table with a row for each run.
-RUNS = "Runs"
-Section = Table | str | Sequence[str]
-#: HTML elements of the marks of the best and the second best.
-ELEMENTS = {MARKS[1]: "b", MARKS[2]: "u"}
+from gli.reporting.tables import MARKS
+from gli.system.files import atomic_write, json_text
+
+if TYPE_CHECKING:
+    from gli.data.near_copies import NearCopy, Pixels  # gli.data loads torch.
+
+TEMPLATES = Path(__file__).parent
+#: Pairs on a page of near-copies; more would make it too large to open.
+MOST_PAIRS = 500
 
 
-def page(
-    data: str,
-    notes: Sequence[str],
-    sections: Mapping[str, Section],
-    contents: str = "",
-    after: Sequence[str] = (),
-) -> str:
-    """Return the page of a report.
+@cache
+def environment(autoescape: bool = True) -> Environment:
+    """Return the Jinja environment of every page; without ``autoescape``, that of Markdown.
 
-    Args:
-        data: Class name of the data module.
-        notes: Sentences above the tables.
-        sections: Tables, contents of figures (SVG elements and captions) and lists of sentences by their headings; the
-            first table needs none (``""``). The script finds the rows of the table :data:`RUNS` by their order, which
-            is that of the results.
-        contents: ``results.json``, which the script's chart shows; empty for a page without the chart.
-        after: HTML elements at the end.
+    Its filters are ``number`` (three decimals; empty where there is no number) and ``marked`` (the best score in bold,
+    the second best underlined); its function ``file`` returns the text of a file of this folder as it is.
     """
-    title = html.escape(data)
-    body = [f"<h1>{title}: unlearning methods compared</h1>", *(f"<p>{_note(note)}</p>" for note in notes)]
-    for heading, content in sections.items():
-        body += [f"<h2>{html.escape(heading)}</h2>"] if heading else []
-        if isinstance(content, Table):
-            body.append(html_table(content, heading or "Methods", "runs" if heading == RUNS else ""))
-        elif isinstance(content, str):
-            body.append(f"<figure>{content}</figure>")
-        else:
-            body.append(f"<ul>{''.join(f'<li>{html.escape(sentence)}</li>' for sentence in content)}</ul>")
-        if contents and not heading:
-            # A script element ends at "</script"; \u003c is the same character in JSON.
-            escaped = contents.replace("<", "\\u003c")
-            body += [
-                '<section id="explorer" hidden></section>',
-                f'<script type="application/json" id="results">{escaped}</script>',
-            ]
-    return document(f"{title}: unlearning methods", [*body, *after])
-
-
-def document(title: str, body: Sequence[str], script: str = "") -> str:
-    """Return an HTML document that needs no other file; its script makes tables in ``.wide`` sortable.
-
-    Args:
-        title: The title, escaped.
-        body: Elements of the body.
-        script: Script of this page alone, which runs before that of all pages.
-    """
-    return "\n".join(
-        [
-            "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>',
-            "<body>",
-            *body,
-            *([f"<script>{script}</script>"] if script else []),
-            f"<script>{SCRIPT}</script>",
-            "</body></html>",
-            "",
-        ]
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    made.filters |= {"number": _number, "marked": _marked}
+    made.globals["file"] = _file
+    return made
 
 
-def _note(text: str) -> str:
-    """Return a note in HTML, with the legend of the marks as the marks look."""
-    escaped = html.escape(text)
-    return escaped.replace("**best**", "<b>best</b>").replace("*second best*", "<u>second best</u>")
+def render(template: str, **values: Any) -> str:
+    """Return a page: a template of this folder, filled in. Every value that is no Markup is escaped."""
+    return environment().get_template(template).render(**values)
 
 
-def html_table(table: Table, name: str = "Table", identifier: str = "") -> str:
-    """Return a table in HTML; ``**best**`` and ``*second best*`` at the start of a cell become bold and underlined.
+def json_element(contents: Mapping[str, Any]) -> Markup:
+    """Return values as the text of a script element, without the ``<`` that could end it."""
+    return Markup(json_text(contents).replace("<", "\\u003c"))
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else ""
+
+
+def _marked(cell: str) -> Markup:
+    """Return a cell in HTML; ``**best**`` and ``*second best*`` at its start become bold and underlined."""
+    match = re.match(r"(\*\*?)(.+?)\1", cell)
+    if match is None:
+        return escape(cell)
+    element = {MARKS[1]: "b", MARKS[2]: "u"}[match[1]]
+    return Markup("<{0}>{1}</{0}>{2}").format(Markup(element), match[2], cell[match.end() :])
+
+
+def _file(name: str) -> Markup:
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def write_near_copies_page(
+    path: Path,
+    pairs: Sequence[NearCopy],
+    pixels: Pixels,
+    identities: npt.NDArray[np.str_],
+    *,
+    files: Sequence[str] | None = None,
+    decisions: Mapping[tuple[int, int], str] | None = None,
+    command: str = "",
+    note: str = "",
+) -> None:
+    """Write a page with pairs of pictures, which only the owner of the file can read (file mode 600).
 
     Args:
-        table: The table. Its first column holds the headings of the rows.
-        name: Name of the table for screen readers.
-        identifier: The element's ``id``; empty for none.
+        path: The HTML file.
+        pairs: Pairs of :func:`~gli.data.near_copies.find_near_copies`; the first 500 are shown.
+        pixels: The pixels, such as ``data.pixels``.
+        identities: Name of the person of each row.
+        files: File name of each row.
+        decisions: What was decided (``accept``, ``keep``) by ``(row, copy_row)``; the others are shown as open.
+        command: Command that records decisions, with ``--accept FILE`` or ``--keep FILE`` after it; empty for none.
+            With scripts, the open pairs can be decided on the page, which completes the command.
+        note: What else the reader should know before deciding.
     """
-    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in table.headings)
-    body = "\n".join(
-        f'<tr><th scope="row">{_cell(row[0])}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in row[1:])}</tr>'
-        for row in table.rows
-    )
-    opening = f'<table id="{identifier}">' if identifier else "<table>"
-    # A region that scrolls must be reachable with the keyboard.
-    region = f'<div class="wide" role="region" aria-label="{html.escape(name)}" tabindex="0">'
-    return f"{region}{opening}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    shown = pairs[:MOST_PAIRS]
+    notes = [
+        "This page holds photographs and names of people: personal data. Do not send or upload it, and delete it when "
+        "the decisions are made.",
+        f"{len(pairs)} pairs of pictures look alike. On the left is a person to erase. accept: the right one is a "
+        "copy, and is erased as well; keep: it is another photograph.",
+        *([f"Write: {command} --accept FILE (or --keep FILE)."] if command else []),
+        *([note] if note else []),
+        *([f"The first {MOST_PAIRS} are shown, the most similar first."] if len(shown) < len(pairs) else []),
+    ]
+    lines = []
+    for pair in shown:
+        decision = (decisions or {}).get((pair.row, pair.copy_row))
+        lines.append(
+            {
+                "pictures": [
+                    {
+                        "src": _data_uri(pixels, row),
+                        "row": row,
+                        "name": str(identities[row]),
+                        "file": None if files is None else files[row],
+                    }
+                    for row in (pair.row, pair.copy_row)
+                ],
+                "distance": pair.distance,
+                "mirrored": pair.mirrored,
+                "decision": decision or "open",
+                "open_file": files[pair.copy_row] if files and command and decision is None else "",
+            }
+        )
+    with atomic_write(path) as temporary:
+        # The mode is given when the file is created: there is no moment at which others could read it.
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(file, "w", encoding="utf-8") as stream:
+            stream.write(render("near_copies.html.j2", title="Near-copies", notes=notes, pairs=lines, command=command))
 
 
-def _cell(text: str) -> str:
-    escaped = html.escape(text)
-    for mark, element in ELEMENTS.items():
-        if escaped.startswith(mark):
-            inside, _, rest = escaped.removeprefix(mark).partition(mark)
-            return f"<{element}>{inside}</{element}>{rest}"
-    return escaped
+def _data_uri(pixels: Pixels, row: int) -> str:
+    """Return a picture as the address of an image."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[np.array([row])][0]).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

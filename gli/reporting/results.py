@@ -1,11 +1,11 @@
-"""Select one audit per run, and aggregate over seeds."""
+"""Load the reported audit of every run once, and aggregate over seeds."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.auditing.best import best_audit
-from gli.auditing.record import (
-    Audit,
-    People,
-    check_people,
-    read_people,
-    read_record,
-    read_records,
-    split_people_in_half,
-)
+from gli.auditing.record import Audit, People, Records, read_kept, read_people, restrict, split_people_in_half
 from gli.auditing.resample import bootstrap_intervals
 from gli.errors import DataError
 from gli.metrics.registry import Score, scores_among
 from gli.reporting.selections import Select
 from gli.runs.cost import read_cost
+from gli.runs.membership import read_membership
 from gli.runs.read import FIXED, Run
 
 #: Methods that train from scratch. Their last audit is reported, because they have no iteration to select.
 FROM_SCRATCH = ("Original", "Retrained")
 #: The kinds that the paper's Table 3 compares, in its order.
 WARM_UP_KINDS = ("LI", FIXED, "GLI")
-Masks = Mapping[str, npt.NDArray[np.bool_]]
+State = Literal["reported", "best", "end"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """The audit of a run that is reported.
+    """The audit of a run that is reported, with everything that a report reads from the run's folder.
 
     Attributes:
         run: The run that all numbers come from.
@@ -46,19 +39,28 @@ class Result:
         iteration: Iteration of the audit.
         scores: Scores of the audit.
         intervals: For each score its 95 % bootstrap confidence interval; empty where none was asked for.
+        cost: What the run cost; empty for an original that an unlearning run started from.
+        records: What the run kept of the reported audit, and of those in the states that were asked for.
+        reported_half: Masks of the images that are reported; None for all.
+        caution: Why the scores are not those of a report, in a sentence; empty if they are.
     """
 
     run: Run
     label: str
     iteration: int
     scores: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    records: Records | None = None
+    reported_half: Mapping[str, npt.NDArray[np.bool_]] | None = None
+    caution: str = ""
 
-    @property
-    def cost(self) -> Mapping[str, Any]:
-        """What the run cost; empty for an original that an unlearning run started from."""
-        trained_here = self.label != "Original" or self.run.method == "Original"
-        return read_cost(self.run.folder) if trained_here else {}
+    def iteration_at(self, state: State) -> int:
+        """Return the iteration of the run's audit in a state; that of the original is always 0."""
+        if state == "reported" or self.label == "Original":
+            return self.iteration
+        row = audit_in_state(self.run, self.run.rows, last=state == "end")
+        return self.iteration if row is None else int(row["iteration"])
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Summary:
     Attributes:
         label: The label.
         results: One result per run.
-        mean: Mean of each score over the runs.
+        mean: Mean of each score over the runs, in the order of tables.
         spread: Standard deviation of each score over the runs; NaN for a single run.
         gap: Difference of each mean from that of the retrained model; empty where there is none.
     """
@@ -83,8 +85,15 @@ class Summary:
 # -- one audit per run -------------------------------------------------------------------------------------------------
 
 
-def select_audit(run: Run, select: Select = "final_score", label: str = "", resamples: int = 0) -> Result:
-    """Return the audit of a run that is reported.
+def load_results(
+    run: Run,
+    select: Select = "final_score",
+    label: str = "",
+    resamples: int = 0,
+    original: bool = False,
+    states: Collection[State] = (),
+) -> Iterator[Result]:
+    """Read the folder of a run, and yield the audit that is reported.
 
     Args:
         run: The run.
@@ -93,26 +102,35 @@ def select_audit(run: Run, select: Select = "final_score", label: str = "", resa
             last audit, so that nothing is selected on people.
         label: Name of the result; the method's name by default.
         resamples: Number of bootstrap resamples for the confidence intervals; 0 for none.
+        original: Whether to yield first the audit of the original model that an unlearning run started from, that of
+            iteration 0.
+        states: States of the run whose records are kept as well.
 
     Raises:
-        DataError: If no audit has a final score, or the record of an audit is needed and was not kept.
+        DataError: If no audit has a final score, the record of an audit is needed and was not kept, or a file is
+            damaged.
     """
     rows: Sequence[Mapping[str, float]] = run.rows
-    reported: Masks | None = None
+    records, reported_half = None, None
     if select == "held_out":
-        people = read_people(run.folder)
-        chosen_by, reported = split_people_in_half(people)
-        audits = read_records(run.folder)
-        for audit in audits:
-            check_people(run.folder, audit, people)
-        rows = [{"iteration": float(audit.iteration), **audit.scores(chosen_by)} for audit in audits]
-    row = audit_in_state(run, rows, last=select == "end")
-    if row is None:
+        chosen_by, reported_half = split_people_in_half(read_people(run.folder))
+        records = read_kept(run.folder)
+        rows = [{"iteration": float(audit.iteration), **audit.scores(chosen_by)} for audit in records.audits.values()]
+    selected = audit_in_state(run, rows, last=select == "end")
+    in_states = (audit_in_state(run, run.rows, last=state == "end") for state in states if state != "reported")
+    wanted = {int(row["iteration"]) for row in (selected, *in_states, run.rows[0] if original else None) if row}
+    if records is None:
+        records = read_kept(run.folder, wanted)
+    records = replace(records, audits={number: audit for number, audit in records.audits.items() if number in wanted})
+    result = Result(run, label or run.method, 0, {}, {}, {}, records, reported_half, _caution(run.folder))
+    if original:
+        yield _of_row(replace(result, label="Original"), run.rows[0], resamples)
+    if selected is None:
         raise DataError(
             f"{run.folder}: no audit after iteration 0 has a final score. Look at metrics.csv there: the run may have "
             "been stopped before its first audit, or its losses may not be finite."
         )
-    return _result(run, label or run.method, row, reported, resamples)
+    yield _of_row(replace(result, cost=read_cost(run.folder)), selected, resamples)
 
 
 def audit_in_state(run: Run, rows: Sequence[Mapping[str, float]], last: bool) -> Mapping[str, float] | None:
@@ -131,57 +149,51 @@ def audit_in_state(run: Run, rows: Sequence[Mapping[str, float]], last: bool) ->
     return rows[-1] if last and best is not None else best
 
 
-def audit_of_original(run: Run, select: Select = "final_score", resamples: int = 0) -> Result:
-    """Return the audit of the original model that an unlearning run started from: that of iteration 0.
+def _of_row(result: Result, row: Mapping[str, float], resamples: int) -> Result:
+    """Complete a result with a row's own scores, or with those of the people who are reported."""
+    result = replace(
+        result,
+        iteration=int(row["iteration"]),
+        scores={name: value for name, value in row.items() if name != "iteration"},
+    )
+    if result.reported_half is None and not resamples:
+        return result
+    audit, people = record_of(result, result.iteration)
+    scores = result.scores if result.reported_half is None else audit.scores()
+    return replace(result, scores=scores, intervals=bootstrap_intervals(audit, people, resamples) if resamples else {})
+
+
+def record_of(result: Result, iteration: int, whole: bool = False) -> tuple[Audit, People]:
+    """Return an audit of a result's run and the identities on its images.
 
     Args:
-        run: The run.
-        select: See :func:`select_audit`.
-        resamples: Number of bootstrap resamples for the confidence intervals; 0 for none.
+        result: The result.
+        iteration: Iteration of the audit.
+        whole: Whether to return all people even if only half of them are reported.
 
     Raises:
-        DataError: If the record of the audit is needed and was not kept.
+        DataError: If the record was not kept.
     """
-    reported = split_people_in_half(read_people(run.folder))[1] if select == "held_out" else None
-    return _result(run, "Original", run.rows[0], reported, resamples)
+    if result.records is None:
+        raise DataError(f"{result.run.folder}: its records were not read.")
+    audit, people = result.records.audit(iteration), result.records.people
+    if whole or result.reported_half is None:
+        return audit, people
+    return audit.restricted(result.reported_half), restrict(people, result.reported_half)
 
 
-def _result(run: Run, label: str, row: Mapping[str, float], reported: Masks | None, resamples: int) -> Result:
-    """Return the result for a selected row: the row's own scores, or those of the reported people."""
-    iteration = int(row["iteration"])
-    scores = {name: value for name, value in row.items() if name != "iteration"}
-    intervals: dict[str, tuple[float, float]] = {}
-    if reported is not None or resamples:
-        audit, people = record_of(run, iteration)
-        if reported is not None:
-            audit, people = restrict(audit, people, reported)
-            scores = audit.scores()
-        if resamples:
-            intervals = bootstrap_intervals(audit, people, resamples)
-    return Result(run, label, iteration, scores, intervals)
-
-
-def record_of(run: Run, iteration: int) -> tuple[Audit, People]:
-    """Return the record of an audit and the identities on its images.
-
-    Raises:
-        DataError: If the record was not kept, or does not agree with the identities.
-    """
-    audit = read_record(run.folder, iteration)
-    if audit is None:
-        raise DataError(
-            f"{run.folder}: the audit of iteration {iteration} was not kept. Run again with --audit.keep_losses true, "
-            "or report with --select final_score and without --resamples and --compare."
-        )
-    people = read_people(run.folder)
-    check_people(run.folder, audit, people)
-    return audit, people
-
-
-def restrict(audit: Audit, people: People, chosen: Mapping[str, npt.NDArray[Any]]) -> tuple[Audit, People]:
-    """Return an audit and the identities on its images, restricted to some images, as masks or row numbers."""
-    kept = {name: owners[chosen[name]] if name in chosen else owners for name, owners in people.items()}
-    return audit.restricted(chosen), kept
+def _caution(folder: Path) -> str:
+    """Return why the scores of a run are not those of a report: unseen people may be members, or it is a rehearsal."""
+    try:
+        membership = read_membership(folder)
+    except DataError as error:
+        return str(error)
+    if membership is None:
+        return ""
+    sentences = [f"{folder}: {membership.warning}"] if membership.reasons else []
+    if membership.rehearsal:
+        sentences.append(f"{folder}: a rehearsal, to choose settings by; its people are not those to be reported.")
+    return " ".join(sentences)
 
 
 # -- many runs ---------------------------------------------------------------------------------------------------------
@@ -208,14 +220,16 @@ def collect_results(
     select: Select = "final_score",
     resamples: int = 0,
     tick: Callable[[int], None] = lambda count: None,
+    states: Collection[State] = (),
 ) -> tuple[list[Result], list[str]]:
     """Return the reported audit of every run, and of the original of each seed.
 
     Args:
         runs: The runs.
-        select: See :func:`select_audit`.
+        select: See :func:`load_results`.
         resamples: Number of bootstrap resamples for the confidence intervals of each result; 0 for none.
         tick: Called with 1 after each run.
+        states: States of the runs whose records are kept, for comparisons.
 
     Returns:
         The results in the order of the table, and a message for every run without a result.
@@ -226,17 +240,17 @@ def collect_results(
     failed: list[str] = []
     for run in sorted(runs, key=lambda run: (run.method not in FROM_SCRATCH, run.method, run.seed, str(run.folder))):
         audited_original = run.method not in FROM_SCRATCH and run.rows[0]["iteration"] == 0
+        original = audited_original and (run.data, run.seed) not in with_original
         try:
-            if audited_original and (run.data, run.seed) not in with_original:
-                with_original.add((run.data, run.seed))
-                results.append(audit_of_original(run, select, resamples))
-            results.append(select_audit(run, select, label_of[run.folder], resamples))
+            for result in load_results(run, select, label_of[run.folder], resamples, original, states):
+                results.append(result)
+                if result.label == "Original":
+                    with_original.add((run.data, run.seed))
         except DataError as error:
             failed.append(str(error))
         tick(1)
-    places = {name: place for place, name in enumerate(FROM_SCRATCH)}
-    last = len(places)
-    results.sort(key=lambda result: (places.get(result.label, last), result.label, result.run.seed))
+    order = {label: place for place, label in enumerate(FROM_SCRATCH)}
+    results.sort(key=lambda result: (order.get(result.label, len(order)), result.label, result.run.seed))
     return results, failed
 
 
@@ -245,7 +259,8 @@ def summarise(results: Sequence[Result]) -> list[Summary]:
     by_label: dict[str, list[Result]] = {}
     for result in results:
         by_label.setdefault(result.label, []).append(result)
-    names = [score.name for score in reported_scores(results)]
+    available = sorted({name for result in results for name in result.scores})
+    names = [score.name for score in scores_among(available, "report")]
     means = {
         label: {name: statistics.fmean(_values(group, name)) for name in names} for label, group in by_label.items()
     }
@@ -262,9 +277,9 @@ def summarise(results: Sequence[Result]) -> list[Summary]:
     ]
 
 
-def reported_scores(results: Sequence[Result]) -> list[Score]:
+def reported_scores(summaries: Sequence[Summary]) -> list[Score]:
     """Return the scores of the report's table of methods that any of the results has."""
-    return scores_among(sorted({name for result in results for name in result.scores}), "report")
+    return scores_among(list(summaries[0].mean), "report") if summaries else []
 
 
 def _values(results: Sequence[Result], name: str) -> list[float]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from gli.metrics.registry import Score, shown_in
 from gli.reporting.published import PUBLISHED
-from gli.reporting.results import Result, Summary, ranks, reported_scores, summarise
+from gli.reporting.results import Result, Summary, ranks, reported_scores
 
-#: Marks around the best and the second best score, as Markdown and :func:`gli.reporting.page.html_table` read them.
+#: Marks around the best and the second best score: Markdown, which the pages turn into HTML.
 MARKS = {1: "**", 2: "*"}
 #: Heading of the column of an audit.
 AUDIT_HEADING = "AUC per person of the audit"
@@ -34,17 +34,16 @@ def number(value: float, spread: float = math.nan) -> str:
     return f"{value:.3f}" if math.isnan(spread) else f"{value:.3f} ± {spread:.3f}"
 
 
-def table_of_methods(results: Sequence[Result], data: str, audited: Mapping[str, str] | None = None) -> Table:
+def table_of_methods(summaries: Sequence[Summary], data: str, audited: Mapping[str, str] | None = None) -> Table:
     """Return the table with a row for each label: scores, cost, and the reported iterations.
 
     Args:
-        results: The results.
+        summaries: The results of each label, aggregated.
         data: Class name of the data module, for the published scores.
         audited: AUC per person of an audit, as text by method; see :func:`gli.reporting.audit.auc_of_methods`.
     """
-    summaries = summarise(results)
     columns = [("method", [summary.label for summary in summaries])]
-    for score in reported_scores(results):
+    for score in reported_scores(summaries):
         columns.append((score.with_arrow, _score_cells(summaries, score, PUBLISHED.get(data, {}))))
     if any(summary.gap for summary in summaries):
         gaps = [f"{summary.gap['final_score']:+.3f}" if summary.gap else "" for summary in summaries]
@@ -73,14 +72,14 @@ def _score_cells(summaries: Sequence[Summary], score: Score, published: Mapping[
         mark = MARKS.get(rank_of.get(summary.label, 0), "")
         kind = "Original" if summary.label == "Original" else summary.results[0].run.kind
         value = published.get(kind, {}).get(score.name)
-        known = "" if value is None else f" ({value:.3f})"
-        cells.append(f"{mark}{number(summary.mean[score.name], summary.spread[score.name])}{mark}{known}")
+        beside = "" if value is None else f" ({value:.3f})"
+        cells.append(f"{mark}{number(summary.mean[score.name], summary.spread[score.name])}{mark}{beside}")
     return cells
 
 
 def _mean_cost(costs: Sequence[Mapping[str, Any]], name: str, divisor: float) -> str:
-    known = [cost[name] / divisor for cost in costs if name in cost]
-    return f"{sum(known) / len(known):,.0f}" if known else ""
+    measured = [cost[name] / divisor for cost in costs if name in cost]
+    return f"{sum(measured) / len(measured):,.0f}" if measured else ""
 
 
 def table_of_runs(results: Sequence[Result]) -> Table:

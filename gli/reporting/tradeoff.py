@@ -13,7 +13,7 @@ from typing import Any
 from gli.errors import DataError
 from gli.metrics.pareto import pareto_front
 from gli.reporting.audit import NO_UNLEARNING
-from gli.reporting.results import FROM_SCRATCH, Result, Summary, summarise
+from gli.reporting.results import FROM_SCRATCH, Summary
 
 ORIGINAL, RETRAINED = FROM_SCRATCH
 #: Names of the horizontal axis, and what a bar of either kind of score is.
@@ -35,7 +35,7 @@ class Point:
 
     Attributes:
         label: Name of the method or variant.
-        privacy: Distance from what cannot be told, 0 is best.
+        privacy: Distance of the attack from guessing, 0 is best.
         accuracy: Test accuracy.
         privacy_bar: Ends of the error bar of ``privacy``; None without one.
         accuracy_bar: Ends of the error bar of ``accuracy``; None without one.
@@ -75,7 +75,7 @@ class Tradeoff:
     def frontier(self) -> list[Point]:
         """The unlearning methods that no other one beats in both privacy and accuracy, the most private first."""
         points = sorted(
-            (each for each in self.points if each.unlearned), key=lambda each: (each.privacy, each.accuracy)
+            (point for point in self.points if point.unlearned), key=lambda point: (point.privacy, point.accuracy)
         )
         front = pareto_front([(point.privacy, -point.accuracy) for point in points])
         return [point for point, on in zip(points, front, strict=True) if on]
@@ -99,7 +99,7 @@ class Tradeoff:
     def caption(self) -> str:
         """A description of the figure, in sentences."""
         sentences = [
-            f"Left is more private (0: cannot be told), up is more accurate. Bars: {self.bars}.",
+            f"Left is more private (0: the attack only guesses), up is more accurate. Bars: {self.bars}.",
             "The line is the Pareto frontier: no other unlearning method is better in both.",
         ]
         if self.unit:
@@ -107,23 +107,18 @@ class Tradeoff:
         return " ".join(sentences)
 
 
-def tradeoff_of(results: Sequence[Result], audit: Mapping[str, Any] | None = None) -> Tradeoff:
+def tradeoff_of(summaries: Sequence[Summary], audit: Mapping[str, Any] | None = None) -> Tradeoff:
     """Return the trade-off of a report.
 
     With an audit, both scores are those of the audited models: a method's audited models may have run for another
     number of iterations than the audit that the report shows, so one score of either would belong to no model.
 
     Args:
-        results: The results of the report.
+        summaries: The results of the report, aggregated.
         audit: Contents of the ``audit.json`` of an audit; None without one.
     """
-    summaries = summarise(results)
-    if audit is None:
-        return _of_results(summaries)
-    return _of_methods(audit["methods"]) if "methods" in audit else _of_runs(audit["runs"], summaries)
-
-
-def _of_results(summaries: Sequence[Summary]) -> Tradeoff:
+    if audit is not None:
+        return _of_methods(audit["methods"]) if "methods" in audit else _of_runs(audit["runs"], summaries)
     costs, unit = costs_of(summaries)
     points = [
         Point(
@@ -148,8 +143,8 @@ def _of_methods(entries: Sequence[Mapping[str, Any]]) -> Tradeoff:
         around = None if deviation is None else (accuracy - deviation, accuracy + deviation)
         label = ORIGINAL if entry["method"] == NO_UNLEARNING else entry["method"]
         points.append(Point(label, privacy, accuracy, bar, around, entry["cost"]))
-    known = any(point.cost is not None for point in points if point.unlearned)
-    return Tradeoff(AXES["methods"], OF_AUDIT, SHARE if known else "", _finite(points))
+    measured = any(point.cost is not None for point in points if point.unlearned)
+    return Tradeoff(AXES["methods"], OF_AUDIT, SHARE if measured else "", _finite(points))
 
 
 def _of_runs(entries: Sequence[Mapping[str, Any]], summaries: Sequence[Summary]) -> Tradeoff:
@@ -223,9 +218,9 @@ def costs_of(summaries: Sequence[Summary]) -> tuple[dict[str, float | None], str
     seconds: dict[str, float | None] = {}
     devices = set()
     for summary in summaries:
-        known = [cost for cost in (result.cost for result in summary.results) if "training_seconds" in cost]
-        devices |= {cost.get("device") for cost in known}
-        seconds[summary.label] = statistics.fmean(cost["training_seconds"] for cost in known) if known else None
+        costs = [result.cost for result in summary.results if "training_seconds" in result.cost]
+        devices |= {cost.get("device") for cost in costs}
+        seconds[summary.label] = statistics.fmean(cost["training_seconds"] for cost in costs) if costs else None
     seconds[ORIGINAL] = None
     if len(devices) != 1:
         return dict.fromkeys(seconds), ""

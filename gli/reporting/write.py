@@ -1,30 +1,28 @@
-"""Write a report: ``results.csv``, ``results.json``, ``results.md``, ``tradeoff.png`` and ``report.html``."""
+"""Write a report: load once, reduce, write ``results.csv``, ``.json`` and ``.md``, ``tradeoff.png`` and a page."""
 
 from __future__ import annotations
 
 import csv
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
 from gli.reporting.audit import auc_of_methods, audit_section, read_audit
-from gli.reporting.compare import Claims, decide_claims
-from gli.reporting.page import RUNS, Section, page
+from gli.reporting.claims import Claims, Compared, decide_claims
+from gli.reporting.page import json_element, render
 from gli.reporting.published import PUBLISHED
-from gli.reporting.results import Result, collect_results, reported_scores, summarise, warm_up
+from gli.reporting.results import Result, Summary, collect_results, reported_scores, summarise, warm_up
 from gli.reporting.selections import SELECTIONS, Select
-from gli.reporting.tables import AUDIT_HEADING, Table, markdown, table_of_methods, table_of_runs
-from gli.reporting.tradeoff import tradeoff_of
-from gli.runs.membership import read_membership
+from gli.reporting.tables import AUDIT_HEADING, markdown, table_of_methods, table_of_runs
+from gli.reporting.tradeoff import Tradeoff, tradeoff_of
 from gli.runs.read import Run
 from gli.system.console import progress
-from gli.system.files import atomic_write, json_text, write_json
+from gli.system.files import atomic_write, write_json
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
-
-CLAIMS, TRADEOFF = "Claims", "Privacy against accuracy"
+TRADEOFF = "Privacy against accuracy"
+LEGEND = "Mean ± standard deviation over runs; **best** and *second best* of the methods."
 CLAIMS_NOTE = (
     "Claims: yes or no where the 95 % confidence interval of the difference, over seeds and people, excludes 0, "
     "otherwise cannot tell. The intervals are not corrected for the number of claims."
@@ -45,7 +43,7 @@ def write_report(
     Args:
         runs: The runs.
         output: Folder of the report.
-        select: Which audit of a run is reported, see :func:`gli.reporting.results.select_audit`.
+        select: Which audit of a run is reported, see :func:`gli.reporting.results.load_results`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         missing: Messages for runs that are expected in the report and could not be read.
         audit: Folder of an audit of the same methods: its AUC per person stands beside the scores, and the page ends
@@ -64,56 +62,70 @@ def write_report(
             f"The runs are of several data sets ({', '.join(data_sets)}), so their scores cannot be compared. Write a "
             "report of each data set."
         )
-    data = data_sets[0]
-    audited_models = read_audit(audit) if audit is not None else None
-    audited = auc_of_methods(audited_models) if audited_models is not None else {}
+    data, claims = data_sets[0], claims or Claims()
+    audited = None if audit is None else read_audit(audit)
+    states = {comparison.at for comparison in claims.comparisons}
     with progress("Reading runs" + (f", {resamples} resamples each" if resamples else ""), len(runs)) as tick:
-        results, failed = collect_results(runs, select, resamples, tick)
+        results, failed = collect_results(runs, select, resamples, tick, states)
     if not results:
         raise DataError("None of the runs gave a result: " + " ".join(failed))
-    left_out = [*missing, *failed]
-    notes = _notes(data, select, resamples, left_out) + _without_meaning(results)
-    if audited:
-        notes.append(f"{AUDIT_HEADING}: 0.5 if forgotten people cannot be told from those never seen ({audit}).")
-    claims = claims or Claims()
-    compared = []
-    if claims.comparisons:
-        notes.append(CLAIMS_NOTE)
-        with progress("Deciding claims", len(claims.comparisons)) as tick:
-            compared = decide_claims(claims, results, select, tick)
-    decided = {CLAIMS: [each.sentence for each in compared]} if compared else {}
-    tradeoff = tradeoff_of(results, audited_models)
-    tables = {"": table_of_methods(results, data, audited)}
-    if by_warm_up := warm_up(results):
-        tables[WARM_UP] = table_of_methods(by_warm_up, data)
-    runs_table = {RUNS: table_of_runs(results)}
-    rows = [_flat_row(result, select) for result in results]
-    _write_csv(output / "results.csv", rows)
-    contents = _contents(data, select, results, rows, left_out) | {
-        "comparisons": [each.values for each in compared],
-        "tradeoff": tradeoff.values,
-    }
-    write_json(output / "results.json", contents)
-    picture = {TRADEOFF: f"![{tradeoff.text}](tradeoff.png)\n\n{tradeoff.caption}"} if tradeoff.points else {}
-    _write_text(output / "results.md", _markdown(data, notes, {**tables, **decided, **picture, **runs_table}))
-    # Only pictures need matplotlib.
-    from gli.reporting.figures import draw_svg
-    from gli.reporting.tradeoff_plot import draw_tradeoff
 
+    summaries = summarise(results)
+    compared = decide_claims(claims, results)
+    tradeoff = tradeoff_of(summaries, audited)
+    methods = table_of_methods(summaries, data, None if audited is None else auc_of_methods(audited))
+    by_warm_up = summarise(warm_up(results))
+    tables = {WARM_UP: table_of_methods(by_warm_up, data)} if by_warm_up else {}
+    runs_table = table_of_runs(results)
+    notes = _notes(data, select, resamples, [*missing, *failed], results, audit, compared)
+    rows = [_flat_row(result, select) for result in results]
+    contents = _contents(data, select, summaries, rows, [*missing, *failed], compared, tradeoff)
+
+    _write_csv(output / "results.csv", rows)
+    write_json(output / "results.json", contents)
+    sections = {heading: markdown(table) for heading, table in tables.items()}
+    if compared:
+        sections["Claims"] = _list([claim.sentence for claim in compared])
     if tradeoff.points:
-        drawn = draw_tradeoff(tradeoff, output / "tradeoff.png", data)
-        picture = {TRADEOFF: f"{drawn}<figcaption>{html.escape(tradeoff.caption)}</figcaption>"}
-    after = ["<h2>Audit</h2>", *audit_section(audited_models, level=3)] if audited_models is not None else []
-    sections: dict[str, Section] = {**tables, **decided, **picture, **draw_svg(runs, results), **runs_table}
-    _write_text(output / "report.html", page(data, notes, sections, json_text(contents), after))
+        sections[TRADEOFF] = f"![{tradeoff.text}](tradeoff.png)\n\n{tradeoff.caption}"
+    sections["Runs"] = markdown(runs_table)
+    paragraphs = [f"# {data}", _list([*notes, LEGEND]), markdown(methods)]
+    paragraphs += [f"## {heading}\n\n{text}" for heading, text in sections.items()]
+    _write_text(output / "results.md", "\n\n".join(paragraphs) + "\n")
+    # Only pictures need matplotlib.
+    from gli.reporting.plots import draw_report
+
+    runs_svg, figures = draw_report(runs, results, summaries, tradeoff, output / "tradeoff.png", data)
+    page = render(
+        "report.html.j2",
+        title=f"{data}: unlearning methods",
+        data=data,
+        notes=notes,
+        methods=methods,
+        tables=tables,
+        claims=[claim.sentence for claim in compared],
+        contents=json_element(contents),
+        runs_svg=runs_svg,
+        figures=figures,
+        runs=runs_table,
+        audit=None if audited is None else audit_section(audited),
+    )
+    _write_text(output / "report.html", page)
     return failed
 
 
-def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -> list[str]:
+def _notes(
+    data: str,
+    select: Select,
+    resamples: int,
+    left_out: Sequence[str],
+    results: Sequence[Result],
+    audit: Path | None,
+    compared: Sequence[Compared],
+) -> list[str]:
     """Return the sentences above the tables."""
     notes = [
         f"Reported: {SELECTIONS[select]}.",
-        "Mean ± standard deviation over runs; **best** and *second best* of the methods.",
         "What each score means, typical values, and what it cannot show: docs/scores.md of the sources.",
     ]
     if data in PUBLISHED:
@@ -124,34 +136,10 @@ def _notes(data: str, select: Select, resamples: int, left_out: Sequence[str]) -
         )
     if left_out:
         notes.append("Without a result: " + " ".join(left_out))
-    return notes
-
-
-def _without_meaning(results: Sequence[Result]) -> list[str]:
-    """Return a note for every run whose scores are not those of a report: unseen people may be members, or rehearse."""
-    notes = []
-    for folder in (result.run.folder for result in results):
-        try:
-            membership = read_membership(folder)
-        except DataError as error:
-            notes.append(str(error))
-            continue
-        if membership is not None and membership.reasons:
-            notes.append(f"{folder}: {membership.warning}")
-        if membership is not None and membership.rehearsal:
-            notes.append(f"{folder}: a rehearsal, to choose settings by; its people are not those to be reported.")
-    return notes
-
-
-def _markdown(data: str, notes: Sequence[str], sections: Mapping[str, Section]) -> str:
-    paragraphs = [f"# {data}", _list(notes)]
-    for heading, content in sections.items():
-        paragraphs += [f"## {heading}"] if heading else []
-        if isinstance(content, Table):
-            paragraphs.append(markdown(content))
-        else:
-            paragraphs.append(content if isinstance(content, str) else _list(content))
-    return "\n\n".join(paragraphs) + "\n"
+    notes += dict.fromkeys(result.caution for result in results if result.caution)
+    if audit is not None:
+        notes.append(f"{AUDIT_HEADING}: 0.5 if the attack does not distinguish forgotten from unseen people ({audit}).")
+    return [*notes, CLAIMS_NOTE] if compared else notes
 
 
 def _list(sentences: Sequence[str]) -> str:
@@ -193,11 +181,13 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _contents(
     data: str,
     select: Select,
-    results: Sequence[Result],
+    summaries: Sequence[Summary],
     rows: Sequence[Mapping[str, Any]],
     left_out: Sequence[str],
+    compared: Sequence[Compared],
+    tradeoff: Tradeoff,
 ) -> dict[str, Any]:
-    """Return the contents of ``results.json``; ``results`` are in the order of the table of runs."""
+    """Return the contents of ``results.json``; ``rows`` are in the order of the table of runs."""
     lines = [
         {
             "method": summary.label,
@@ -206,9 +196,19 @@ def _contents(
             "gap_to_retrained": summary.gap,
             "runs": [str(result.run.folder) for result in summary.results],
         }
-        for summary in summarise(results)
+        for summary in summaries
     ]
     scores = [
-        {"name": score.name, "heading": score.with_arrow, "better": score.better} for score in reported_scores(results)
+        {"name": score.name, "heading": score.with_arrow, "better": score.better}
+        for score in reported_scores(summaries)
     ]
-    return {"data": data, "select": select, "scores": scores, "lines": lines, "results": rows, "failed": left_out}
+    return {
+        "data": data,
+        "select": select,
+        "scores": scores,
+        "lines": lines,
+        "results": rows,
+        "failed": left_out,
+        "comparisons": [claim.values for claim in compared],
+        "tradeoff": tradeoff.values,
+    }

@@ -63,7 +63,7 @@ class Grid:
         seed_data: Whether the seed is also that of the data (``data.seed``), so that other people are drawn.
         backbones: Backbones, each of which repeats the grid; empty for that of the configurations.
         settings: Settings of all cells, by dotted name; the settings of an entry override them.
-        select: Which audit of a run is reported, see :func:`gli.reporting.results.select_audit`.
+        select: Which audit of a run is reported, see :func:`gli.reporting.results.load_results`.
         resamples: Number of bootstrap resamples for the confidence intervals of every run; 0 for none.
         compare: Claims that one entry is better than another, which the report decides.
     """

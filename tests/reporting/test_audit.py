@@ -14,7 +14,7 @@ from gli.errors import DataError
 from gli.metrics.intervals import Trials
 from gli.reporting import audit as report
 from gli.reporting.audit import auc_of_methods, audit_section, read_audit, shown, tables_of, write_audit
-from gli.reporting.audit_plots import people_figure
+from gli.reporting.plots import people_figure
 from tests.helpers.fleets import fleet, shifted
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gli.auditing.record import read_record
-from gli.reporting.figures import draw_figures, draw_svg
-from gli.reporting.results import collect_results
+from gli.reporting.plots import draw_figures, draw_report
+from gli.reporting.results import collect_results, summarise
+from gli.reporting.tradeoff import tradeoff_of
 from gli.runs.read import read_run
 from tests.helpers.run_folders import change_log
 
@@ -16,7 +17,8 @@ SCATTER, DENSITIES = "Forgetting score against JSD", "Loss densities of forget a
 
 def figures_of(*folders):
     runs = [read_run(folder) for folder in folders]
-    return draw_figures(runs, collect_results(runs)[0])
+    results = collect_results(runs)[0]
+    return draw_figures(runs, results, summarise(results))
 
 
 def accuracy_curve(folder):
@@ -40,7 +42,7 @@ def test_forgetting_score_and_jsd_are_plotted_where_the_log_has_them(make_run):
             change_log(folder, iteration, "jsd", 0.2 * place + 0.05)
     runs = [read_run(folder) for folder in folders]
     results = [result for result in collect_results(runs)[0] if result.label != "Original"]
-    (axes,) = draw_figures(runs, results)[SCATTER].axes
+    (axes,) = draw_figures(runs, results, summarise(results))[SCATTER].axes
     points = [collection.get_offsets().tolist()[0] for collection in axes.collections]
     assert points == [[pytest.approx(0.1 * place), pytest.approx(0.2 * place + 0.05)] for place in range(3)]
     assert "r = 1.00 over 3" in axes.get_title()
@@ -64,7 +66,7 @@ def test_densities_are_those_of_the_record(make_run):
     run = read_run(make_run())
     (result,) = [result for result in collect_results([run])[0] if result.label == "GLI"]
     record = read_record(run.folder, result.iteration)
-    panel = draw_figures([run], [result])[DENSITIES].axes[0]
+    panel = draw_figures([run], [result], summarise([result]))[DENSITIES].axes[0]
     losses = [record.values[name]["loss"] for name in ("forget", "unseen")]
     grid = panel.lines[0].get_xdata()
     assert grid.min() == pytest.approx(min(map(min, losses)))
@@ -85,15 +87,23 @@ def test_the_warm_up_has_curves_of_its_own(make_run):
     assert WARM_UP not in figures_of(*folders[1:])
 
 
-def test_the_same_runs_give_the_same_svg_without_links_to_the_network(make_run):
-    runs = [read_run(make_run())]
+def drawn(runs, folder):
     results, _ = collect_results(runs)
-    first, second = draw_svg(runs, results), draw_svg(runs, results)
+    summaries = summarise(results)
+    return draw_report(runs, results, summaries, tradeoff_of(summaries), folder / "tradeoff.png", "Faces")
+
+
+def test_the_same_runs_give_the_same_svg_without_links_to_the_network(make_run, tmp_path):
+    runs = [read_run(make_run(method)) for method in ("GLI", "LI")]
+    first, second = drawn(runs, tmp_path), drawn(runs, tmp_path)
     assert first == second
-    assert list(first) == [CURVES, SCATTER, DENSITIES]
-    assert all(text.startswith("<svg") for text in first.values())
+    scatter, figures = first
+    assert list(figures) == ["Privacy against accuracy", CURVES, SCATTER, DENSITIES]
+    assert all(figure["svg"].startswith("<svg") for figure in figures.values())
+    assert [f'id="run-{place}"' in scatter for place in range(4)] == [True, True, True, False]
+    assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_dollar_sign_in_a_label_is_drawn_as_it_is(make_run):
-    runs = [read_run(make_run(batch_norm=name)) for name in ("$x^2$", "$y$")]
-    assert "$x^2$" in draw_svg(runs, collect_results(runs)[0])[CURVES]
+def test_a_dollar_sign_in_a_label_is_drawn_as_it_is(make_run, tmp_path):
+    scatter, figures = drawn([read_run(make_run(batch_norm=name)) for name in ("$x^2$", "$y$")], tmp_path)
+    assert all("$x^2$" in svg for svg in (scatter, figures["Privacy against accuracy"]["svg"], figures[CURVES]["svg"]))

@@ -14,7 +14,7 @@ import gli.reporting
 PLOTS, ARRAYS = {"matplotlib"}, {"scipy", "sklearn"}
 NEVER = {"torch", "lightning", "torchmetrics", "torchvision", "timm", "jsonargparse"}
 MODULES = [module.name for module in pkgutil.iter_modules(gli.reporting.__path__)]
-DRAWING = {"plots", "figures", "audit_plots", "tradeoff_plot"}
+DRAWING = {"plots"}
 
 
 def loaded_by(code: str) -> set[str]:

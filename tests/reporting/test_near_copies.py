@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gli.data.near_copies import NearCopy
-from gli.reporting import near_copies
-from gli.reporting.near_copies import write_near_copies_page
+from gli.reporting import page as pages
+from gli.reporting.page import write_near_copies_page
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
 PAIRS = [NearCopy(3, 0, 1, True), NearCopy(20, 0, 2, False)]
@@ -54,7 +54,7 @@ def test_the_page_shows_the_pictures_themselves_and_the_decisions(tmp_path):
 
 
 def test_a_long_list_is_cut_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(near_copies, "MOST_PAIRS", 1)
+    monkeypatch.setattr(pages, "MOST_PAIRS", 1)
     text = _write(tmp_path)
     assert text.count("<img") == 2
     assert "2 pairs" in text

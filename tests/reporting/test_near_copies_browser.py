@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gli.data.near_copies import NearCopy
-from gli.reporting.near_copies import write_near_copies_page
+from gli.reporting.page import write_near_copies_page
 
 NAMES = np.array(["anna", "anna", "ben", "carl", "dora"])
 FILES = ["anna/1.jpg", "anna/2.jpg", "ben/a holiday's.jpg", "carl/1.jpg", "dora/1.jpg"]

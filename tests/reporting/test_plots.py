@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gli.reporting.plots import density_grid, pearson, scatter, utility_grid
+from gli.reporting.plots import correlated, density_grid, pearson, scatter, utility_grid
 
 ROWS = [{"iteration": 0, "accuracy": 0.8, "mia_accuracy": 0.9}, {"iteration": 2, "accuracy": 0.7, "final_score": 0.6}]
 
@@ -21,17 +21,25 @@ def test_pearsons_correlation_is_undefined_for_few_points_or_without_spread(poin
 
 
 def test_points_of_a_scatter_are_the_scores_and_its_title_their_correlation():
-    points = {f"method {place}": (0.1 * place, 0.2 * place + 0.05) for place in range(9)}
-    (axes,) = scatter(points, "forgetting score", "JSD").axes
+    points = [(f"method {place}", 0.1 * place, 0.2 * place + 0.05) for place in range(9)]
+    (axes,) = correlated(points, "forgetting score", "JSD").axes
     drawn = [tuple(collection.get_offsets().tolist()[0]) for collection in axes.collections]
-    assert drawn == [pytest.approx(point) for point in points.values()]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(points)
+    assert drawn == [pytest.approx((x, y)) for _, x, y in points]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [label for label, _, _ in points]
     assert axes.get_title() == "Pearson's r = 1.00 over 9 models"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("forgetting score", "JSD")
 
 
+def test_points_of_one_label_look_alike_and_are_named_once():
+    (axes,) = scatter([("GLI", 0, 1), ("LI", 1, 1), ("GLI", 2, 1)], "x", "y", gid="run-").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["GLI", "LI"]
+    colours = [tuple(point.get_facecolor()[0]) for point in axes.collections]
+    assert colours[0] == colours[2] != colours[1]
+    assert [point.get_gid() for point in axes.collections] == ["run-0", "run-1", "run-2"]
+
+
 def test_a_scatter_of_nothing_is_drawn():
-    (axes,) = scatter({}, "x", "y").axes
+    (axes,) = correlated([], "x", "y").axes
     assert not axes.collections
     assert not axes.get_title()
 

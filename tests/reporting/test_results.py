@@ -12,17 +12,27 @@ from gli.metrics.registry import SCORES, score_of
 from gli.reporting.results import (
     Result,
     Summary,
-    audit_of_original,
     collect_results,
     labels,
+    load_results,
     ranks,
     reported_scores,
-    select_audit,
     summarise,
     warm_up,
 )
 from gli.runs.read import read_run
 from tests.helpers.run_folders import PEOPLE, change_log
+
+
+def select_audit(run, select="final_score", **options):
+    """Return the reported audit of a run."""
+    *_, result = load_results(run, select, **options)
+    return result
+
+
+def audit_of_original(run, select="final_score"):
+    """Return the audit of the original that a run started from."""
+    return next(load_results(run, select, original=True))
 
 
 def test_the_audit_with_the_best_final_score_is_reported(make_run):
@@ -130,7 +140,7 @@ def test_a_single_run_has_no_spread(make_run):
 def test_scores_are_in_the_order_of_the_registry_with_labels_sorted_behind_the_accuracy(make_run):
     run = read_run(make_run())
     scores = dict.fromkeys(["jsd", "accuracy_young", "loss_test", "accuracy_male", "final_score", "accuracy"], 0.5)
-    names = [score.name for score in reported_scores([Result(run, "GLI", 2, scores, {})])]
+    names = [score.name for score in reported_scores(summarise([Result(run, "GLI", 2, scores)]))]
     assert names == ["accuracy", "accuracy_male", "accuracy_young", "jsd", "final_score"]
 
 

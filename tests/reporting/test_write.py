@@ -14,8 +14,7 @@ from gli.auditing.fleet_audit import audit_fleets
 from gli.errors import DataError
 from gli.reporting import write_report
 from gli.reporting.audit import auc_of_methods, write_audit
-from gli.reporting.claims import Comparison
-from gli.reporting.compare import Claims
+from gli.reporting.claims import Claims, Comparison
 from gli.reporting.tradeoff import read_tradeoff
 from gli.runs.read import read_run
 from tests.helpers.fleets import fleet, shifted
@@ -42,7 +41,7 @@ def test_a_report_is_complete_and_names_its_runs(make_run, tmp_path):
     assert [line["method"] for line in contents["lines"]] == ["Original", "Retrained", "GLI", "LI"]
     assert contents["lines"][0]["standard_deviation"]["jsd"] is not None
     page = (output / "report.html").read_text()
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|url\(["']?http""", page)
     assert all(str(folder) in page for folder in folders)
     text = (output / "results.md").read_text()
