@@ -23,10 +23,7 @@ LAYERS = {room: layer for layer, rooms in enumerate(CONTRACTS[0]["layers"]) for 
 #: Modules that may name a higher room in a string: the package itself loads its public names on first use.
 EXEMPT = {"gli"}
 #: Modules that draw (matplotlib) or write through Lightning's logger; no reader imports them at its top.
-HEAVY = {
-    "gli.reporting.plots",
-    "gli.runs.log",
-}
+HEAVY = {"gli.reporting.plots", "gli.runs.log"}
 
 
 def name_of(path: Path) -> str:

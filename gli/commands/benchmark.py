@@ -21,8 +21,8 @@ from gli.commands.parse import run_command
 from gli.engine.board import run_jobs
 from gli.engine.choose import make_executor
 from gli.errors import DataError
+from gli.reporting import SELECTIONS, Select
 from gli.reporting.claims import Claims
-from gli.reporting.selections import SELECTIONS, Select
 from gli.reporting.write import write_report
 from gli.runs.configs import resolve
 from gli.runs.folder import LOGS, ORIGINALS

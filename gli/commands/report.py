@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from gli.commands.parse import Flag, run
 from gli.errors import DataError, SettingError
-from gli.reporting.selections import SELECTIONS, Select
+from gli.reporting import SELECTIONS, Select
 
 if TYPE_CHECKING:
     from gli.runs.read import Run

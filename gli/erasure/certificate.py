@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict
 from gli.erasure.batches import MODEL, choose, read_batch, read_evidence
@@ -39,6 +37,7 @@ from gli.erasure.purge import RECEIPT
 from gli.erasure.requests import step_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
+from gli.reporting.page import environment
 
 # -- the certificate ---------------------------------------------------------------------------------------------------
 
@@ -278,19 +277,10 @@ An image classifier that was changed to honour erasure requests, by gli {{ c.ver
 
 {% for each in c.findings if each.decides %}- {{ each.name }}: {{ each.answer }}. {{ each.sentence }}
 {% endfor %}
+
 {% for each in c.limits %}- {{ each }}
 {% endfor %}
 """
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else ""
-
-
-def _environment(escape: bool) -> Environment:
-    environment = Environment(autoescape=escape, undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters["number"] = _number
-    return environment
 
 
 def certificate_page(certificate: Mapping[str, Any]) -> str:
@@ -304,7 +294,7 @@ def certificate_page(certificate: Mapping[str, Any]) -> str:
     }
     sections = {heading: dict(certificate[name]) for heading, name in names.items()}
     sections["Hardware"] = {"hardware": certificate["hardware"]}
-    return _environment(True).from_string(CERTIFICATE_PAGE).render(c=certificate, sections=sections)
+    return environment().from_string(CERTIFICATE_PAGE).render(c=certificate, sections=sections)
 
 
 def model_card(contents: Mapping[str, Any], outputs: list[str]) -> str:
@@ -314,7 +304,7 @@ def model_card(contents: Mapping[str, Any], outputs: list[str]) -> str:
         contents: The fields of the certificate that are known before it is sealed.
         outputs: Names of the classifier's outputs.
     """
-    return _environment(False).from_string(MODEL_CARD).render(c=contents, outputs=outputs)
+    return environment(autoescape=False).from_string(MODEL_CARD).render(c=contents, outputs=outputs)
 
 
 # -- the release -------------------------------------------------------------------------------------------------------

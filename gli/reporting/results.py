@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from gli.auditing.record import Audit, People, Records, read_kept, read_people, 
 from gli.auditing.resample import bootstrap_intervals
 from gli.errors import DataError
 from gli.metrics.registry import Score, scores_among
-from gli.reporting.selections import Select
+from gli.reporting import Select
 from gli.runs.cost import read_cost
 from gli.runs.membership import read_membership
 from gli.runs.read import FIXED, Run

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gli.errors import DataError
+from gli.reporting import SELECTIONS, Select
 from gli.reporting.audit import auc_of_methods, audit_section, read_audit
 from gli.reporting.claims import Claims, Compared, decide_claims
 from gli.reporting.page import json_element, render
 from gli.reporting.published import PUBLISHED
 from gli.reporting.results import Result, Summary, collect_results, reported_scores, summarise, warm_up
-from gli.reporting.selections import SELECTIONS, Select
 from gli.reporting.tables import AUDIT_HEADING, markdown, table_of_methods, table_of_runs
 from gli.reporting.tradeoff import Tradeoff, tradeoff_of
 from gli.runs.read import Run

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from gli.errors import DataError, SettingError, did_you_mean
+from gli.reporting import SELECTIONS, Select
 from gli.reporting.claims import Comparison, read_comparison
-from gli.reporting.selections import SELECTIONS, Select
 from gli.runs.folder import snake_case
 from gli.system.files import read_yaml
 
