@@ -245,8 +245,8 @@ class FaceDataModule(L.LightningDataModule):
 
     def batches_of(self, name: str, rows: Rows | None = None) -> Iterator[Batch]:
         """Yield this process's evaluation batches of a set, or of some rows of it; uint8, in the order of the table."""
-        wanted = self.rows(name) if rows is None else rows
-        plan = EvaluationPlan(wanted, self.eval_batch_size, **self._rank_and_world())
+        rows = self.rows(name) if rows is None else rows
+        plan = EvaluationPlan(rows, self.eval_batch_size, **self._rank_and_world())
         loader = BatchLoader(FaceDataset(self.pixels, self.faces.labels), plan)
         return (cast(Batch, batch) for batch in loader)
 

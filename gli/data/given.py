@@ -90,9 +90,9 @@ def _items(source: Any, where: str) -> Iterator[Any]:
     """Yield (image, label) or (image, label, identity) of a data set or loader, one image after the other."""
     if isinstance(source, DataLoader):
         sampler, data = source.sampler, source.dataset
-        known = isinstance(sampler, SequentialSampler | RandomSampler) and not getattr(sampler, "replacement", False)
+        once = isinstance(sampler, SequentialSampler | RandomSampler) and not getattr(sampler, "replacement", False)
         default = source.collate_fn is default_collate
-        if known and default and isinstance(sampler, Sized) and isinstance(data, Sized) and len(sampler) == len(data):
+        if once and default and isinstance(sampler, Sized) and isinstance(data, Sized) and len(sampler) == len(data):
             yield from _items(data, where)  # In the order of the data set, also where the loader shuffles.
             return
         for batch in source:

@@ -110,5 +110,5 @@ def _contents(faces: Faces, rows: Rows) -> SetContents:
 
 def label_distance(first: SetContents, second: SetContents) -> float:
     """Return how far the labels of two sets differ, in [0, 1]: the largest difference of a label's share of images."""
-    shares = [{name: count / max(1, each.images) for name, count in each.labels.items()} for each in (first, second)]
-    return max(abs(shares[0][name] - shares[1][name]) for name in shares[0])
+    sizes = max(1, first.images), max(1, second.images)
+    return max(abs(first.labels[name] / sizes[0] - second.labels[name] / sizes[1]) for name in first.labels)

@@ -125,9 +125,9 @@ class MultiClass(Task):
     def margins(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return ``margin``: the logit of the true class minus the log-sum-exp of all others."""
         logits = _double(logits)
-        own = labels.to(logits.device)[:, None]
-        others = logits.scatter(1, own, -torch.inf).logsumexp(dim=1)
-        return {"margin": logits.gather(1, own)[:, 0] - others}
+        true = labels.to(logits.device)[:, None]
+        rest = logits.scatter(1, true, -torch.inf).logsumexp(dim=1)
+        return {"margin": logits.gather(1, true)[:, 0] - rest}
 
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the divergence between the two softmax distributions."""

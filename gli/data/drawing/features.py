@@ -34,18 +34,10 @@ def _face_outline(person: Person, look: Look) -> Points:
     jaw = 0.735 + 0.085 * person.jaw * (1.0 - 0.6 * child) + 0.03 * child + 0.07 * look.old
     chin = 0.37 + 0.06 * person.chin + 0.05 * person.jaw - 0.01 * child + 0.03 * look.old
     bottom = look.chin_v
-    half = np.array(
-        (
-            (0.0, -1.0),
-            (0.60 * w, -0.86),
-            (0.93 * w, -0.46),
-            (w, -0.05),
-            (cheek * w, 0.34 + 0.04 * child),
-            (jaw * w, 0.69 * bottom),
-            (chin * w, 0.94 * bottom),
-            (0.0, bottom),
-        )
-    )
+    half = np.array((
+        (0.0, -1.0), (0.60 * w, -0.86), (0.93 * w, -0.46), (w, -0.05), (cheek * w, 0.34 + 0.04 * child),
+        (jaw * w, 0.69 * bottom), (chin * w, 0.94 * bottom), (0.0, bottom),
+    ))  # fmt: skip
     return closed_curve(mirrored(half))
 
 
@@ -207,15 +199,10 @@ def draw_nose(canvas: Canvas, person: Person, picture: Picture, look: Look) -> N
     grown = 1.0 - 0.75 * look.child
     light = mix(look.skin, WHITE, 0.5)
     dark_side = -1.0 if math.cos(picture.light_angle) > 0 else 1.0
-    shadow = np.array(
-        (
-            (0.055, top),
-            (0.06, top + 0.5 * (v - top)),
-            (wide, v - 0.02),
-            (0.03, v - 0.01),
-            (0.015, top + 0.4 * (v - top)),
-        )
-    ) * np.array((dark_side, 1.0))
+    shadow = np.array((
+        (0.055, top), (0.06, top + 0.5 * (v - top)), (wide, v - 0.02), (0.03, v - 0.01),
+        (0.015, top + 0.4 * (v - top)),
+    )) * np.array((dark_side, 1.0))  # fmt: skip
     shadow_alpha = (0.25 + 0.5 * person.nose_bridge) * grown
     canvas.fill(closed_curve(shadow, 4), look.shade, depth=Depth.NOSE_SIDE, alpha=shadow_alpha)
     canvas.glow(0.0, v + 0.01, wide * 1.5, 0.11, look.shade, depth=Depth.NOSE_WINGS, alpha=0.75)

@@ -69,41 +69,20 @@ def _fringe_points(person: Person, look: Look) -> Points:
         u = np.linspace(-0.8, 0.8, 9)
         return np.stack((u, brow - 0.06 + 0.07 * np.cos(np.arange(9) * math.pi)), axis=1)
     if fringe == Fringe.SWEPT:
-        swept = np.array(
-            (
-                (-0.86, brow + 0.08),
-                (-0.66, brow - 0.04),
-                (-0.3, brow - 0.12),
-                (0.12, high + 0.1),
-                (0.36, high - 0.12),
-                (0.62, high + 0.14),
-                (0.86, -0.3),
-            )
-        )
+        swept = np.array((
+            (-0.86, brow + 0.08), (-0.66, brow - 0.04), (-0.3, brow - 0.12), (0.12, high + 0.1), (0.36, high - 0.12),
+            (0.62, high + 0.14), (0.86, -0.3),
+        ))  # fmt: skip
         return swept if person.parting > 0 else swept[::-1] * np.array((-1.0, 1.0))
     if fringe == Fringe.CENTRE:
-        return np.array(
-            (
-                (-0.88, -0.05),
-                (-0.72, -0.38),
-                (-0.36, -0.66),
-                (0.0, high - 0.17),
-                (0.36, -0.66),
-                (0.72, -0.38),
-                (0.88, -0.05),
-            )
-        )
-    return np.array(
-        (
-            (-0.87, -0.28),
-            (-0.76, high + 0.16),
-            (-0.45, high),
-            (0.0, high + 0.03),
-            (0.45, high),
-            (0.76, high + 0.16),
-            (0.87, -0.28),
-        )
-    )
+        return np.array((
+            (-0.88, -0.05), (-0.72, -0.38), (-0.36, -0.66), (0.0, high - 0.17), (0.36, -0.66), (0.72, -0.38),
+            (0.88, -0.05),
+        ))  # fmt: skip
+    return np.array((
+        (-0.87, -0.28), (-0.76, high + 0.16), (-0.45, high), (0.0, high + 0.03), (0.45, high), (0.76, high + 0.16),
+        (0.87, -0.28),
+    ))  # fmt: skip
 
 
 def _hairline(person: Person, look: Look, end: float) -> Points:
@@ -147,18 +126,10 @@ def draw_back_hair(canvas: Canvas, person: Person, look: Look) -> None:
         canvas.disc(0.1 * person.parting, -1.08 - gap, 0.25, dark, depth=Depth.TIED_HAIR)
         canvas.disc(0.1 * person.parting, -1.10 - gap, 0.18, look.hair, depth=Depth.TIED_HAIR)
     elif style == HairStyle.TAIL:
-        tail = np.array(
-            (
-                (0.3, -0.9),
-                (0.95, -0.9),
-                (1.24, -0.4),
-                (1.22, 0.25),
-                (1.06, 0.68),
-                (0.92, 0.3),
-                (0.74, -0.1),
-                (0.6, -0.5),
-            )
-        ) * np.array((float(person.parting), 1.0))
+        tail = np.array((
+            (0.3, -0.9), (0.95, -0.9), (1.24, -0.4), (1.22, 0.25), (1.06, 0.68), (0.92, 0.3), (0.74, -0.1),
+            (0.6, -0.5),
+        )) * np.array((float(person.parting), 1.0))  # fmt: skip
         canvas.fill(closed_curve(tail), dark, depth=Depth.TIED_HAIR)
     elif style == HairStyle.PIGTAILS:
         tail = np.array(((0.86, -0.3), (1.12, -0.3), (1.24, 0.1), (1.12, 0.5), (0.98, 0.62), (0.96, 0.2)))
@@ -253,24 +224,14 @@ def _cheek_beard(person: Person, look: Look, reach: float) -> Points:
     """Return the outline of a beard on the cheeks and the chin that extends ``reach`` beyond the face."""
     w, mouth = look.width, look.mouth_v
     jaw = 0.735 + 0.085 * person.jaw + 0.07 * look.old
-    outer = np.array(
-        (
-            (0.985 * w, 0.05),
-            (0.95 * w + 0.4 * reach, 0.35),
-            (jaw * w + reach, 0.69 * look.chin_v),
-            (0.40 * w + 0.5 * reach, 0.95 * look.chin_v + reach),
-            (0.0, look.chin_v + 1.4 * reach),
-        )
-    )
-    inner = np.array(
-        (
-            (0.0, mouth - 0.11),
-            (0.2, mouth - 0.12),
-            (look.mouth_w + 0.1, mouth + 0.01),
-            (0.78 * w, 0.36),
-            (0.88 * w, 0.05),
-        )
-    )
+    outer = np.array((
+        (0.985 * w, 0.05), (0.95 * w + 0.4 * reach, 0.35), (jaw * w + reach, 0.69 * look.chin_v),
+        (0.40 * w + 0.5 * reach, 0.95 * look.chin_v + reach), (0.0, look.chin_v + 1.4 * reach),
+    ))  # fmt: skip
+    inner = np.array((
+        (0.0, mouth - 0.11), (0.2, mouth - 0.12), (look.mouth_w + 0.1, mouth + 0.01), (0.78 * w, 0.36),
+        (0.88 * w, 0.05),
+    ))  # fmt: skip
     right_outer, right_inner = open_curve(outer, 4), open_curve(inner, 4)
     flip = np.array((-1, 1))
     return np.concatenate((right_outer, right_outer[-2::-1] * flip, right_inner[::-1] * flip, right_inner))
@@ -292,24 +253,14 @@ def draw_beard(canvas: Canvas, person: Person, look: Look) -> None:
             strand = np.array(((0.09 * k, mouth + 0.18), (0.105 * k, look.chin_v - 0.02)))
             canvas.stroke(strand, 0.03, mix(color, WHITE, 0.25), depth=Depth.BEARD, alpha=0.4)
     if beard == Beard.GOATEE:
-        tuft = np.array(
-            (
-                (0.0, mouth + 0.13),
-                (0.17, mouth + 0.15),
-                (0.2, look.chin_v - 0.08),
-                (0.1, look.chin_v + 0.06),
-                (0.0, look.chin_v + 0.09),
-            )
-        )
+        tuft = np.array((
+            (0.0, mouth + 0.13), (0.17, mouth + 0.15), (0.2, look.chin_v - 0.08), (0.1, look.chin_v + 0.06),
+            (0.0, look.chin_v + 0.09),
+        ))  # fmt: skip
         canvas.fill(closed_curve(mirrored(tuft), 4), color, depth=Depth.GOATEE, alpha=0.92 * grown)
     if beard in (Beard.MOUSTACHE, Beard.GOATEE, Beard.FULL):
-        lip = np.array(
-            (
-                (0.0, mouth - 0.145),
-                (0.13, mouth - 0.14),
-                (look.mouth_w + 0.03, mouth),
-                (0.12, mouth - 0.055),
-                (0.0, mouth - 0.06),
-            )
-        )
+        lip = np.array((
+            (0.0, mouth - 0.145), (0.13, mouth - 0.14), (look.mouth_w + 0.03, mouth), (0.12, mouth - 0.055),
+            (0.0, mouth - 0.06),
+        ))  # fmt: skip
         canvas.fill(closed_curve(mirrored(lip), 4), scale(color, 0.92), depth=Depth.MOUSTACHE, alpha=0.95 * grown)
