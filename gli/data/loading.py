@@ -244,14 +244,11 @@ class EpochPlan:
     def _stream(self, number: int, part: str, rows: Rows, pass_: Pass) -> Iterator[Take]:
         """Yield this process's slice of each batch of one part."""
         size, count = self._size(pass_), self._count(pass_)
-        part_of_process = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+        share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
         seed = (self.seed, self.epoch, number, zlib.crc32(part.encode()))
-        generator = np.random.default_rng([*seed, 1])
+        generator, augment = np.random.default_rng([*seed, 1]), self.augmentation
         for batch in shuffled_batches(rows, size, count, seed):
-            random_numbers = (
-                self.augmentation.sample(generator, size)[part_of_process] if self.augmentation.enabled else None
-            )
-            yield Take(batch[part_of_process], random_numbers)
+            yield Take(batch[share], augment.sample(generator, size)[share] if augment.enabled else None)
 
     def _side_by_side(self, number: int, pass_: Pass) -> Iterator[dict[str, Take]]:
         streams = [self._stream(number, part, self._rows(pass_, name), pass_) for part, name in pass_.sets.items()]

@@ -182,7 +182,7 @@ def test_forget_from_that_leaves_a_set_empty_is_refused(
         _module(make_mucac(tmp_path / "mucac"), forget_from=forget_from).setup()
 
 
-# Bad input. Each function below damages a valid folder; the error message must contain the fragments.
+# Bad input. Each entry damages a valid folder; the error message must contain the fragments.
 
 IDENTITY, ATTRIBUTE = "CelebA-HQ-identity.txt", "CelebA-HQ-attribute.txt"
 
@@ -193,76 +193,8 @@ def _edit_line(root: Path, name: str, number: int, edit: Callable[[str], str]) -
     (root / name).write_text("".join(lines))
 
 
-def _no_root(root: Path) -> None:
-    root.rename(root.with_name("elsewhere"))
-
-
-def _no_identities(root: Path) -> None:
-    (root / IDENTITY).unlink()
-
-
-def _no_attributes(root: Path) -> None:
-    (root / ATTRIBUTE).unlink()
-
-
-def _no_images(root: Path) -> None:
-    (root / IMAGES).rename(root / "CelebAMask-HQ" / "images")
-
-
-def _first_image_missing(root: Path) -> None:
-    (root / IMAGES / "0.jpg").unlink()
-
-
-def _later_image_missing(root: Path) -> None:
-    (root / IMAGES / "7.jpg").unlink()
-
-
-def _image_without_identity(root: Path) -> None:
-    _edit_line(root, IDENTITY, 4, lambda line: "")
-
-
-def _identity_is_a_name(root: Path) -> None:
-    _edit_line(root, IDENTITY, 4, lambda line: "3.jpg anna\n")
-
-
-def _identity_is_negative(root: Path) -> None:
-    _edit_line(root, IDENTITY, 4, lambda line: "3.jpg -3\n")
-
-
-def _identity_line_of_three(root: Path) -> None:
-    _edit_line(root, IDENTITY, 4, lambda line: "3.jpg 5 5\n")
-
-
-def _two_identities(root: Path) -> None:
-    _edit_line(root, IDENTITY, 4, lambda line: line + "3.jpg 4000\n")
-
-
-def _attribute_of_zero(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 5, lambda line: line.rsplit(maxsplit=1)[0] + " 0\n")
-
-
-def _too_few_attributes(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 5, lambda line: line.rsplit(maxsplit=1)[0] + "\n")
-
-
-def _image_twice(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 5, lambda line: line.replace("2.jpg", "1.jpg"))
-
-
-def _no_names(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 2, lambda line: "")
-
-
-def _no_count(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 1, lambda line: "")
-
-
-def _wrong_count(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 1, lambda line: "30000\n")
-
-
-def _misspelt_attribute(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 2, lambda line: line.replace("Smiling", "Smilling"))
+def _rewritten(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda root: (root / name).write_bytes(content)
 
 
 def _cut_after_the_header(root: Path) -> None:
@@ -270,60 +202,62 @@ def _cut_after_the_header(root: Path) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
 
 
-def _binary_identities(root: Path) -> None:
-    (root / IDENTITY).write_bytes(bytes(range(256)))
-
-
-def _binary_attributes(root: Path) -> None:
-    (root / ATTRIBUTE).write_bytes(bytes(range(256)))
-
-
-def _image_outside(root: Path) -> None:
-    _edit_line(root, ATTRIBUTE, 5, lambda line: line.replace("2.jpg", "../secret.jpg"))
-
-
 def _linked_image(root: Path) -> None:
     image = root / IMAGES / "2.jpg"
     image.symlink_to(image.rename(root.parent / "secret.jpg"))
 
 
-@pytest.mark.parametrize(
-    ("damage", "fragments"),
-    [
-        (_no_root, ["mucac: no such folder", "--data.root"]),
-        (_no_identities, [f"{IDENTITY}: no such file", "--data.root"]),
-        (_no_attributes, [f"{ATTRIBUTE}: no such file", "--data.root"]),
-        (_no_images, [f"{IMAGES}: no images found", "--data.root"]),
-        (_first_image_missing, ["CelebA-HQ-img/0.jpg", "not there", "remove its row"]),
-        (_later_image_missing, ["CelebA-HQ-img/7.jpg", "not there", "remove its row"]),
-        (_image_without_identity, [f"{IDENTITY}: 3.jpg", "no identity", "Add a line '3.jpg <number>'"]),
-        (_identity_is_a_name, [f"{IDENTITY}, line 4", "'3.jpg anna'", "<identity number>"]),
-        (_identity_is_negative, [f"{IDENTITY}, line 4", "'3.jpg -3'", "<identity number>"]),
-        (_identity_line_of_three, [f"{IDENTITY}, line 4", "'3.jpg 5 5'", "<identity number>"]),
-        (_two_identities, [f"{IDENTITY}, line 5", "3.jpg is listed a second time"]),
-        (_attribute_of_zero, [f"{ATTRIBUTE}, line 5", "Young is '0'", "1 or -1"]),
-        (_too_few_attributes, [f"{ATTRIBUTE}, line 5", "39 values", "40 attributes"]),
-        (_image_twice, [f"{ATTRIBUTE}, line 5", "1.jpg is listed a second time"]),
-        (_no_names, [f"{ATTRIBUTE}, line 2", "'Male' is missing", "line 2 the 40 attribute names"]),
-        (_no_count, [f"{ATTRIBUTE}, line 2", "'Male' is missing", "Line 1 is the count"]),
-        (_wrong_count, [f"{ATTRIBUTE}, line 1", "30000", "12 images follow", "copy it again"]),
-        (_misspelt_attribute, [f"{ATTRIBUTE}, line 2", "'Smiling' is missing", "Did you mean 'Smilling'?"]),
-        (_cut_after_the_header, [ATTRIBUTE, "lists no images"]),
-        (_binary_identities, [f"{IDENTITY}: is not UTF-8 text", "Save it as UTF-8"]),
-        (_binary_attributes, [f"{ATTRIBUTE}: is not UTF-8 text", "Save it as UTF-8"]),
-        (_image_outside, [f"{ATTRIBUTE}, line 5", "'../secret.jpg' is outside", "stay in it"]),
-        (_linked_image, [f"{ATTRIBUTE}, line 5", "'2.jpg' is outside", "stay in it"]),
-    ],
-)
-def test_error_for_a_damaged_folder_names_the_place(
-    tmp_path: Path, make_mucac: Maker, damage: Callable[[Path], None], fragments: list[str]
-) -> None:
+#: A function; or a file, a line and the edit of the line.
+Damage = Callable[[Path], object] | tuple[str, int, Callable[[str], str]]
+DAMAGES: list[tuple[Damage, list[str]]] = [
+    (lambda root: root.rename(root.with_name("elsewhere")), ["mucac: no such folder", "--data.root"]),
+    (lambda root: (root / IDENTITY).unlink(), [f"{IDENTITY}: no such file", "--data.root"]),
+    (lambda root: (root / ATTRIBUTE).unlink(), [f"{ATTRIBUTE}: no such file", "--data.root"]),
+    (lambda root: (root / IMAGES).rename(root / "images"), [f"{IMAGES}: no images found", "--data.root"]),
+    (lambda root: (root / IMAGES / "0.jpg").unlink(), ["CelebA-HQ-img/0.jpg", "not there", "remove its row"]),
+    (lambda root: (root / IMAGES / "7.jpg").unlink(), ["CelebA-HQ-img/7.jpg", "not there", "remove its row"]),
+    ((IDENTITY, 4, lambda line: ""), [f"{IDENTITY}: 3.jpg", "no identity", "Add a line '3.jpg <number>'"]),
+    ((IDENTITY, 4, lambda line: "3.jpg anna\n"), [f"{IDENTITY}, line 4", "'3.jpg anna'", "<identity number>"]),
+    ((IDENTITY, 4, lambda line: "3.jpg -3\n"), [f"{IDENTITY}, line 4", "'3.jpg -3'", "<identity number>"]),
+    ((IDENTITY, 4, lambda line: "3.jpg 5 5\n"), [f"{IDENTITY}, line 4", "'3.jpg 5 5'", "<identity number>"]),
+    ((IDENTITY, 4, lambda line: line + "3.jpg 4000\n"), [f"{IDENTITY}, line 5", "3.jpg is listed a second time"]),
+    (
+        (ATTRIBUTE, 5, lambda line: line.rsplit(maxsplit=1)[0] + " 0\n"),
+        [f"{ATTRIBUTE}, line 5", "Young is '0'", "1 or -1"],
+    ),
+    (
+        (ATTRIBUTE, 5, lambda line: line.rsplit(maxsplit=1)[0] + "\n"),
+        [f"{ATTRIBUTE}, line 5", "39 values", "40 attributes"],
+    ),
+    (
+        (ATTRIBUTE, 5, lambda line: line.replace("2.jpg", "1.jpg")),
+        [f"{ATTRIBUTE}, line 5", "1.jpg is listed a second time"],
+    ),
+    ((ATTRIBUTE, 2, lambda line: ""), [f"{ATTRIBUTE}, line 2", "'Male' is missing", "line 2 the 40 attribute names"]),
+    ((ATTRIBUTE, 1, lambda line: ""), [f"{ATTRIBUTE}, line 2", "'Male' is missing", "Line 1 is the count"]),
+    ((ATTRIBUTE, 1, lambda line: "30000\n"), [f"{ATTRIBUTE}, line 1", "30000", "12 images follow", "copy it again"]),
+    (
+        (ATTRIBUTE, 2, lambda line: line.replace("Smiling", "Smilling")),
+        [f"{ATTRIBUTE}, line 2", "'Smiling' is missing", "Did you mean 'Smilling'?"],
+    ),
+    (_cut_after_the_header, [ATTRIBUTE, "lists no images"]),
+    (_rewritten(IDENTITY, bytes(range(256))), [f"{IDENTITY}: is not UTF-8 text", "Save it as UTF-8"]),
+    (_rewritten(ATTRIBUTE, bytes(range(256))), [f"{ATTRIBUTE}: is not UTF-8 text", "Save it as UTF-8"]),
+    (
+        (ATTRIBUTE, 5, lambda line: line.replace("2.jpg", "../secret.jpg")),
+        [f"{ATTRIBUTE}, line 5", "'../secret.jpg' is outside", "stay in it"],
+    ),
+    (_linked_image, [f"{ATTRIBUTE}, line 5", "'2.jpg' is outside", "stay in it"]),
+]
+
+
+@pytest.mark.parametrize(("damage", "fragments"), DAMAGES)
+def test_error_for_a_damaged_folder_names_the_place(tmp_path: Path, make_mucac: Maker, damage, fragments) -> None:
     root = make_mucac(tmp_path / "mucac")
-    damage(root)
+    _edit_line(root, *damage) if isinstance(damage, tuple) else damage(root)
     with pytest.raises(DataError) as caught:
         _module(root).setup()
-    for fragment in fragments:
-        assert fragment in str(caught.value)
+    assert all(fragment in str(caught.value) for fragment in fragments), str(caught.value)
 
 
 def test_a_missing_image_is_named_if_images_are_directly_in_root(tmp_path: Path, make_mucac: Maker) -> None:

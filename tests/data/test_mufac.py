@@ -177,160 +177,74 @@ def test_defaults_are_the_recipe_of_the_benchmark() -> None:
     assert (data.split, data.image_size, data.batch_size) == ("published", 128, 64)
 
 
-# Bad input. Each function below damages a valid folder; the error message must contain the fragments.
+# Bad input. Each entry damages a valid folder, by a function or by replacing text in the CSV file of train; the message
+# must contain the fragments.
+
+CSV, ROW, IMAGE = "custom_{}_dataset.csv", "F0001,A,c,", "train_images/F0001_A_c_2.jpg"
+OTHER_IMAGE = "val_images/F0801_A_b_1.jpg"
 
 
-def _edit(root: Path, subset: str, old: str, new: str) -> None:
-    path = root / f"custom_{subset}_dataset.csv"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def _no_root(root: Path) -> None:
-    root.rename(root.with_name("elsewhere"))
-
-
-def _no_image_folder(root: Path) -> None:
-    (root / "val_images").rename(root / "validation_images")
-
-
-def _no_csv(root: Path) -> None:
-    (root / "custom_test_dataset.csv").unlink()
-
-
-def _missing_column(root: Path) -> None:
-    _edit(root, "train", "age_class", "age_clas")
-
-
-def _column_twice(root: Path) -> None:
-    _edit(root, "train", "person_id", "family_id")
+def _link(root: Path) -> None:
+    (root / IMAGE).symlink_to((root / IMAGE).rename(root.parent / "secret.jpg"))
 
 
 def _extra_column(root: Path) -> None:
-    path = root / "custom_val_dataset.csv"
+    path = root / CSV.format("val")
     path.write_text("".join(f"{line},x\n" for line in path.read_text().splitlines()))
 
 
-def _long_row(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", "F0001,A,c,c,")
-
-
-def _unknown_age(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", "F0001,A,i,")
-
-
-def _two_ages(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", "F0001,A,bc,")
-
-
-def _no_age(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", "F0001,A,,")
-
-
-def _no_family(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", ",A,c,")
-
-
-def _bad_age_after_a_blank_line(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", "\nF0001,A,i,")
-
-
-def _missing_image(root: Path) -> None:
-    (root / "val_images" / "F0801_A_b_1.jpg").unlink()
-
-
 def _folder_for_an_image(root: Path) -> None:
-    _missing_image(root)
-    (root / "val_images" / "F0801_A_b_1.jpg").mkdir()
+    (root / OTHER_IMAGE).unlink()
+    (root / OTHER_IMAGE).mkdir()
 
 
-def _no_image_name(root: Path) -> None:
-    _edit(root, "train", "F0001_A_c_2.jpg", "")
+def _write(subset: str, content: bytes) -> Callable[[Path], object]:
+    return lambda root: (root / CSV.format(subset)).write_bytes(content)
 
 
-def _image_outside(root: Path) -> None:
-    _edit(root, "train", "F0001_A_c_2.jpg", "../val_images/F0801_A_b_1.jpg")
+LINE_4 = "custom_train_dataset.csv, line 4"
+DAMAGES: list[tuple[Callable[[Path], object] | tuple[str, str], list[str]]] = [
+    (lambda root: root.rename(root.with_name("elsewhere")), ["no such folder", "--data.root"]),
+    (lambda root: (root / "val_images").rename(root / "v"), ["val_images: no such folder", "--data.root"]),
+    (lambda root: (root / CSV.format("test")).unlink(), ["custom_test_dataset.csv: cannot be read", "Check the path"]),
+    (
+        ("age_class", "age_clas"),
+        ["train_dataset.csv, line 1", "'age_class' is missing", "Did you mean 'age_clas'?", "required are family_id"],
+    ),
+    (("person_id", "family_id"), ["custom_train_dataset.csv, line 1", "is repeated", "Use each name once"]),
+    (_extra_column, ["custom_val_dataset.csv, line 1", "unexpected column 'x'", "Remove it"]),
+    ((ROW, "F0001,A,c,c,"), [LINE_4, "5 fields", "the header has 4"]),
+    ((ROW, "F0001,A,i,"), [LINE_4, "unknown age class 'i'", "letters a to h"]),
+    ((ROW, "F0001,A,bc,"), [LINE_4, "unknown age class 'bc'", "letters a to h"]),
+    ((ROW, "F0001,A,,"), [LINE_4, "unknown age class ''", "letters a to h"]),
+    ((ROW, ",A,c,"), [LINE_4, "family_id is empty", "remove the row"]),
+    ((ROW, "\nF0001,A,i,"), ["custom_train_dataset.csv, line 5", "unknown age class 'i'"]),
+    (lambda root: (root / OTHER_IMAGE).unlink(), [OTHER_IMAGE, "not there", "remove its row"]),
+    (_folder_for_an_image, [OTHER_IMAGE, "cannot be read", "remove its row"]),
+    (("F0001_A_c_2.jpg", ""), [LINE_4, "image name is empty"]),
+    (("F0001_A_c_2.jpg", f"../{OTHER_IMAGE}"), [LINE_4, f"'../{OTHER_IMAGE}' is outside", "stay in it"]),
+    (("F0001_A_c_2.jpg", "/etc/hostname"), [LINE_4, "is outside", "Image names must be relative"]),
+    (_link, [LINE_4, "'F0001_A_c_2.jpg' is outside", "stay in it"]),
+    (_write("val", b""), ["custom_val_dataset.csv, line 1", "'family_id' is missing", "Found nothing"]),
+    (_write("val", b"family_id,person_id,age_class,image_path\n"), ["val_dataset.csv", "no rows below its header"]),
+    (_write("train", bytes(range(256)) * 8), ["custom_train_dataset.csv", "not UTF-8 text", "Save it as UTF-8"]),
+    (_write("train", bytes(512)), ["train_dataset.csv, line 1", "holds a NUL character", "Save it as UTF-8"]),
+    ((ROW, '"F0001,A,c,'), ["custom_train_dataset.csv", "not a CSV file", "need quoting"]),
+]
 
 
-def _absolute_image(root: Path) -> None:
-    _edit(root, "train", "F0001_A_c_2.jpg", str(root / "train_images" / "F0001_A_c_2.jpg"))
-
-
-def _linked_image(root: Path) -> None:
-    image = root / "train_images" / "F0001_A_c_2.jpg"
-    secret = image.rename(root.parent / "secret.jpg")
-    image.symlink_to(secret)
-
-
-def _empty_csv(root: Path) -> None:
-    (root / "custom_val_dataset.csv").write_bytes(b"")
-
-
-def _only_a_header(root: Path) -> None:
-    (root / "custom_val_dataset.csv").write_text("family_id,person_id,age_class,image_path\n")
-
-
-def _binary_csv(root: Path) -> None:
-    (root / "custom_train_dataset.csv").write_bytes(bytes(range(256)) * 8)
-
-
-def _zeros_for_csv(root: Path) -> None:
-    (root / "custom_train_dataset.csv").write_bytes(bytes(512))
-
-
-def _open_quote(root: Path) -> None:
-    _edit(root, "train", "F0001,A,c,", '"F0001,A,c,')
-
-
-@pytest.mark.parametrize(
-    ("damage", "fragments"),
-    [
-        (_no_root, ["mufac: no such folder", "--data.root"]),
-        (_no_image_folder, ["val_images: no such folder", "--data.root"]),
-        (_no_csv, ["custom_test_dataset.csv: cannot be read", "Check the path"]),
-        (
-            _missing_column,
-            [
-                "custom_train_dataset.csv, line 1",
-                "'age_class' is missing",
-                "Did you mean 'age_clas'?",
-                "required are family_id",
-            ],
-        ),
-        (_column_twice, ["custom_train_dataset.csv, line 1", "is repeated", "Use each name once"]),
-        (_extra_column, ["custom_val_dataset.csv, line 1", "unexpected column 'x'", "Remove it"]),
-        (_long_row, ["custom_train_dataset.csv, line 4", "5 fields", "the header has 4"]),
-        (_unknown_age, ["custom_train_dataset.csv, line 4", "unknown age class 'i'", "letters a to h"]),
-        (_two_ages, ["custom_train_dataset.csv, line 4", "unknown age class 'bc'", "letters a to h"]),
-        (_no_age, ["custom_train_dataset.csv, line 4", "unknown age class ''", "letters a to h"]),
-        (_no_family, ["custom_train_dataset.csv, line 4", "family_id is empty", "remove the row"]),
-        (_bad_age_after_a_blank_line, ["custom_train_dataset.csv, line 5", "unknown age class 'i'"]),
-        (_missing_image, ["val_images/F0801_A_b_1.jpg", "not there", "remove its row"]),
-        (_folder_for_an_image, ["val_images/F0801_A_b_1.jpg", "cannot be read", "remove its row"]),
-        (_no_image_name, ["custom_train_dataset.csv, line 4", "image name is empty"]),
-        (
-            _image_outside,
-            ["custom_train_dataset.csv, line 4", "'../val_images/F0801_A_b_1.jpg' is outside", "stay in it"],
-        ),
-        (_absolute_image, ["custom_train_dataset.csv, line 4", "is outside", "Image names must be relative"]),
-        (_linked_image, ["custom_train_dataset.csv, line 4", "'F0001_A_c_2.jpg' is outside", "stay in it"]),
-        (_empty_csv, ["custom_val_dataset.csv, line 1", "'family_id' is missing", "Found nothing"]),
-        (_only_a_header, ["custom_val_dataset.csv", "no rows below its header"]),
-        (_binary_csv, ["custom_train_dataset.csv", "not UTF-8 text", "Save it as UTF-8"]),
-        (_zeros_for_csv, ["custom_train_dataset.csv, line 1", "holds a NUL character", "Save it as UTF-8"]),
-        (_open_quote, ["custom_train_dataset.csv", "not a CSV file", "need quoting"]),
-    ],
-)
-def test_error_for_a_damaged_folder_names_the_place(
-    tmp_path: Path, make_mufac: Maker, damage: Callable[[Path], None], fragments: list[str]
-) -> None:
+@pytest.mark.parametrize(("damage", "fragments"), DAMAGES)
+def test_error_for_a_damaged_folder_names_the_place(tmp_path: Path, make_mufac: Maker, damage, fragments) -> None:
     root = make_mufac(tmp_path / "mufac")
-    damage(root)
+    if isinstance(damage, tuple):
+        path = root / CSV.format("train")
+        assert damage[0] in path.read_text()
+        path.write_text(path.read_text().replace(*damage, 1))
+    else:
+        damage(root)
     with pytest.raises(DataError) as caught:
         _module(root, split="identity").setup()
-    for fragment in fragments:
-        assert fragment in str(caught.value)
+    assert all(fragment in str(caught.value) for fragment in fragments), str(caught.value)
 
 
 def test_a_valid_folder_is_accepted(tmp_path: Path, make_mufac: Maker) -> None:
