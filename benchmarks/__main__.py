@@ -22,7 +22,6 @@ from benchmarks.bare_loops import BARE_LOOPS
 from benchmarks.timing import MACHINE, Measurement, markdown
 from gli.system.console import progress
 from gli.system.files import atomic_write
-from gli.system.speed import keep_freed_memory
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
@@ -68,7 +67,6 @@ def main() -> None:
     benchmarks = [benchmark for group in options.groups or GROUPS for benchmark in GROUPS[group]]
     measurements: list[Measurement] = []
     failures = 0
-    keep_freed_memory()  # As `gli fit` does; the baselines run in this process too.
     with progress("Benchmarks", len(benchmarks)) as advance:
         for benchmark in benchmarks:
             try:

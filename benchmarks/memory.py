@@ -20,7 +20,6 @@ from benchmarks.timing import Measurement, image_size, printed_number, relative_
 from gli.data.loading import Pass
 from gli.methods import GLI, FineTune
 from gli.system.memory import memory
-from gli.system.speed import keep_freed_memory
 
 BATCH = 64
 #: Iterations with twelve passes in total: one of GLI has two inner steps and a training step.
@@ -79,5 +78,4 @@ def peak_memory(size: int, rounds: int = 5) -> Measurement:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()  # As `gli fit` does.
     print(memory_growth(sys.argv[1], int(sys.argv[2])))

@@ -43,7 +43,6 @@ from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml
-from gli.system.speed import keep_freed_memory
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {
@@ -427,7 +426,6 @@ def run(args: Sequence[str], command: type[CLI] = CLI, callbacks: Sequence[L.Cal
     Raises:
         GLIError: If the user can correct the error.
     """
-    keep_freed_memory()
     args = resolve_arguments(args)
     with ExitStack() as locks:
         return command(

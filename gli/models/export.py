@@ -53,18 +53,18 @@ def export(
         SettingError: If a format is unknown, or its package is not installed.
         CheckpointError: If the checkpoint cannot be loaded, or an exported file gives other logits.
     """
-    for each in formats:
-        if each not in FORMATS:
-            raise SettingError(f"--formats {each}: there is no such format. Formats: {', '.join(FORMATS)}.")
+    for kind in formats:
+        if kind not in FORMATS:
+            raise SettingError(f"--formats {kind}: there is no such format. Formats: {', '.join(FORMATS)}.")
     description = dict(description or read_checkpoint(checkpoint).get("classifier") or {})
     model = _load(checkpoint, description)
     facts = {key: description[key] for key in ("backbone", "outputs", "normalize")}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for each in formats:
-        path = folder / f"{name}{FORMATS[each]}"
-        data = _BYTES[each](model, facts, image_size)
-        _check(data, each, model, facts, path, image_size)
+    for kind in formats:
+        path = folder / f"{name}{FORMATS[kind]}"
+        data = _BYTES[kind](model, facts, image_size)
+        _check(data, kind, model, facts, path, image_size)
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
         paths.append(path)
@@ -124,9 +124,9 @@ def _onnx(model: Classifier, facts: Mapping[str, Any], image_size: int) -> bytes
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {"gli": json.dumps(facts, sort_keys=True)})
     # Paths of this machine's files are no part of a model.
-    for each in (proto.graph, *proto.functions):
-        del each.metadata_props[:]
-        for node in each.node:
+    for graph in (proto.graph, *proto.functions):
+        del graph.metadata_props[:]
+        for node in graph.node:
             del node.metadata_props[:]
             node.doc_string = ""
     return bytes(proto.SerializeToString())

@@ -1,19 +1,13 @@
 """What exists only for speed on a CPU, behind one switch: the environment variable ``GLI_PLAIN=1`` turns it off.
 
-**Small maps.** The last blocks of a ResNet see maps of 2 x 2 pixels at 64 x 64, and of 4 x 4 at 128 x 128. There torch
-spends most of the time in bringing the weights into another order and back, at each call. The product of all patches
-with the weights as they are is the same sum in another order: a training step of ResNet-18 at 64 x 64 takes three
-quarters of the time.
-
-**Freed memory.** Activations of tens of megabytes are allocated and freed for every batch. If they are returned to the
-operating system each time, their pages are mapped and zeroed each time.
+The last blocks of a ResNet see maps of 2 x 2 pixels at 64 x 64, and of 4 x 4 at 128 x 128. There torch spends most of
+the time in bringing the weights into another order and back, at each call. The product of all patches with the weights
+as they are is the same sum in another order: a training step of ResNet-18 at 64 x 64 takes three quarters of the time.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -26,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-#: The environment variable that turns everything in this module off.
+#: The environment variable that turns this off.
 SWITCH = "GLI_PLAIN"
 #: A vertical and a horizontal number.
 _Pair = tuple[int, int]
@@ -36,36 +30,12 @@ _MOST_PIXELS = 16
 _LEAST_PAIRS = 2**16
 #: In float64, used for comparisons to the last digits, torch's order of the sums is kept.
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)
-#: Options of glibc's ``mallopt``: how much free memory is kept before some is returned, and the size from which on
-#: a block is mapped on its own.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-#: glibc's own upper limit. A larger one fragments the heap: a fifth more memory at 128 x 128.
-_LARGEST_KEPT = 32 * 2**20
-
-
-def wanted() -> bool:
-    """Return whether the fast ways are taken: unless ``GLI_PLAIN`` is set to anything but 0 or the empty string."""
-    return os.environ.get(SWITCH, "") in ("", "0")
-
-
-def keep_freed_memory() -> None:
-    """Make the C library keep freed memory for the next batch.
-
-    Only glibc is asked, and only if the environment has no settings (``MALLOC_...``) of its own.
-    """
-    if not wanted() or sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    try:
-        set_option = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # Another C library.
-        return
-    set_option(_MMAP_THRESHOLD, _LARGEST_KEPT)
-    set_option(_TRIM_THRESHOLD, -1)
 
 
 def fast_small_maps(images: Tensor) -> AbstractContextManager[object]:
     """Return a context in which a network is applied to images (with ``GLI_PLAIN=1``: as torch does)."""
-    fast = images.device.type == "cpu" and wanted() and not torch.compiler.is_compiling()
+    plain = os.environ.get(SWITCH, "") not in ("", "0")
+    fast = images.device.type == "cpu" and not plain and not torch.compiler.is_compiling()
     return SmallMaps() if fast else nullcontext()
 
 
