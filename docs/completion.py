@@ -33,7 +33,7 @@ def options_of(command: str) -> list[str]:
 
 def classes(base: type, package: ModuleType) -> list[str]:
     """Return the public concrete classes of a package below a base, by name."""
-    return sorted(name for name in concrete_subclasses(base) if name in package.__all__)
+    return sorted(name for name in concrete_subclasses(base) if name in vars(package))
 
 
 def lists() -> str:

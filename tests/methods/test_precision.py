@@ -10,13 +10,11 @@ from gli.callbacks import ForgettingAudit
 from gli.commands.fit import run
 from gli.commands.main import main
 from gli.data import SyntheticFaces
-from gli.methods import Method
 from gli.models.checkpoints import load_classifier
 from gli.perturbation.distances import DISTANCES
 from gli.perturbation.noise import maximise_error
 from gli.perturbation.perturb import features, perturb
-from gli.system.classes import concrete_subclasses
-from tests.helpers.tiny import NEEDED, TINY
+from tests.helpers.tiny import TINY
 
 ARGUMENTS = [*TINY, "--early_stopping.patience=null", "--data.recipe.epochs=3"]
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -94,24 +92,6 @@ def test_noise_is_made_as_in_float32(dtype, trained):
     exact = maximise_error(model, noise, loss, steps=3, lr=0.1)
     with torch.autocast("cpu", dtype=dtype):
         assert torch.equal(maximise_error(model, noise, loss, steps=3, lr=0.1), exact)
-
-
-SHIPPED = sorted(name for name, one in concrete_subclasses(Method).items() if one.__module__.startswith("gli."))
-#: Methods whose steps are those of another one, as far as precision goes.
-LIKE_OTHERS = {"CT", "L1Sparse", "MSG", "RandomLabels", "RetrainBriefly", "SFRon"}
-
-
-@pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in SHIPPED]
-)
-def test_every_method_runs_to_its_end_in_bfloat16(method):
-    arguments = [*ARGUMENTS, *NEEDED.get(method, []), "--trainer.precision=bf16-mixed", "--data.recipe.epochs=1"]
-    command = run(["fit", f"--model={method}", *arguments])
-    audit = ForgettingAudit.of(command.trainer)
-    assert audit.finite
-    assert audit.rows[-1]["iteration"] > 0
-    assert all(value.isfinite().all() for value in command.model.model.state_dict().values())
-    assert all(value.dtype == torch.float32 for value in command.model.model.parameters())
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
