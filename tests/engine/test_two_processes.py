@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import re
+import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +23,11 @@ from gli.methods import Method
 from gli.system.classes import concrete_subclasses
 from gli.system.ranks import is_first
 from tests.helpers import two_processes as worker
+from tests.helpers.forks import Fork
 from tests.helpers.two_processes import BACKBONE, CASES
 
 # The first test starts processes, or waits for another worker.
 pytestmark = [pytest.mark.timeout(1000), pytest.mark.figures]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 SEVERAL = pytest.mark.parametrize("world", [2, 3])
 
 
@@ -35,6 +37,30 @@ def run_processes(command: list[str], folder: Path) -> subprocess.CompletedProce
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
+
+
+def run_ranks(world: int, output: Path, folder: Path) -> str:
+    """Run the work on several processes, forked with the environment that torchrun gives; return what they print."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    def start(rank: int) -> Fork:
+        ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+
+        def before() -> None:
+            os.environ.update({name: str(value) for name, value in (ranks | place).items()})
+            rank_zero_only.rank = rank
+
+        return Fork(lambda: worker.work(folder / "logs", output, world, rank), folder, before)
+
+    forks = [start(rank) for rank in range(world)]
+    try:
+        ends = [fork.wait(400) for fork in forks]
+    finally:
+        for fork in forks:
+            fork.kill()
+    return "".join(end.stdout + end.stderr for end in ends)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +76,7 @@ def shared(tmp_path_factory) -> Path:
 def computed(shared):
     """Return a function from the number of processes to the results of each; they run once, for the first worker."""
 
+    @cache
     def results(world: int) -> list[dict]:
         if world > 1:
             results(1)  # It trains the originals.
@@ -62,9 +89,7 @@ def computed(shared):
                         patch.chdir(shared)
                         worker.work(shared / "logs", output)
                 else:
-                    script = [str(Path(worker.__file__)), str(shared / "logs"), str(output)]
-                    process = run_processes([*TORCHRUN, str(world), *script], shared)
-                    (output / "output.txt").write_text(process.stdout + process.stderr)
+                    (output / "output.txt").write_text(run_ranks(world, output, shared))
         text = output / "output.txt"
         files = [output / f"{rank}.pt" for rank in range(world)]
         assert all(file.exists() for file in files), text.read_text()[-3000:] if text.exists() else "see the first test"

@@ -1,12 +1,10 @@
 """Short runs of every method, on one process or as one of several, for ``test_two_processes.py`` to compare.
 
-``torchrun --nproc_per_node N two_processes.py ORIGINALS OUTPUT``; a batch of 12 is divided among the processes.
+A batch of 12 is divided among the processes.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from gli import methods
 from gli.auditing import plots
 from gli.callbacks import ForgettingAudit
 from gli.commands.fit import run
-from gli.commands.main import silence_lightning
 from gli.data import SyntheticFaces
 from gli.data.loading import Batch
 from gli.data.recipe import Recipe
@@ -187,8 +184,3 @@ def work(originals: Path, output: Path, world: int = 1, rank: int = 0) -> None:
         with pytest.raises(SettingError, match="already belong to a group"):
             original("age", output / "lightning_logs", seed=2)
     torch.save(found, output / f"{rank}.pt")
-
-
-if __name__ == "__main__":
-    silence_lightning()
-    work(Path(sys.argv[1]), Path(sys.argv[2]), int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"]))
