@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gli.auditing.fleet_audit import RETRAINED, MethodAudit
 from gli.auditing.inside import Excess, InsideAudit
 from gli.auditing.run_audit import RunAudit
 from gli.auditing.verdict import Attack, Exposure, Verdict
-from gli.metrics.intervals import Interval, Trials
+from gli.metrics.intervals import Interval
 
-Array = npt.NDArray[np.float64]
 #: Share of the people without any leak that the band of a picture holds.
 SHARE = 0.95
 
@@ -30,7 +28,7 @@ def contents_of_methods(
         costs: Training time of each method as a share of retraining.
         facts: Numbers of models and people, margin, and who chose the settings, by name.
     """
-    retrained = next(audit for audit in audits if audit.name == RETRAINED).privacy.trials
+    retrained = next(audit for audit in audits if audit.name == RETRAINED).exposed
     methods = [
         {
             **_attacked(audit.name, audit.verdict, audit.privacy, audit.exposed),
@@ -49,7 +47,7 @@ def contents_of_methods(
             "cost": costs.get(audit.name),
             "models": audit.models,
             "diverged": audit.diverged,
-            "picture": picture_of_method(audit.privacy.trials, retrained),
+            "picture": picture_of_method(audit.exposed, retrained),
         }
         for audit in audits
     ]
@@ -83,7 +81,7 @@ def contents_of_runs(data: str, audits: Sequence[RunAudit], facts: Mapping[str, 
                 "test_accuracy": run.accuracy,
                 "rmia_a": run.audit.a,
                 "references": run.audit.references,
-                "picture": picture_of_run(run.audit.attack.trials),
+                "picture": picture_of_run(run.audit.exposed),
             }
         )
     return {"data": data, **dict(facts or {}), "runs": runs}
@@ -134,42 +132,24 @@ def _excess(excess: Excess) -> dict[str, Any]:
 # -- pictures: the people of an audit in order, and the band in which they would lie if nobody were identified ---------
 
 
-def differences(trials: Trials) -> Array:
-    """Return each person's mean score when forgotten minus that when never seen, the largest first."""
-    values = []
-    for number in np.unique(trials.people):
-        own = trials.people == number
-        positive, negative = trials.scores[own & trials.positive], trials.scores[own & ~trials.positive]
-        if len(positive) and len(negative):
-            values.append(float(positive.mean() - negative.mean()))
-    return np.sort(np.array(values))[::-1]
+def picture_of_method(exposed: Sequence[Exposure], retrained: Sequence[Exposure]) -> dict[str, Any]:
+    """Return each person's score when forgotten less that when never seen; the band holds those of retrained models."""
+    low, high = np.quantile([person.score for person in retrained], [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    return _picture([person.score for person in exposed], float(low), float(high))
 
 
-def picture_of_method(trials: Trials, retrained: Trials) -> dict[str, Any]:
-    """Return the picture of a method; its band holds the people of retrained models.
-
-    Args:
-        trials: Scores of the people in the models of the method.
-        retrained: Scores of the same attack in retrained models, which never saw anybody.
-    """
-    low, high = np.quantile(differences(retrained), [(1 - SHARE) / 2, (1 + SHARE) / 2])
-    return _picture(differences(trials), float(low), float(high))
-
-
-def picture_of_run(trials: Trials) -> dict[str, Any]:
+def picture_of_run(exposed: Sequence[Exposure]) -> dict[str, Any]:
     """Return each forgotten person's rank among people who were never seen, from 0 to 1, which are the band."""
-    below = np.sort(trials.scores[~trials.positive])
-    left, right = (np.searchsorted(below, trials.scores[trials.positive], side) for side in ("left", "right"))
-    return _picture(np.sort((left + right) / 2 / len(below))[::-1], (1 - SHARE) / 2, (1 + SHARE) / 2)
+    return _picture([person.advantage for person in exposed], (1 - SHARE) / 2, (1 + SHARE) / 2)
 
 
-def _picture(values: Array, low: float, high: float) -> dict[str, Any]:
+def _picture(values: Sequence[float], low: float, high: float) -> dict[str, Any]:
     """Return the values of the forgotten people, the band, and how many lie outside: found, and by chance."""
     return {
-        "values": values.tolist(),
+        "values": sorted(values, reverse=True),
         "low": low,
         "high": high,
-        "above": int((values > high).sum()),
-        "below": int((values < low).sum()),
+        "above": sum(value > high for value in values),
+        "below": sum(value < low for value in values),
         "expected": (1 - SHARE) / 2 * len(values),
     }

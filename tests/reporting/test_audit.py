@@ -10,6 +10,7 @@ import pytest
 
 from gli.auditing.contents import contents_of_methods, picture_of_method, picture_of_run
 from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets, ulira
+from gli.auditing.verdict import exposures
 from gli.errors import DataError
 from gli.metrics.intervals import Trials
 from gli.reporting import audit as report
@@ -65,24 +66,23 @@ def test_the_table_has_a_row_for_each_method(audits):
 
 
 def test_a_leak_lies_above_the_band_of_the_picture(audits):
-    trials = {audit.name: audit.privacy.trials for audit in audits}
-    leaking = next(audit for audit in audits if audit.name == NO_UNLEARNING)
-    picture = picture_of_method(trials[NO_UNLEARNING], trials["Retrained"])
-    assert picture["above"] > 0.8 * len(leaking.exposed)
+    exposed = {audit.name: audit.exposed for audit in audits}
+    picture = picture_of_method(exposed[NO_UNLEARNING], exposed["Retrained"])
+    assert picture["above"] > 0.8 * len(exposed[NO_UNLEARNING])
     assert picture["below"] == 0
-    scores = sorted((person.score for person in leaking.exposed), reverse=True)
-    assert picture["values"] == pytest.approx(scores)
+    assert picture["values"] == sorted((person.score for person in exposed[NO_UNLEARNING]), reverse=True)
     figure = people_figure(picture["values"], picture["low"], picture["high"], "score")
     assert list(figure.axes[0].get_lines()[0].get_ydata()) == picture["values"]
-    honest = picture_of_method(trials["Retrained"], trials["Retrained"])
+    honest = picture_of_method(exposed["Retrained"], exposed["Retrained"])
     assert abs(honest["above"] - honest["expected"]) < 2
 
 
 def test_other_retrained_models_lie_in_the_band():
-    """A common shift of a few models must not count as people who can be told."""
+    """A common shift of a few models must not count as people who are identified."""
     outside = []
     for seed in range(20):
-        own, other = (ulira(fleet(seed=seed, noise=noise)).trials for noise in (3, 4))
+        models = [fleet(seed=seed, noise=noise) for noise in (3, 4)]
+        own, other = (exposures(ulira(each).trials, each.names) for each in models)
         picture = picture_of_method(other, own)
         outside.append((picture["above"] + picture["below"]) / len(picture["values"]))
     assert np.mean(outside) < 0.1
@@ -93,7 +93,8 @@ def test_the_picture_of_a_run_shows_both_directions(shift):
     generator = np.random.default_rng(0)
     positive = np.repeat([True, False], 40)
     scores = generator.normal(size=80) + shift * positive
-    picture = picture_of_run(Trials(scores, positive, np.arange(80), np.zeros(80, np.int64)))
+    trials = Trials(scores, positive, np.arange(80), np.zeros(80, np.int64))
+    picture = picture_of_run(exposures(trials, [str(number) for number in range(80)]))
     assert all(0 <= value <= 1 for value in picture["values"])
     if shift == 0:
         assert picture["above"] + picture["below"] < 10
