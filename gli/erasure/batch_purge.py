@@ -1,4 +1,4 @@
-"""Purge a batch: erase its people from the store and from the folder of runs, and write the receipt."""
+"""Purge a batch from its store and from the folder of runs, or some people from folders without a store."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     """Return where the purge of a batch works and what it looks for.
 
     Raises:
-        SettingError: If the folder of runs is none.
+        SettingError: If the folder holds no runs.
     """
     folders = {"store": store.folder.resolve()}
     if store.settings.logs:
@@ -224,7 +224,7 @@ def purge_batch(
         now: The present; None for the clock's.
 
     Raises:
-        SettingError: If the batch has not run, its verdict is not ``pass``, or the folder of runs is none.
+        SettingError: If the batch has not run, its verdict is not ``pass``, or the folder of the logs holds no runs.
     """
     name = choose(store, name, ("run", "purged"))
     lines = store.ledger.read()

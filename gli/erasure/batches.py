@@ -136,7 +136,7 @@ def choose(store: Store, name: str | None, states: Sequence[str]) -> str:
     """Return the name of a batch: the given one, or the first one in the first of some states that has any.
 
     Raises:
-        SettingError: If there is none, or the given name is none.
+        SettingError: If no batch is in these states, or the given one does not exist.
     """
     lines = store.ledger.read()
     planned = [str(entry["batch"]) for entry in lines.of_kind("plan")]

@@ -1,7 +1,7 @@
 """The certificate: canonical JSON that names nobody, with a digest of its own and an optional signature.
 
 A certificate says what was done, what was tested, what was found, and what could not be tested. It is no proof of
-deletion.
+deletion. Releasing a batch writes it, verifying reads it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 ``ledger.jsonl`` holds the lines, ``ledger.head`` the number and the hash of the last one, so that lines missing at the
 end are noticed. A line is on the disk before its step counts as done. A line without a newline at its end was being
 written when the process was killed: it does not count, and the next entry replaces it.
+
+The ledger stands on canonical JSON, durable and removed files, and keyed hashes of people; they are here too.
 """
 
 from __future__ import annotations
@@ -315,7 +317,7 @@ def word_hash(key: bytes, words: str) -> str:
 
 
 def rehearsal_hash(key: bytes, identity: str) -> str:
-    """Return the keyed hash of a person in a rehearsal; it cannot be told from it who was erased later."""
+    """Return the keyed hash of a person in a rehearsal; it cannot be linked to the hashes of erased people."""
     return keyed_digest(key, "rehearsal", identity)
 
 

@@ -1,4 +1,4 @@
-"""The models of a batch or a rehearsal: new ones and reference models, each an ordinary run of gli in a folder."""
+"""The models of a batch or a rehearsal: settings of their method, cost, and runs of gli that train them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def method_named(name: str, where: str = "policy.method") -> type[Method]:
         where: The setting or option that names it, for messages.
 
     Raises:
-        SettingError: If there is none.
+        SettingError: If there is no such method.
     """
     known = concrete_subclasses(Method)
     if name not in known:
@@ -230,7 +230,7 @@ def checkpoint_of(job: Job) -> Path:
     """Return the last checkpoint of a finished job.
 
     Raises:
-        DataError: If there is none.
+        DataError: If the run has left no checkpoint.
     """
     run = job.run
     path = run / "checkpoints" / "last.ckpt" if run is not None else None

@@ -1,4 +1,4 @@
-"""Requests: who asked, when, and which photographs that concerns."""
+"""Requests: who asked, when, until when, which photographs and copies that concerns, and how far each request is."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
 
     Raises:
         DataError: If somebody is not in the table, or was erased before.
-        SettingError: If a date is none, or lies in the future.
+        SettingError: If a date is invalid, or lies in the future.
     """
     lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
@@ -486,7 +486,7 @@ def due_within(states: list[State], duration: str) -> list[State]:
     """Return the open requests that are due within a duration such as ``7d``, or overdue.
 
     Raises:
-        SettingError: If the duration is none.
+        SettingError: If the duration is invalid.
     """
     days = parse_days(duration)
     return [state for state in states if state.left is not None and state.left <= days]

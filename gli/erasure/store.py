@@ -457,7 +457,7 @@ class Store:
         """Return the folder of a batch.
 
         Raises:
-            SettingError: If the name is not one of a batch; a path is none.
+            SettingError: If the name is invalid, such as a path.
         """
         return self.folder / BATCHES / check_batch_name(name)
 
