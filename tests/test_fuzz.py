@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gli.auditing import record as audits
-from gli.auditing.record import Audit
+from gli.auditing.record import Record
 from gli.commands import fit as command
 from gli.commands.main import main
 from gli.data import MUCAC, MUFAC, FaceTable
@@ -1126,8 +1126,8 @@ def make_run(folder: Path) -> dict[str, bytes]:
     lines = []
     for step in (0, 2, 4):
         values = {name: {key: generator.random(6) for key in ("loss", "accuracy")} for name in SETS}
-        audits.write_record(folder, Audit(step, values))
-        lines.append({"step": step} | {f"val/{name}": value for name, value in Audit(step, values).scores().items()})
+        audits.write_record(folder, Record(step, values))
+        lines.append({"step": step} | {f"val/{name}": value for name, value in Record(step, values).scores().items()})
     audits.write_people(folder, {name: np.repeat(["anna", "ben", "carl"], 2) for name in SETS})
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]))

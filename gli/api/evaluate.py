@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader
 
 from gli.api.arguments import check_module, check_outputs
 from gli.api.result import ModelAudit
-from gli.auditing.record import Audit as Record
-from gli.auditing.record import People, margins_of, read_people, read_record
+from gli.auditing.record import People, Record, margins_of, read_people, read_record
 from gli.auditing.reference_audit import audit
 from gli.callbacks import ForgettingAudit
 from gli.commands.main import silence_lightning

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from gli.auditing.record import Audit as Record
-from gli.auditing.record import People
+from gli.auditing.record import People, Record
 from gli.auditing.reference_audit import Audit
 from gli.auditing.verdict import Verdict
 

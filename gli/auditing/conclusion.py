@@ -192,7 +192,7 @@ def forgot(run: Ended) -> str | None:
     assert run.best is not None
     return (
         f"forgot on average (MIA accuracy {run.best['mia_accuracy']:.2f}, {run.named_target}) and kept the accuracy. "
-        "Whether single people can still be told, gli audit says"
+        "gli audit says whether an attack still identifies single people"
     )
 
 

@@ -84,10 +84,10 @@ def memorisation(originals: Fleet, without_pair: int | None = None) -> Array:
         One value per person, by number; NaN for people who were never forgotten.
     """
     margins = originals.margins.mean(axis=2)
-    kept = (originals.pairs != without_pair)[:, None] & np.isfinite(margins)
+    usable_models = (originals.pairs != without_pair)[:, None] & np.isfinite(margins)
 
     def mean_under(state: int) -> Array:
-        chosen = kept & (originals.states == state)
+        chosen = usable_models & (originals.states == state)
         counts = chosen.sum(axis=0)
         return np.where(counts > 0, np.where(chosen, margins, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
 
@@ -113,16 +113,16 @@ def strata(trials: Trials, originals: Fleet, parts: int = 3) -> list[float]:
     pairs = trials.originals // 2
     values = np.full(len(pairs), np.nan)
     for pair in np.unique(pairs):
-        own = pairs == pair
-        values[own] = memorisation(originals, int(pair))[trials.people[own]]
-    known = np.isfinite(values)
-    if not known.any():
+        of_pair = pairs == pair
+        values[of_pair] = memorisation(originals, int(pair))[trials.people[of_pair]]
+    measured = np.isfinite(values)
+    if not measured.any():
         return [float("nan")] * parts
-    limits = np.quantile(values[known], np.linspace(0, 1, parts + 1)[1:-1])
+    limits = np.quantile(values[measured], np.linspace(0, 1, parts + 1)[1:-1])
     part = np.searchsorted(limits, values, "right")
     areas = []
     for number in range(parts):
-        chosen = known & (part == number)
+        chosen = measured & (part == number)
         positives = trials.scores[chosen & trials.positive]
         negatives = trials.scores[chosen & ~trials.positive]
         areas.append(auc(positives, negatives) if len(positives) and len(negatives) else float("nan"))
@@ -333,7 +333,7 @@ def _distances(
         groups.setdefault(chosen[:, image].tobytes() + chosen_reference[:, image].tobytes(), []).append(position)
     for positions in groups.values():
         columns = images[positions]
-        own = ours[np.ix_(chosen[:, columns[0]], columns)]
-        others = reference[np.ix_(chosen_reference[:, columns[0]], columns)]
-        distances[positions], floor[positions] = excess_klom(own, others, splits, generator, distance)
+        compared = ours[np.ix_(chosen[:, columns[0]], columns)]
+        baseline = reference[np.ix_(chosen_reference[:, columns[0]], columns)]
+        distances[positions], floor[positions] = excess_klom(compared, baseline, splits, generator, distance)
     return distances, floor, unlearned.people[images]

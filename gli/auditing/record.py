@@ -30,7 +30,7 @@ _Values = TypeVar("_Values", bound=npt.NDArray[Any])
 
 
 @dataclass(frozen=True)
-class Audit:
+class Record:
     """The per-image values of one audit.
 
     Attributes:
@@ -64,7 +64,7 @@ class Audit:
         }
         return Audited(sets)
 
-    def restricted(self, rows: Mapping[str, npt.NDArray[Any]]) -> Audit:
+    def restricted(self, rows: Mapping[str, npt.NDArray[Any]]) -> Record:
         """Return the audit of a subset of the images, chosen as in :meth:`scores`."""
         return replace(self, values=self._chosen(rows).sets)
 
@@ -81,11 +81,11 @@ class Records:
     """
 
     run: Path
-    audits: Mapping[int, Audit]
+    audits: Mapping[int, Record]
     people: People
     rows: Rows | None
 
-    def audit(self, iteration: int) -> Audit:
+    def audit(self, iteration: int) -> Record:
         """Return the audit of an iteration.
 
         Raises:
@@ -113,7 +113,7 @@ def write_people(run: Path, identities: People, rows: Rows | None = None) -> Non
     _write_arrays(run / FOLDER / PEOPLE, identities)
 
 
-def write_record(run: Path, audit: Audit) -> None:
+def write_record(run: Path, audit: Record) -> None:
     """Write an audit into a run's folder: margins as float64, all other values as float32."""
     arrays: dict[str, npt.NDArray[Any]] = {
         f"{name}/{key}": value.astype(np.float64 if key.startswith(MARGIN) else np.float32)
@@ -172,7 +172,7 @@ def _path(run: Path, iteration: int) -> Path:
     return run / FOLDER / f"{iteration:06d}.npz"
 
 
-def read_record(run: Path, iteration: int) -> Audit | None:
+def read_record(run: Path, iteration: int) -> Record | None:
     """Return the audit of an iteration, or None where it was not kept.
 
     Raises:
@@ -195,7 +195,7 @@ def read_record(run: Path, iteration: int) -> Audit | None:
             raise _unreadable(path, f"{subset} is incomplete")
     # Records of gli 0.1 name no accuracies: there, every column but the loss was one.
     names = values["test"].keys() - {LOSS} if accuracies is None else accuracies.tolist()
-    return Audit(iteration, values, frozenset(names))
+    return Record(iteration, values, frozenset(names))
 
 
 def read_rows(run: Path) -> dict[str, npt.NDArray[np.int64]]:
@@ -212,7 +212,7 @@ def read_rows(run: Path) -> dict[str, npt.NDArray[np.int64]]:
     return rows
 
 
-def margins_of(audit: Audit) -> dict[str, Array]:
+def margins_of(audit: Record) -> dict[str, Array]:
     """Return the margins of each evaluation set, shape ``(images, labels)``; one label in a multi-class task.
 
     Records of gli 0.1 have losses only. In a multi-class task the margin follows from the loss: log p = -loss.
@@ -238,7 +238,7 @@ def margins_of(audit: Audit) -> dict[str, Array]:
 
 def read_model(
     run: Path, iteration: int | None = None
-) -> tuple[Audit, Mapping[str, npt.NDArray[np.int64]], Mapping[str, Array]]:
+) -> tuple[Record, Mapping[str, npt.NDArray[np.int64]], Mapping[str, Array]]:
     """Return one audit of a run: its record, row numbers and margins of each evaluation set.
 
     Args:
@@ -257,7 +257,7 @@ def read_model(
     return audit, read_rows(run), margins_of(audit)
 
 
-def read_records(run: Path) -> list[Audit]:
+def read_records(run: Path) -> list[Record]:
     """Return all audits of a run in the order of their iterations.
 
     Raises:
@@ -289,12 +289,12 @@ def restrict(values: Mapping[str, _Values], chosen: Mapping[str, npt.NDArray[Any
 
     Args:
         values: One value for each image of each evaluation set.
-        chosen: The images, as in :meth:`Audit.scores`.
+        chosen: The images, as in :meth:`Record.scores`.
     """
     return {name: column[chosen[name]] if name in chosen else column for name, column in values.items()}
 
 
-def check_people(run: Path, audit: Audit, people: People) -> None:
+def check_people(run: Path, audit: Record, people: People) -> None:
     """Refuse an audit whose number of images differs from the number of identities.
 
     Raises:

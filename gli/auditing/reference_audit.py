@@ -180,7 +180,7 @@ def audit(
     controls: Array | None
     if relative:
         name, correction = RMIA, calibrated(original, references) if a is None else a
-        scores = Relative(lambda target, others: rmia(target, others, correction), references)
+        scores = Relative(lambda target, references: rmia(target, references, correction), references)
         scores_of, controls = scores.of, scores.of_references()
     else:
         name, correction, scores_of = MARGINS_ALONE, math.nan, _margins_alone
@@ -250,7 +250,7 @@ def measure_distances(
         distances, floor = excess_klom(mean_margins(model, name)[None], out)
         numbers = np.unique(identities[name], return_inverse=True)[1]
         klom[key] = mean_interval(people_means(distances - floor, numbers)[0])
-    relative = Relative(lambda target, others: iam(target, others, original), references)
+    relative = Relative(lambda target, references: iam(target, references, original), references)
     return Distances(
         klom,
         snapshots(people, original, [model]),

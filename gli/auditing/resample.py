@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gli.auditing.record import Array, Audit, People
+from gli.auditing.record import Array, People, Record
 
 Rows = npt.NDArray[np.int64]
 
@@ -26,8 +26,8 @@ class Pair:
         people: Identity on each image of each evaluation set. The same name in two pairs means the same person.
     """
 
-    first: Audit
-    second: Audit
+    first: Record
+    second: Record
     people: People
 
     def difference(self, score: str, chosen: Mapping[str, Rows] | None = None) -> float:
@@ -41,7 +41,7 @@ class Pair:
 
 
 def bootstrap_intervals(
-    audit: Audit, people: People, resamples: int = 100, seed: int = 0
+    audit: Record, people: People, resamples: int = 100, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """Return bootstrap confidence intervals of one audit's scores, resampling people.
 

@@ -13,7 +13,7 @@ import torch
 
 from gli.auditing.best import best_audit
 from gli.auditing.gather import PerImage
-from gli.auditing.record import FOLDER, Audit, write_people, write_record
+from gli.auditing.record import FOLDER, Record, write_people, write_record
 from gli.methods.base import Method
 from gli.metrics.registry import LOSS, Audited, compute_scores
 from gli.system.lightning import current_epoch
@@ -125,7 +125,7 @@ class ForgettingAudit(L.Callback):
         if trainer.sanity_checking:  # The sanity check runs a few batches only.
             return
         assert isinstance(pl_module, Method)
-        audit = Audit(pl_module.iteration, self._values(), self._accuracies)
+        audit = Record(pl_module.iteration, self._values(), self._accuracies)
         row = self._score(audit, pl_module, "val")
         self.rows = [old for old in self.rows if old["iteration"] != audit.iteration]
         self.rows.append({"iteration": audit.iteration, **row})
@@ -137,9 +137,9 @@ class ForgettingAudit(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compute and log the scores under ``test/``."""
         assert isinstance(pl_module, Method)
-        self._score(Audit(pl_module.iteration, self._values(), self._accuracies), pl_module, "test")
+        self._score(Record(pl_module.iteration, self._values(), self._accuracies), pl_module, "test")
 
-    def _score(self, audit: Audit, method: Method, prefix: str) -> Row:
+    def _score(self, audit: Record, method: Method, prefix: str) -> Row:
         """Compute and log the scores of an audit."""
         self.losses = {name: np.array(columns[LOSS]) for name, columns in audit.values.items()}
         audited = Audited(audit.values)
@@ -150,7 +150,7 @@ class ForgettingAudit(L.Callback):
         method.log_dict({"step": float(audit.iteration), **logged})
         return row
 
-    def _keep(self, audit: Audit, trainer: L.Trainer, method: Method) -> None:
+    def _keep(self, audit: Record, trainer: L.Trainer, method: Method) -> None:
         """Write the record into the run's folder."""
         folder = trainer.log_dir  # A broadcast: every process takes part.
         dev_run: bool = trainer.fast_dev_run  # type: ignore[attr-defined]

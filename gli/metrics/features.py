@@ -74,12 +74,12 @@ def verification_areas(features: Array, people: Integers) -> Array:
     similarity = _similarities(features)
     areas = np.full(len(people), np.nan)
     for image, person in enumerate(people):
-        own, others = people == person, people != person
-        own[image] = False
-        if own.any() and others.any():
-            below = np.sort(similarity[image, others])
-            left = np.searchsorted(below, similarity[image, own], "left")
-            right = np.searchsorted(below, similarity[image, own], "right")
+        same, different = people == person, people != person
+        same[image] = False
+        if same.any() and different.any():
+            below = np.sort(similarity[image, different])
+            left = np.searchsorted(below, similarity[image, same], "left")
+            right = np.searchsorted(below, similarity[image, same], "right")
             areas[image] = (left + right).mean() / 2 / len(below)
     return areas
 
@@ -157,5 +157,5 @@ def residual_knowledge(unlearned: Array, references: Array) -> float:
         The ratio of the mean shares: 1 if unlearning equals retraining, larger if knowledge remains; NaN if the
         references are never right.
     """
-    known = float(np.mean(references))
-    return float(np.mean(unlearned)) / known if known > 0 else float("nan")
+    baseline = float(np.mean(references))
+    return float(np.mean(unlearned)) / baseline if baseline > 0 else math.nan

@@ -205,7 +205,7 @@ def people_means(values: Array, people: Integers) -> tuple[Array, Integers]:
 
 
 def null_error(positives: int, negatives: int) -> float:
-    """Return the standard error of an AUC where nothing can be told.
+    """Return the standard error of an AUC without a leak.
 
     Args:
         positives: Number of forgotten people, at least 1.

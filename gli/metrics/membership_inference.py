@@ -1,4 +1,4 @@
-"""Membership inference attack (MIA): tell forget images from unseen images by their loss (paper, section 5.2.2)."""
+"""Membership inference attack (MIA): separate forget from unseen images by their loss (paper, section 5.2.2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ATTACK_SPLITS = 10
 
 
 def membership_inference_accuracy(forget_losses: Losses, unseen_losses: Losses) -> float:
-    """Return the accuracy of an attacker who tells forget images from unseen images by their loss.
+    """Return the accuracy of an attacker who separates forget images from unseen images by their loss.
 
     The forget losses are shuffled with NumPy's legacy generator, seeded with 42, and cut to the number of unseen
     losses. A logistic regression on the loss alone is scored by its mean accuracy over ten stratified shuffled splits,

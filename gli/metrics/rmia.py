@@ -57,7 +57,7 @@ def rmia_scores(ratios: Array, population: Array, gamma: float = 1.0) -> Array:
 
 
 def calibrate(members: Array, strangers: Array, member_references: Array, stranger_references: Array) -> float:
-    """Return the ``a`` of ``GRID`` with which the attack tells members of a model from strangers best.
+    """Return the ``a`` of ``GRID`` with which the attack separates members of a model from strangers best.
 
     Values that do so equally well, to three decimals, leave the choice to the one that is closest to 0.5.
 

@@ -1,4 +1,4 @@
-"""U-LiRA: tell people whom a model has forgotten from people whom it never saw, with shadow models of the same method.
+"""U-LiRA: separate people whom a model has forgotten from people it never saw, by shadow models of the same method.
 
 Source: Hayes et al., "Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy", 2024.
 """
@@ -59,9 +59,9 @@ def ulira_scores(margins: Array, states: Integers, pairs: Integers) -> Array:
     margins = np.nan_to_num(margins, posinf=0.0, neginf=0.0)
     scores = np.full(states.shape, np.nan)
     for pair in np.unique(pairs):
-        targets, others = np.flatnonzero(pairs == pair), (pairs != pair)[:, None]
-        mean, variance, count = _moments(margins, others & (states == FORGOTTEN))
-        null_mean, null_variance, null_count = _moments(margins, others & (states == NEVER_SEEN))
+        targets, fitted = np.flatnonzero(pairs == pair), (pairs != pair)[:, None]
+        mean, variance, count = _moments(margins, fitted & (states == FORGOTTEN))
+        null_mean, null_variance, null_count = _moments(margins, fitted & (states == NEVER_SEEN))
         usable = (states[targets] != OTHER) & (count > 0) & (null_count > 0)
         ratio = _log_density(margins[targets], mean, variance) - _log_density(
             margins[targets], null_mean, null_variance

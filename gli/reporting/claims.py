@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gli.auditing.record import Audit, People, Rows, restrict
+from gli.auditing.record import People, Record, Rows, restrict
 from gli.auditing.resample import Pair, resampled_differences
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.metrics.registry import EVALUATION_SETS, SCORES, Score, score_of
@@ -332,7 +332,7 @@ def _pair_of(first: Result, second: Result, at: State) -> Pair:
     return Pair(audit, baseline, {name: np.char.add(drawn, people[name]) for name in EVALUATION_SETS})
 
 
-def _audit_at(result: Result, at: State) -> tuple[Audit, People, Rows | None]:
+def _audit_at(result: Result, at: State) -> tuple[Record, People, Rows | None]:
     """Return a run's audit in a state, with the identity on each image and its row number (where they were kept)."""
     audit, people = record_of(result, result.iteration_at(at), whole=at != "reported")
     rows = result.records.rows if result.records is not None else None

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.auditing.best import best_audit
-from gli.auditing.record import Audit, People, Records, read_kept, read_people, restrict, split_people_in_half
+from gli.auditing.record import People, Record, Records, read_kept, read_people, restrict, split_people_in_half
 from gli.auditing.resample import bootstrap_intervals
 from gli.errors import DataError
 from gli.metrics.registry import Score, scores_among
@@ -163,7 +163,7 @@ def _of_row(result: Result, row: Mapping[str, float], resamples: int) -> Result:
     return replace(result, scores=scores, intervals=bootstrap_intervals(audit, people, resamples) if resamples else {})
 
 
-def record_of(result: Result, iteration: int, whole: bool = False) -> tuple[Audit, People]:
+def record_of(result: Result, iteration: int, whole: bool = False) -> tuple[Record, People]:
     """Return an audit of a result's run and the identities on its images.
 
     Args:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gli.auditing.record import (
     FOLDER,
-    Audit,
+    Record,
     check_people,
     read_people,
     read_record,
@@ -26,10 +26,10 @@ from gli.metrics.membership_inference import membership_inference_accuracy
 from tests.helpers.audits import SETS, make_audit, make_people
 
 
-def with_column(audit: Audit, column: str, accuracies: set[str]) -> Audit:
+def with_column(audit: Record, column: str, accuracies: set[str]) -> Record:
     """Return an audit with one more column, which is an eighth of the loss."""
     values = {name: {**columns, column: columns["loss"] / 8} for name, columns in audit.values.items()}
-    return Audit(audit.iteration, values, frozenset(accuracies))
+    return Record(audit.iteration, values, frozenset(accuracies))
 
 
 # -- writing and reading -----------------------------------------------------------------------------------------------

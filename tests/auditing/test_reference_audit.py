@@ -14,8 +14,7 @@ import gli
 from gli.api.evaluate import Evaluated
 from gli.auditing import run_audit
 from gli.auditing.contents import contents_of_runs
-from gli.auditing.record import Audit as Record
-from gli.auditing.record import margins_of, write_people, write_record
+from gli.auditing.record import Record, margins_of, write_people, write_record
 from gli.auditing.reference_audit import MARGINS_ALONE, RMIA, audit
 from gli.auditing.run_audit import audit_run
 from gli.erasure.evidence import Models, Outputs, gather_evidence

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gli.auditing.record import Audit
+from gli.auditing.record import Record
 from gli.auditing.resample import Pair, bootstrap_intervals, resampled_differences
 from tests.helpers.audits import make_audit, make_people
 
@@ -31,7 +31,7 @@ def test_people_are_resampled_and_not_images():
     hits = np.repeat(generator.integers(0, 2, 20), 4).astype(float)
     audit = make_audit()
     values = {**audit.values, "test": {"loss": audit.values["test"]["loss"], "accuracy": hits}}
-    low, high = bootstrap_intervals(Audit(0, values), make_people(), resamples=100)["accuracy"]
+    low, high = bootstrap_intervals(Record(0, values), make_people(), resamples=100)["accuracy"]
     of_people = 2 * 1.96 * math.sqrt(hits.mean() * (1 - hits.mean()) / 20)
     assert high - low == pytest.approx(of_people, rel=0.35)
 
@@ -44,9 +44,9 @@ def test_intervals_without_resamples_are_refused():
 # -- pairs -------------------------------------------------------------------------------------------------------------
 
 
-def with_hits(hits: np.ndarray) -> Audit:
+def with_hits(hits: np.ndarray) -> Record:
     audit = make_audit()
-    return Audit(0, {**audit.values, "test": {"loss": audit.values["test"]["loss"], "accuracy": hits}})
+    return Record(0, {**audit.values, "test": {"loss": audit.values["test"]["loss"], "accuracy": hits}})
 
 
 def make_pair(seed: int, prefix: str = "") -> Pair:

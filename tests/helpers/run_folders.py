@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from gli.auditing.record import Audit, write_people, write_record
+from gli.auditing.record import Record, write_people, write_record
 
 SETS = ("test", "forget", "unseen")
 #: Identity on each of the 30 images of each set.
 PEOPLE = {name: np.repeat([f"{name}{person}" for person in range(10)], 3) for name in SETS}
 
 
-def make_audit(iteration: int, seed: int, shift: float) -> Audit:
+def make_audit(iteration: int, seed: int, shift: float) -> Record:
     """Return an audit of random values; unseen losses are larger by ``shift``."""
     generator = np.random.default_rng([seed, iteration])
     values = {}
@@ -25,7 +25,7 @@ def make_audit(iteration: int, seed: int, shift: float) -> Audit:
             "loss": loss.astype(np.float32).astype(float),
             "accuracy": generator.integers(0, 2, 30).astype(float),
         }
-    return Audit(iteration, values)
+    return Record(iteration, values)
 
 
 def write_run(
