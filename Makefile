@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo 'Installing into $(VENV): 6 GB with the default PyTorch for Linux, 3 to 10 minutes.'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[dev]'
-	$(BIN)/python -c 'import gli.commands.fit'
+	$(BIN)/python -c 'import gli.engine.fit'
 	touch $@
 
 demo: install    ## train on drawn faces, forget some people, and show what it cost

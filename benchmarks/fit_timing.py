@@ -15,12 +15,11 @@ import lightning as L
 import torch
 
 from benchmarks.bare_loops import LoopBuilder, ModelCopy, Step
-from gli.commands.fit import run
-from gli.commands.main import silence_lightning
 from gli.data.loading import Batch
+from gli.engine.fit import run
 from gli.methods import Method
 from gli.models.backbones import build_classifier
-from gli.system.console import console
+from gli.system.console import console, silence_lightning
 
 #: Iterations before the bare loops start: the first allocates memory, the second follows the audit of the original.
 WARM_UP = 2

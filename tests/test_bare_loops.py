@@ -14,7 +14,7 @@ import torch
 from benchmarks.bare_loops import BARE_LOOPS, gli_released
 from benchmarks.fit_timing import WARM_UP, BareLoopTimer
 from gli.callbacks import ForgettingAudit, find_callback
-from gli.commands.fit import CLI, run
+from gli.engine.fit import CLI, run
 from gli.methods import shipped
 from gli.runs.folder import snake_case
 from gli.runs.read import read_rows

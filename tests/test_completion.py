@@ -10,13 +10,13 @@ from pathlib import Path
 import lightning as L
 import pytest
 
-from gli.commands.fit import CALLBACKS
 from gli.commands.main import COMMANDS
-from gli.commands.parse import settings_of
 from gli.data import FaceDataModule
+from gli.engine.fit import CALLBACKS
 from gli.methods import Method
 from gli.runs.configs import shipped_names
 from gli.system.classes import concrete_subclasses
+from gli.system.explain import settings_of
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "completions/gli.sh"

@@ -19,16 +19,16 @@ import pytest
 import timm
 import torch
 
-from gli.commands.fit import CALLBACKS
 from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
-from gli.commands.parse import settings_of
 from gli.data import FaceDataModule
+from gli.engine.fit import CALLBACKS
 from gli.methods import Method
 from gli.metrics.registry import SCORES
 from gli.runs.configs import resolve, shipped_names
+from gli.study.benchmark import read_grid
 from gli.study.fleet import read_plan
-from gli.study.grid import read_grid
 from gli.system.classes import concrete_subclasses
+from gli.system.explain import settings_of
 from tests.helpers.forks import run_in_fork
 from tests.helpers.tiny import TINY
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
@@ -12,11 +12,16 @@ from gli.errors import SettingError
 from gli.methods import Method
 
 #: Settings of the command in sentences, and the arguments of :func:`gli.forget` that do the same.
-ARGUMENTS = {
-    "--model.": "",
-    "--trainer.max_steps": "steps",
-    "--trainer.val_check_interval": "audit_every",
-    "--early_stopping.patience ": "patience=",
+ARGUMENTS = {"--model.": "", "--trainer.": "trainer's ", "--early_stopping.patience ": "patience="}
+#: Arguments of :func:`gli.forget` in earlier versions, and the setting of ``trainer`` that has taken the place of each.
+MOVED = {
+    "epochs": "max_epochs",
+    "steps": "max_steps",
+    "audit_every": "val_check_interval",
+    "logger": "logger",
+    "accelerator": "accelerator",
+    "precision": "precision",
+    "progress": "enable_progress_bar",
 }
 #: Largest seed, exclusive, that NumPy accepts.
 SEEDS = 2**32
@@ -67,12 +72,23 @@ def check_outputs(module: nn.Module, name: str, data: GivenFaces) -> None:
         )
 
 
+def check_moved(arguments: Mapping[str, object]) -> None:
+    """Refuse arguments of earlier versions, and those that never were.
+
+    Raises:
+        SettingError: If an argument is now a setting of the trainer.
+        TypeError: If there is no such argument.
+    """
+    for name, value in arguments.items():
+        if name not in MOVED:
+            raise TypeError(f"forget() got an unexpected keyword argument {name!r}")
+        raise SettingError(f"{name} is a setting of the trainer now; give trainer={{{MOVED[name]!r}: {value!r}}}.")
+
+
 def check_run(
     method: object,
     build: Callable[[], nn.Module] | None,
-    epochs: int | None,
-    steps: int,
-    audit_every: int | None,
+    trainer: Mapping[str, object],
     patience: int | None,
     keep: str,
     seed: int,
@@ -87,11 +103,11 @@ def check_run(
         raise SettingError(f"method is {shown}; give an object, such as gli.methods.SCRUB(lr=1e-3).")
     if build is not None and (isinstance(build, nn.Module) or not callable(build)):
         raise SettingError(f"build is a {type(build).__name__}; give a function: build=lambda: MyNetwork().")
-    for name, number in (("epochs", epochs), ("audit_every", audit_every), ("patience", patience)):
-        if number is not None and number < 1:
-            raise SettingError(f"{name} is {number}; it must be at least 1, or None.")
-    if steps < 1 and steps != -1:
-        raise SettingError(f"steps is {steps}; it must be at least 1, or -1 for no limit.")
+    for name in ("max_epochs", "max_steps"):
+        if trainer.get(name) == 0:
+            raise SettingError(f"trainer's {name} is 0; it must be at least 1.")
+    if patience is not None and patience < 1:
+        raise SettingError(f"patience is {patience}; it must be at least 1, or None.")
     if keep not in ("best", "last"):
         raise SettingError(f"keep is {keep!r}; it must be 'best' or 'last'.")
     if not isinstance(seed, int) or not 0 <= seed < SEEDS:

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,16 +19,15 @@ from gli.api.result import ModelAudit
 from gli.auditing.record import People, Record, margins_of, read_people, read_record
 from gli.auditing.reference_audit import audit
 from gli.callbacks import ForgettingAudit
-from gli.commands.main import silence_lightning
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source, collect, nobody_like, outputs_of, task_of
 from gli.data.recipe import Recipe
-from gli.engine.build import trainer_settings
+from gli.engine.build import make_trainer
 from gli.errors import SettingError
 from gli.methods import Original
 from gli.models.network import Network
 from gli.runs.log import MetricsLog
-from gli.system.console import quiet_loggers
+from gli.system.console import quiet_loggers, silence_lightning
 
 #: Reference models: one, several, or none.
 References = nn.Module | Sequence[nn.Module] | None
@@ -134,27 +130,14 @@ def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], na
     method.network = Network(module)
     callback = ForgettingAudit()
     with tempfile.TemporaryDirectory() as folder:
-        given = {"precision": "32-true", "callbacks": [callback], "enable_progress_bar": False, **machine}
-        given |= trainer_settings(given, method, data.recipe)
-        trainer = new_trainer(given, [MetricsLog(Path(folder), "audit", 0)])
+        given = {"precision": "32-true", "devices": 1, "enable_progress_bar": False, **machine, "callbacks": [callback]}
+        log = MetricsLog(Path(folder), "audit", 0)
+        trainer = make_trainer(method=method, recipe=data.recipe, run_loggers=lambda: [log], **given)
         trainer.validate(method, datamodule=data, verbose=False)
         record, people = read_record(Path(str(trainer.log_dir)), 0), read_people(Path(str(trainer.log_dir)))
     assert record is not None
     scores = {name: value for name, value in callback.rows[-1].items() if name != "iteration"}
     return Evaluated(record, people, scores)
-
-
-def new_trainer(given: Mapping[str, Any], loggers: Sequence[Logger]) -> L.Trainer:
-    """Return a trainer on one device, without the settings that nobody chose.
-
-    Raises:
-        SettingError: If a setting makes no sense, or there is no such device here.
-    """
-    chosen = {name: value for name, value in given.items() if value is not None or name == "check_val_every_n_epoch"}
-    try:
-        return L.Trainer(logger=list(loggers), devices=1, **chosen)
-    except (MisconfigurationException, ValueError) as error:
-        raise SettingError(str(error)) from error
 
 
 def references_of(reference: References) -> list[nn.Module]:

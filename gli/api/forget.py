@@ -8,21 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.loggers import Logger
 from torch import nn
 
-from gli.api.arguments import check_margin, check_module, check_outputs, check_run, check_trainable, in_python
+from gli.api.arguments import (
+    check_margin,
+    check_module,
+    check_moved,
+    check_outputs,
+    check_run,
+    check_trainable,
+    in_python,
+)
 from gli.api.evaluate import (
     Evaluated,
     References,
     evaluate,
     given_faces,
-    new_trainer,
     quietly,
     references_of,
 )
@@ -34,7 +41,7 @@ from gli.callbacks import BestCheckpoint, EarlyStop, Figures, ForgettingAudit, S
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source
 from gli.data.recipe import Recipe
-from gli.engine.build import added_loggers, audit_original, trainer_settings
+from gli.engine.build import audit_original, make_trainer
 from gli.engine.resume import lock_run
 from gli.errors import DataError
 from gli.methods import Method
@@ -43,7 +50,7 @@ from gli.models.network import Network, block_names
 from gli.runs.cost import write_cost
 from gli.runs.folder import new_version, snake_case
 from gli.runs.log import loggers
-from gli.runs.read import SETTINGS
+from gli.runs.read import SETTINGS, shared_trainer
 from gli.system.files import atomic_write
 
 
@@ -56,9 +63,7 @@ def forget(
     test: Source,
     method: Method,
     reference: References = None,
-    epochs: int | None = None,
-    steps: int = -1,
-    audit_every: int | None = None,
+    trainer: Mapping[str, Any] = MappingProxyType({}),
     patience: int | None = None,
     keep: Literal["best", "last"] = "best",
     monitor: str = "val/final_score",
@@ -73,10 +78,7 @@ def forget(
     margin: float = MARGIN,
     seed: int = 0,
     folder: str | Path | None = None,
-    logger: Logger | Sequence[Logger] | None = None,
-    accelerator: str = "auto",
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
-    progress: bool = False,
+    **moved: Any,
 ) -> Result:
     """Make a model forget people, and audit it.
 
@@ -95,9 +97,9 @@ def forget(
         method: A method of ``gli.methods`` with its settings, or your own.
         reference: A model, or several, retrained on retain alone, to compare with. Three or more make the verdict's
             attack stronger.
-        epochs: Epochs of the method; None for its own number.
-        steps: Iterations after which it ends at the latest; -1 for no limit.
-        audit_every: Iterations between audits; None for one after each epoch.
+        trainer: Settings of ``lightning.Trainer``, such as ``{"max_steps": 100, "val_check_interval": 5, "accelerator":
+            "cpu"}``: iterations after which it ends at the latest, iterations between audits, device. By default each
+            method has its own number of epochs, an audit after each, and no progress bar. Loggers are added to gli's.
         patience: Audits without a better score after which it stops; None to run to the end.
         keep: Return the model of the ``best`` audit by ``monitor``, as ``best.ckpt`` of the command, or the ``last``.
         monitor: The score, with a prefix ``val/``.
@@ -116,10 +118,7 @@ def forget(
         seed: Seed of the run. The random numbers of the caller are left as they were.
         folder: Folder of runs; this one is kept in ``<folder>/<method>_given/version_<n>``, which ``gli report`` reads.
             It names people and holds weights trained on them. None to keep nothing.
-        logger: A Lightning logger, or several, beside gli's own.
-        accelerator: Device, as in ``lightning.Trainer``.
-        precision: As in ``lightning.Trainer``; weights stay in float32.
-        progress: Show a progress bar.
+        **moved: Arguments of earlier versions that ``trainer`` has now; they are refused.
 
     Raises:
         DataError: If the data are not of the form described.
@@ -130,19 +129,20 @@ def forget(
         >>> faces = [(torch.rand(3, 8, 8), n % 2, f"person {n // 3}") for n in range(48)]
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
         >>> sets = {"retain": faces[:24], "forget": faces[24:36], "unseen": faces[36:42], "test": faces[42:]}
-        >>> result = gli.forget(model, **sets, method=gli.methods.SCRUB(lr=1e-3), accelerator="cpu")
+        >>> result = gli.forget(model, **sets, method=gli.methods.SCRUB(lr=1e-3), trainer={"accelerator": "cpu"})
         >>> type(result.model).__name__, result.verdict.answer in ("pass", "fail", "cannot tell")
         ('Sequential', True)
         >>> [row["iteration"] for row in result.rows] == [0, 2, 4]
         True
     """
     check_module(model, "model")
-    check_run(method, build, epochs, steps, audit_every, patience, keep, seed)
+    check_moved(moved)
+    check_run(method, build, trainer, patience, keep, seed)
     check_margin(margin)
     check_trainable(model)
     names = None if blocks is None else block_names(model, blocks)
     sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
-    machine = {"accelerator": accelerator, "precision": precision}
+    machine = shared_trainer(trainer)
     with quietly(), ExitStack() as closing:
         data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe, reference_share)
         method = copy.deepcopy(method)
@@ -161,23 +161,21 @@ def forget(
         callbacks = [ForgettingAudit(), EarlyStop(patience, monitor), BestCheckpoint(monitor)]
         if folder is not None:
             callbacks.insert(1, Figures())
-        given = {
-            "max_epochs": epochs,
-            "max_steps": steps,
-            "val_check_interval": audit_every,
-            "check_val_every_n_epoch": 1,
-            "enable_progress_bar": progress,
-            **machine,
-        }
-        given |= trainer_settings({**given, "callbacks": callbacks}, method, data.recipe)
-        ours = loggers(run.parent.parent, run.parent.name, run.name)
-        trainer = new_trainer(given, [*ours, *added_loggers(logger)])
+        settings = {"devices": 1, "enable_progress_bar": False, "precision": "32-true", "check_val_every_n_epoch": 1}
+        settings |= {**trainer, "logger": trainer.get("logger") or None}  # Those of the run cannot be switched off.
+        settings["callbacks"] = [*(trainer.get("callbacks") or []), *callbacks]
+        run_trainer = make_trainer(
+            method=method,
+            recipe=data.recipe,
+            run_loggers=lambda: loggers(run.parent.parent, run.parent.name, run.name),
+            **settings,
+        )
         if folder is not None:
             _write_settings(run, method, data, seed)
         if method.needs_original:
-            audit_original(trainer, method, data, seed)
-        trainer.fit(method, datamodule=data)
-        return _result(trainer, method, network, data, run, folder is not None, keep, machine, references, margin)
+            audit_original(run_trainer, method, data, seed)
+        run_trainer.fit(method, datamodule=data)
+        return _result(run_trainer, method, network, data, run, folder is not None, keep, machine, references, margin)
 
 
 def _fresh(network: Network, seed: int) -> nn.Module:

@@ -1,4 +1,26 @@
-"""Audit unlearning methods, or models that exist, against models that never saw the people.
+"""``gli audit``: methods, or models that exist, against models that never saw the people."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from gli.commands import parse
+from gli.commands.parse import Flag
+from gli.errors import DataError, SettingError
+from gli.runs.configs import resolve
+from gli.system.files import file_lock, writable
+
+if TYPE_CHECKING:
+    from gli.auditing.fleet_audit import MethodAudit
+    from gli.auditing.run_audit import RunAudit
+    from gli.runs.spec import RunSpec
+
+HELP = """Audit unlearning methods, or models that exist, against models that never saw the people.
 
     gli audit --config audit/synthetic                     all methods, with a fleet of originals
     gli audit --config audit/synthetic --methods GLI SCRUB --budget 20m
@@ -8,36 +30,7 @@ With --config, originals are trained on random halves of the people and each met
 (U-LiRA) compares models that forgot a person with models that never saw the person. With runs, retrained models of the
 same data are the references (RMIA). Every model is an ordinary run; finished ones are never repeated.
 """
-
-from __future__ import annotations
-
-import argparse
-import re
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
-
-from gli.commands.main import add_executor_options, make_parser
-from gli.commands.parse import run_command
-from gli.engine.board import run_jobs
-from gli.engine.choose import make_executor
-from gli.errors import DataError, SettingError
-from gli.runs.configs import resolve
-from gli.runs.cost import read_cost
-from gli.system.console import console, progress
-from gli.system.files import file_lock, writable
-
-if TYPE_CHECKING:
-    from gli.auditing.fleet_audit import MethodAudit
-    from gli.auditing.run_audit import RunAudit
-    from gli.engine.job import Job
-    from gli.study.fleet import Planned
-
 SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
-#: Pairs of originals that all methods must have finished.
-LEAST_PAIRS = 3
 
 
 def minutes_of(budget: str) -> float:
@@ -53,64 +46,77 @@ def minutes_of(budget: str) -> float:
 
 
 def main(args: Sequence[str]) -> int:
-    """Run ``gli audit``; return the exit status.
+    """Run ``gli audit``; return 0, 1 where a run has no result, 2 after an error that the user can correct."""
+    return parse.run("gli audit", audit, args, HELP, "stopped. The same command runs the models that are not finished.")
 
-    Returns:
-        0; 1 where a run has no result; 2 after an error that the user can correct.
+
+def audit(
+    *runs: Path,
+    config: str | None = None,
+    methods: Sequence[str] | None = None,
+    budget: str | None = None,
+    references: int = 8,
+    answers_only: bool = False,
+    chosen_on: Annotated[Sequence[Path], Flag(metavar="REHEARSAL")] = (),
+    jobs: int = 1,
+    cluster: Annotated[str | None, Flag(metavar="ADDRESS")] = None,
+    output: Path | None = None,
+    margin: float | None = None,
+) -> int:
+    """Audit methods, or runs.
+
+    Args:
+        *runs: Folder of a run, or of a benchmark, to audit.
+        config: Configuration of an audit of methods, such as audit/synthetic.
+        methods: Only these methods of the configuration.
+        budget: Time that the audit may take, such as 20m: chooses the number of models.
+        references: Number of retrained models for RUN.
+        answers_only: Do not look into the models of RUN: features, relearning.
+        chosen_on: Folders of the rehearsals by which the settings of RUN were chosen; nobody may be in both.
+        jobs: Number of runs at once.
+        cluster: Ray cluster to run them on: HOST:PORT, or local.
+        output: Folder of the audit (default: audit_<data set>).
+        margin: Difference of the AUC from 0.5 that does not matter.
     """
-    parser = make_parser("audit", __doc__)
-    parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="folder of a run, or of a benchmark, to audit"
-    )
-    parser.add_argument("--config", help="configuration of an audit of methods, such as audit/synthetic")
-    parser.add_argument("--methods", nargs="+", help="only these methods of the configuration")
-    parser.add_argument("--budget", help="time that the audit may take, such as 20m: chooses the number of models")
-    parser.add_argument("--references", type=int, default=8, help="number of retrained models for RUN (default: 8)")
-    parser.add_argument(
-        "--answers-only", action="store_true", help="do not look into the models of RUN: features, relearning"
-    )
-    parser.add_argument(
-        "--chosen-on",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="REHEARSAL",
-        help="folders of the rehearsals by which the settings of RUN were chosen; nobody may be in both",
-    )
-    add_executor_options(parser)
-    parser.add_argument("--output", type=Path, help="folder of the audit (default: audit_<data set>)")
-    parser.add_argument("--margin", type=float, help="difference of the AUC from 0.5 that does not matter")
-    options = parser.parse_args(args)
-    interrupted = "stopped. The same command runs the models that are not finished."
-    return run_command("gli audit", lambda: _audit(options), interrupted)
-
-
-def _audit(options: argparse.Namespace) -> int:
-    if bool(options.config) == bool(options.runs):
+    if bool(config) == bool(runs):
         raise SettingError("Give either --config for an audit of methods, or folders of runs.")
-    if options.margin is not None and not 0 < options.margin < 0.5:
-        raise SettingError(f"--margin is {options.margin:g}; it must lie between 0 and 0.5.")
-    if options.config and options.chosen_on:
+    if margin is not None and not 0 < margin < 0.5:
+        raise SettingError(f"--margin is {margin:g}; it must lie between 0 and 0.5.")
+    if config and chosen_on:
         raise SettingError("--chosen-on goes with folders of runs; with --config, the file has chosen_on.")
-    return _audit_methods(options) if options.config else _audit_runs(options)
+    place = Place(output, jobs, cluster)
+    if config:
+        return _audit_methods(config, methods, budget, margin, place)
+    return _audit_runs(runs, references, answers_only, chosen_on, margin, place)
 
 
-def _folder(options: argparse.Namespace, data: str) -> Path:
-    """Create and return the folder of the audit."""
-    output: Path = options.output or Path(f"audit_{data}")
-    with writable(output, content="the audit", setting="--output"):
-        output.mkdir(parents=True, exist_ok=True)
-    return output
+@dataclass(frozen=True)
+class Place:
+    """Where an audit runs and is written."""
 
+    output: Path | None
+    jobs: int
+    cluster: str | None
 
-def _run(jobs: Sequence[Job], options: argparse.Namespace, output: Path) -> list[str]:
-    """Run the jobs of an audit, one audit at a time in a folder; return a message for each that failed."""
-    with file_lock(output / ".lock", "auditing into this folder"):
-        return run_jobs(jobs, make_executor(options.jobs, options.cluster), slots=options.jobs)
+    def folder(self, data: str) -> Path:
+        """Create and return the folder of the audit."""
+        output = self.output or Path(f"audit_{data}")
+        with writable(output, content="the audit", setting="--output"):
+            output.mkdir(parents=True, exist_ok=True)
+        return output
+
+    def execute(self, runs: Sequence[RunSpec], folder: Path) -> list[str]:
+        """Execute the runs of an audit, one audit at a time in a folder; return a message for each that failed."""
+        from gli.engine.execute import execute, failures, make_executor
+
+        with file_lock(folder / ".lock", "auditing into this folder"):
+            return failures(execute(runs, make_executor(self.jobs, self.cluster), slots=self.jobs))
 
 
 def _conclude(audits: Sequence[MethodAudit | RunAudit], page: Path, failed: Sequence[str]) -> int:
     """Print the verdicts, the page of the audit and the failures; return the exit status."""
+    from gli.system.console import console  # Loads rich.
+
     for audit in audits:
         console.print(f"[bold]{audit.name}[/bold]: {audit.verdict.answer}. {audit.verdict.sentence}", soft_wrap=True)
     print(page)
@@ -122,40 +128,44 @@ def _conclude(audits: Sequence[MethodAudit | RunAudit], page: Path, failed: Sequ
 # -- methods -----------------------------------------------------------------------------------------------------------
 
 
-def _audit_methods(options: argparse.Namespace) -> int:
-    from dataclasses import replace
-
+def _audit_methods(
+    config: str, methods: Sequence[str] | None, budget: str | None, margin: float | None, place: Place
+) -> int:
     from gli.auditing.contents import contents_of_methods
     from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets
     from gli.reporting.audit import write_audit
     from gli.study.fleet import (
         RETRAINED,
         check_who_chose,
+        costs_of,
         data_of,
         draws_of,
-        plan_jobs,
+        read_fleets,
         read_plan,
+        runs_of,
         training_images,
     )
+    from gli.system.console import console
 
-    config = Path(resolve(options.config))
-    plan = read_plan(config).restricted(options.methods)
-    plan = replace(plan, margin=options.margin) if options.margin else plan
-    output = _folder(options, plan.data)
-    data = data_of(plan, config)
+    path = Path(resolve(config))
+    plan = read_plan(path).restricted(methods)
+    plan = replace(plan, margin=margin) if margin else plan
+    output = place.folder(plan.data)
+    data = data_of(plan, path)
     check_who_chose(plan, data)
     images = training_images(data, draws_of(plan, data))
-    if options.budget:
-        plan = plan.within(minutes_of(options.budget), images, options.jobs)
-    jobs = plan_jobs(plan, config, data, output)
-    waiting = sum(planned.job.run is None for planned in jobs)
+    if budget:
+        plan = plan.within(minutes_of(budget), images, place.jobs)
+    planned = runs_of(plan, path, data, output)
+    waiting = sum(run.run is None for run in planned.values())
     console.print(
-        f"{plan.originals} originals, {plan.draws} draws each, {len(plan.entries)} methods: {len(jobs)} runs, "
-        f"{waiting} of them to do; all of them take about {plan.minutes(images, options.jobs):.0f} minutes.",
+        f"{plan.originals} originals, {plan.draws} draws each, {len(plan.entries)} methods: {len(planned)} runs, "
+        f"{waiting} of them to do; all of them take about {plan.minutes(images, place.jobs):.0f} minutes.",
         soft_wrap=True,
     )
-    failed = _run([planned.job for planned in jobs], options, output)
-    fleets, originals = _read_fleets(jobs, failed)
+    failed = place.execute(list(planned.values()), output)
+    finished = {place: run.run for place, run in planned.items()}
+    fleets, originals = read_fleets(finished, failed)
     try:
         audits = audit_fleets(fleets, originals, fleets[RETRAINED], plan.margin)
     except ValueError as error:
@@ -167,63 +177,25 @@ def _audit_methods(options: argparse.Namespace) -> int:
         "models of each method": len(originals.originals),
         "margin of the AUC": plan.margin,
         "who chose the settings": plan.who_chose,
-        "configuration": str(options.config),
+        "configuration": config,
     }
-    costs = {NO_UNLEARNING: 0.0, **_costs(jobs)}
+    costs = {NO_UNLEARNING: 0.0, **costs_of(finished)}
     with writable(output, content="the audit", setting="--output"):
         write_audit(output, contents_of_methods(plan.data, audits, costs, facts))
     return _conclude(audits, output / "audit.html", failed)
 
 
-def _read_fleets(jobs: Sequence[Planned], failed: Sequence[str]) -> tuple[dict[str, Any], Any]:
-    """Return the models of each method, and the originals (iteration 0 of the runs of a method)."""
-    from gli.auditing.fleet import read_fleet
-    from gli.study.fleet import ORIGINAL, RETRAINED
-
-    runs: dict[str, list[Any]] = {}
-    for planned in jobs:
-        run = planned.job.run
-        if run is not None and planned.method != ORIGINAL:
-            runs.setdefault(planned.method, []).append((planned.draw, run))
-    if RETRAINED not in runs or len(runs) < 2:
-        raise DataError("No method of the audit has a finished run. " + " ".join(failed))
-    # Methods are compared model by model, so all need the same draws.
-    common = set.intersection(*({draw.name for draw, _ in finished} for finished in runs.values()))
-    pairs = {draw.original // 2 for draw, _ in runs[RETRAINED] if draw.name in common}
-    if len(pairs) < LEAST_PAIRS:
-        raise DataError(
-            f"All methods have finished the draws of {len(pairs)} pairs of originals; an audit needs {LEAST_PAIRS}. "
-            "Leave out the methods that fail (--methods). " + " ".join(failed)
-        )
-    runs = {name: [(draw, run) for draw, run in finished if draw.name in common] for name, finished in runs.items()}
-    fleets = {}
-    with progress("Reading models", len(runs)) as tick:
-        for name, finished in runs.items():
-            fleets[name] = read_fleet(finished)
-            tick(1)
-    unlearned = next(name for name in runs if name != RETRAINED)
-    return fleets, read_fleet(runs[unlearned], iteration=0)
-
-
-def _costs(jobs: Sequence[Planned]) -> Mapping[str, float]:
-    """Return the median training time of each method as a share of that of retraining."""
-    from gli.study.fleet import RETRAINED
-
-    seconds: dict[str, list[float]] = {}
-    for planned in jobs:
-        run = planned.job.run
-        cost = read_cost(run).get("training_seconds") if run is not None else None
-        if cost is not None:
-            seconds.setdefault(planned.method, []).append(float(cost))
-    medians = {name: median(values) for name, values in seconds.items()}
-    retrained = medians.get(RETRAINED)
-    return {name: value / retrained for name, value in medians.items()} if retrained else {}
-
-
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def _audit_runs(options: argparse.Namespace) -> int:
+def _audit_runs(
+    folders: Sequence[Path],
+    count: int,
+    answers_only: bool,
+    chosen_on: Sequence[Path],
+    margin: float | None,
+    place: Place,
+) -> int:
     from gli.auditing.chosen_on import who_chose
     from gli.auditing.contents import contents_of_runs
     from gli.auditing.reference_audit import LEAST_REFERENCES
@@ -234,31 +206,30 @@ def _audit_runs(options: argparse.Namespace) -> int:
     from gli.reporting.results import FROM_SCRATCH, labels
     from gli.runs.membership import require_meaningful
     from gli.study.inside import audit_weights
-    from gli.study.references import reference_jobs
+    from gli.study.references import reference_runs
 
-    if options.references < LEAST_REFERENCES:
-        raise SettingError(f"--references is {options.references}; an audit needs at least {LEAST_REFERENCES}.")
-    runs, missing = read_runs(options.runs)
+    if count < LEAST_REFERENCES:
+        raise SettingError(f"--references is {count}; an audit needs at least {LEAST_REFERENCES}.")
+    runs, missing = read_runs(folders)
     for message in missing:
         print(f"gli audit: left out: {message}", file=sys.stderr)
     runs = [run for run in runs if run.method not in FROM_SCRATCH]
     if not runs:
         raise DataError("None of these runs unlearned anybody: there is nothing to audit.")
     name_of = labels(runs)
-    output = _folder(options, runs[0].data)
+    output = place.folder(runs[0].data)
     for run in runs:
         require_meaningful(run.folder)
         check_finished(run.folder)
-    chose = who_chose([run.folder for run in runs], options.chosen_on)
-    of_run = {run.folder: reference_jobs(run.folder, options.references, output) for run in runs}
-    jobs = list({job.folder: job for jobs in of_run.values() for job in jobs}.values())
-    failed = _run(jobs, options, output)
-    references = {run: [job.run for job in jobs if job.run is not None] for run, jobs in of_run.items()}
+    chose = who_chose([run.folder for run in runs], chosen_on)
+    of_run = {run.folder: reference_runs(run.folder, count, output) for run in runs}
+    failed = place.execute(list({spec.key: spec for specs in of_run.values() for spec in specs}.values()), output)
+    references = {run: [spec.run for spec in specs if spec.run is not None] for run, specs in of_run.items()}
     for folder, found in references.items():
         if len(found) < LEAST_REFERENCES:
             raise DataError(f"Too few reference models of {folder} were finished. " + " ".join(failed))
-    inside = {} if options.answers_only else audit_weights(references)
-    margin = options.margin or MARGIN
+    inside = {} if answers_only else audit_weights(references)
+    margin = margin or MARGIN
     audits = [
         audit_run(name_of[run.folder], run.folder, references[run.folder], margin, inside.get(run.folder))
         for run in runs

@@ -24,9 +24,9 @@ from gli.runs.configs import OPTIONS
 from gli.system.files import json_text
 
 if TYPE_CHECKING:
-    from gli.commands.fit import CLI
     from gli.data import FaceDataModule
     from gli.data.inventory import Inventory
+    from gli.engine.fit import CLI
     from gli.engine.timing import Timing
 
 #: Method whose run is checked where the command line names none.
@@ -106,7 +106,7 @@ def dry_run(rest: Sequence[str]) -> CLI:
     Raises:
         GLIError: If ``gli fit`` would refuse the settings.
     """
-    from gli.commands import fit
+    from gli.engine import fit
 
     class DryRun(fit.CLI):
         """Parse and build what ``gli fit`` would run."""

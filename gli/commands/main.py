@@ -6,18 +6,15 @@ Nothing heavy is imported before the command is known, so that ``gli --help`` an
 from __future__ import annotations
 
 import argparse
-import logging
-import re
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
 import gli
-from gli.commands.parse import choose, run_command
-from gli.errors import GLIError
+from gli.commands.fit import main as fit
+from gli.commands.parse import choose
 
-#: Commands that LightningCLI parses, in :mod:`gli.commands.fit`, and what each does.
+#: Commands that LightningCLI parses, in :mod:`gli.engine.fit`, and what each does.
 LIGHTNING = {
     "fit": "train a method (or an original) on a data set, with an audit every few iterations",
     "validate": "audit a checkpoint, or the original, once",
@@ -43,31 +40,6 @@ EPILOG = """options:
 examples:
   gli fit --config gli_synthetic
   gli fit --config configs/gli_synthetic.yaml --model.lr 0.003 --trainer.max_steps 40"""
-_UNWANTED_WARNINGS = (
-    ".*does not have many workers.*",
-    ".*exists and is not empty.*",
-    ".*logging interval.*",
-    ".*LeafSpec.*",
-    ".*on epoch level in distributed setting.*",  # The audit logs values that are gathered already.
-    ".*args parameter is intended.*",
-)
-_UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
-
-
-def silence_lightning() -> None:
-    """Hide Lightning's advertisements, and its warnings about choices that gli makes on purpose."""
-    for pattern in _UNWANTED_WARNINGS:
-        warnings.filterwarnings("ignore", message=pattern)
-    for name in (
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.fabric.utilities.rank_zero",
-        "lightning.fabric.utilities.seed",
-    ):
-        logging.getLogger(name).addFilter(_is_wanted)
-
-
-def _is_wanted(record: logging.LogRecord) -> bool:
-    return not _UNWANTED_LOGS.search(record.getMessage())
 
 
 def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -78,25 +50,6 @@ def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-
-def add_executor_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose where the runs of a command run."""
-    parser.add_argument("--jobs", type=int, default=1, help="number of runs at once (default: 1)")
-    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to run them on: HOST:PORT, or local")
-
-
-def _run_lightning(args: Sequence[str]) -> int:
-    """Run one of the commands that LightningCLI parses."""
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    from gli.commands.fit import run
-
-    try:
-        run(args)
-    except MisconfigurationException as error:
-        raise GLIError(str(error)) from error
-    return 0
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -116,9 +69,11 @@ def main(args: Sequence[str] | None = None) -> int:
         answered = choose("gli", COMMANDS, args, str(gli.__doc__), EPILOG)
         if answered is not None:
             return answered
+    from gli.system.console import silence_lightning  # Loads rich.
+
     silence_lightning()
     if "" not in sys.path:
         sys.path.append("")  # A user's own method, named by its class path, may be a module in the current folder.
     if args[0] in MODULES:
         return int(import_module(f"gli.commands.{args[0]}").main(args[1:]))
-    return run_command("gli", lambda: _run_lightning(args))
+    return fit(args)

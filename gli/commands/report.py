@@ -89,7 +89,7 @@ def read_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
         DataError: If a folder does not exist, a benchmark has no cells, or no run can be read.
     """
     from gli.runs.read import EvaluationFolder, read_run
-    from gli.study.cells import CELLS, finished_runs
+    from gli.study.benchmark import CELLS, finished_runs
 
     folders: list[Path] = []
     missing: list[str] = []

@@ -1,11 +1,12 @@
-"""What every run does, from the command line or from Python: settings of the trainer, and the audit of iteration 0."""
+"""Build the trainer of a run, for the command line, originals, timing and Python: the only place that makes one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
 from gli.callbacks import standard_callbacks, with_bar
@@ -17,9 +18,41 @@ from gli.methods.base import Method
 
 #: Weights stay in float32: sign gradients and metrics are computed in it.
 PRECISIONS = ("None", "32-true", "32", "bf16-mixed", "16-mixed", "bf16", "16")
+#: Settings of the trainer for which None is a value and not the default.
+_NONE_MATTERS = ("check_val_every_n_epoch",)
 
 
-def trainer_settings(given: Mapping[str, Any], method: Method, recipe: Recipe) -> dict[str, Any]:
+def make_trainer(
+    *,
+    method: Method | None = None,
+    recipe: Recipe = Recipe(),
+    run_loggers: Callable[[], Sequence[Logger]] = list,
+    **settings: Any,
+) -> L.Trainer:
+    """Return a trainer.
+
+    Args:
+        method: The method, for the settings that gli chooses; None for a trainer with the given settings alone.
+        recipe: The data set's recipe.
+        run_loggers: Returns the loggers of the run's folder; not called where nothing is logged.
+        **settings: Settings of the trainer; None for those that nobody chose.
+
+    Raises:
+        SettingError: If a setting makes no sense, or there is no such device here.
+    """
+    if method is not None:
+        settings |= _chosen(settings, method, recipe)
+    if settings.get("logger") is not False and not settings.get("fast_dev_run"):
+        # The run's own loggers come first: the folder of the run is the first logger's.
+        settings["logger"] = [*run_loggers(), *added_loggers(settings.get("logger"))]
+    settings = {name: value for name, value in settings.items() if value is not None or name in _NONE_MATTERS}
+    try:
+        return L.Trainer(**settings)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise SettingError(str(error)) from error
+
+
+def _chosen(given: Mapping[str, Any], method: Method, recipe: Recipe) -> dict[str, Any]:
     """Return the settings of the trainer that gli chooses; the method gives the epochs where the user does not.
 
     Args:
@@ -42,7 +75,7 @@ def trainer_settings(given: Mapping[str, Any], method: Method, recipe: Recipe) -
         "enable_model_summary": False,
     }
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if given.get(name) is None}
-    callbacks = [*(given.get("callbacks") or []), *standard_callbacks()]
+    callbacks = [*standard_callbacks(), *(given.get("callbacks") or [])]
     chosen["callbacks"] = with_bar(callbacks, given.get("enable_progress_bar"))
     chosen["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
     chosen["use_distributed_sampler"] = False  # Our loaders divide the data themselves.

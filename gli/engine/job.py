@@ -1,123 +1,58 @@
-"""A job: a run of ``gli`` in a folder of its own, which is never repeated once it is finished."""
+"""Run the specification in a folder: ``python -P .../gli/engine/job.py FOLDER``. Executors start it.
+
+It is started by its path and not by its name, so that it runs the package that it belongs to, whatever the current
+folder holds.
+"""
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+import traceback
 from pathlib import Path
 
-from gli.errors import DataError
-from gli.runs.read import LOG as METRICS
-from gli.system.files import inside, write_json
 
-#: Files in the folder of a job: its arguments, the record of the finished run, and its output.
-ARGUMENTS, DONE, LOG = "job.json", "done.json", "log.txt"
-#: Likewise: the request to end early, and the record of a run that did so.
-STOP, STOPPED = "stop", "stopped.json"
-#: An interval of audits that no run reaches: such a run is audited at its start and at its end only.
-NEVER = 1_000_000
-#: Script that runs the job of a folder with the package that it belongs to.
-RUNNER = Path(__file__).parents[1] / "commands" / "job.py"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run of ``gli``.
-
-    Attributes:
-        row: Row of the job in the live table, such as the method.
-        column: Column of the job in the live table, such as the seed.
-        folder: Folder of the job.
-        arguments: Arguments of ``gli``.
-        key: Hash of everything that the result depends on; a finished run with another key counts as missing.
-        after: Folders of the jobs that must have ended before this one starts.
-    """
-
-    row: str
-    column: str
-    folder: Path
-    arguments: tuple[str, ...]
-    key: str
-    after: frozenset[Path] = frozenset()
-
-    @property
-    def title(self) -> str:
-        """Name in messages."""
-        return f"{self.row}, {self.column}"
-
-    @property
-    def run(self) -> Path | None:
-        """Folder of the finished run; None where there is none with this key."""
-        return finished_run(self.folder, self.key)
-
-    @property
-    def stopped_run(self) -> Path | None:
-        """Folder of the run that was asked to end early, and did; None where there is none with this key."""
-        return finished_run(self.folder, self.key, STOPPED)
-
-    def stop(self) -> None:
-        """Ask the running job to end in an orderly way after its current batch, on whatever machine it runs."""
-        (self.folder / STOP).touch()
-
-    @property
-    def log(self) -> Path:
-        """File with the output of the job."""
-        return self.folder / LOG
-
-    @property
-    def command(self) -> list[str]:
-        """Command that runs the job."""
-        return [sys.executable, "-P", str(RUNNER), str(self.folder.absolute())]
-
-    def prepare(self) -> None:
-        """Empty the folder and write the arguments into it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        write_json(self.folder / ARGUMENTS, {"arguments": self.arguments, "key": self.key})
-
-    def reason_of_failure(self) -> str:
-        """Return a message for a failed job: the last line of its log."""
-        lines: list[str] = []
-        with suppress(OSError):
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-        reason = lines[-1].strip() if lines else "ended without a message"
-        return f"{self.title}: {reason} ({self.log})"
-
-
-def read_arguments(folder: Path) -> tuple[list[str], str]:
-    """Return arguments and key of the job of a folder."""
-    contents = json.loads((folder / ARGUMENTS).read_text())
-    return [str(argument) for argument in contents["arguments"]], str(contents["key"])
-
-
-def finish(folder: Path, key: str, run: Path, seconds: float, record: str = DONE) -> None:
-    """Record that a job is finished, or ended early.
+def main(folder: Path) -> int:
+    """Run what the folder specifies and record the finished run.
 
     Args:
-        folder: Folder of the job.
-        key: Hash of everything that the result depends on.
-        run: Folder of the run, inside that of the job.
-        seconds: Duration of the run.
-        record: File of the record: ``DONE`` or ``STOPPED``.
+        folder: Folder of the run.
+
+    Returns:
+        Exit status: 0, 2 after an error that the user can correct, 1 after any other.
     """
-    name = run.resolve().relative_to(folder.resolve())
-    write_json(folder / record, {"key": key, "run": str(name), "seconds": seconds})
+    from gli.callbacks.early_stopping import StopFile
+    from gli.engine.fit import run
+    from gli.errors import GLIError
+    from gli.runs.spec import DONE, STOP, STOPPED, RunSpec
+    from gli.system.console import silence_lightning
+
+    spec = RunSpec.read(folder)
+    silence_lightning()
+    start = time.perf_counter()
+    stop = StopFile(folder / STOP)
+    try:
+        command = run({"subcommand": "fit", "fit": spec.command}, callbacks=[stop])
+    except (GLIError, SystemExit) as error:
+        print(f"gli: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 1
+    record = STOPPED if stop.stopped else DONE
+    spec.finish(Path(str(command.trainer.log_dir)), time.perf_counter() - start, record)
+    return 0
 
 
-def finished_run(folder: Path, key: str | None = None, record: str = DONE) -> Path | None:
-    """Return the folder of the finished run of a job, or None where there is none.
+def import_this_package() -> None:
+    """Import the package of this file, and let modules of the current folder be found after all others."""
+    script, root = Path(__file__).resolve().parent, str(Path(__file__).resolve().parents[2])
+    sys.path[:] = [root, *(path for path in sys.path if path and Path(path).resolve() != script)]
+    import gli  # noqa: F401
 
-    Args:
-        folder: Folder of the job.
-        key: Key that the job must have had; None for any.
-        record: File of the record: ``DONE`` or ``STOPPED``.
-    """
-    # A damaged record may hold anything; it counts as missing.
-    with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):
-        done = json.loads((folder / record).read_text())
-        run = folder / inside(folder, done["run"], str(folder / record))
-        if (run / METRICS).exists() and key in (None, done["key"]):
-            return run
-    return None
+    sys.path[:] = [*sys.path[1:], ""]  # A user's own method may be a module in the current folder.
+
+
+if __name__ == "__main__":
+    import_this_package()
+    sys.exit(main(Path(sys.argv[1])))

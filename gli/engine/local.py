@@ -95,7 +95,7 @@ class Local:
 
     def submit(self, command: Sequence[str], *, log: Path, resources: Resources = Resources()) -> Future[int]:
         """Run a command as soon as there is room; see :meth:`gli.engine.executor.Executor.submit`."""
-        if _is_script(command):
+        if _is_script(command) and self._context.get_start_method() == "forkserver":
             with _package_first():
                 forkserver.ensure_running()
         return self._pool.submit(self._run, list(command), log, resources)

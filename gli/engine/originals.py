@@ -12,18 +12,11 @@ import lightning as L
 import numpy as np
 import torch
 
-from gli.callbacks import (
-    BestCheckpoint,
-    ForgettingAudit,
-    Stopwatch,
-    find_callback,
-    is_finite,
-    standard_callbacks,
-    with_bar,
-)
+from gli.callbacks import BestCheckpoint, ForgettingAudit, Stopwatch, find_callback, is_finite
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
-from gli.engine.resume import AtomicCheckpointIO, iteration_of
+from gli.engine.build import make_trainer
+from gli.engine.resume import iteration_of
 from gli.errors import INTERRUPTED, CheckpointError, SettingError
 from gli.methods.base import Method
 from gli.methods.from_scratch import Original
@@ -205,17 +198,14 @@ def _train(
     run = logs / f"original_{data.label}" / version
     last = run / "checkpoints" / "last.ckpt"
     iteration = iteration_of(last)
-    callbacks = [*standard_callbacks(), ForgettingAudit(), BestCheckpoint(monitor=None)]
-    trainer = L.Trainer(
-        logger=loggers(logs, run.parent.name, version, iteration),
-        plugins=[AtomicCheckpointIO()],
-        callbacks=with_bar(callbacks, trainer_settings.get("enable_progress_bar")),
+    trainer = make_trainer(
+        method=original,
+        recipe=data.recipe,
+        run_loggers=lambda: loggers(logs, run.parent.name, version, iteration),
+        callbacks=[ForgettingAudit(), BestCheckpoint(monitor=None)],
         max_epochs=data.recipe.epochs,
         check_val_every_n_epoch=max(1, data.recipe.epochs // AUDITS),
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
         devices=1,
-        log_every_n_steps=10,
         **trainer_settings,
     )
     remove_leftovers(run)

@@ -17,6 +17,7 @@ import torch
 from gli.callbacks import Stopwatch
 from gli.data import FaceDataModule
 from gli.data.loading import Batch, EpochPlan, FaceDataset, Pass
+from gli.engine.build import make_trainer
 from gli.errors import DataError
 from gli.methods.base import Method
 from gli.runs.cost import read_cost
@@ -185,7 +186,7 @@ def measure(
     times = _StepTimes()
     with quiet_loggers(TRAINER_LOG), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
-        trainer = L.Trainer(
+        trainer = make_trainer(
             max_epochs=1,
             callbacks=[times],
             logger=False,

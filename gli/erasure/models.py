@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import inspect
+import json
 import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.data.table import FaceTable
-from gli.engine.board import run_jobs
-from gli.engine.choose import make_executor
-from gli.engine.job import ARGUMENTS, NEVER, Job
+from gli.engine.execute import execute, failures, make_executor
+from gli.engine.fit import specify
 from gli.engine.timing import measure, planned_passes
-from gli.erasure.ledger import canonical, durable_write
+from gli.erasure.ledger import canonical
 from gli.erasure.store import Candidate, Store
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.methods import Method
 from gli.runs.read import shared_trainer
+from gli.runs.spec import NEVER, RunSpec
 from gli.system.classes import concrete_subclasses
-from gli.system.digest import digest
-from gli.system.files import write_json
 
 # -- a method and its settings -----------------------------------------------------------------------------------------
 
@@ -143,15 +141,6 @@ FIRST_SEED = 1000
 RETRAINED = "Retrained"
 
 
-@dataclass(frozen=True)
-class ResumedJob(Job):
-    """A job that continues its run after a kill, instead of starting again."""
-
-    def prepare(self) -> None:
-        """Write the arguments; what an earlier process left in the folder stays."""
-        write_json(self.folder / ARGUMENTS, {"arguments": self.arguments, "key": self.key})
-
-
 def arguments_of(store: Store, candidate: Candidate) -> dict[str, Any]:
     """Return all settings of an unlearning method that starts from the current weights of a store."""
     settings = store.settings
@@ -161,8 +150,8 @@ def arguments_of(store: Store, candidate: Candidate) -> dict[str, Any]:
 
 def model_job(
     store: Store, work: Path, data: Mapping[str, Any], kind: str, seed: int, candidate: Candidate | None = None
-) -> Job:
-    """Return the job of a model.
+) -> RunSpec:
+    """Return the run of a model; after a kill it continues.
 
     Args:
         store: The store.
@@ -173,7 +162,7 @@ def model_job(
         candidate: Method that changes the current weights; None to retrain.
     """
     settings, policy = store.settings, store.settings.policy
-    trainer: dict[str, Any] = {"enable_progress_bar": False, "val_check_interval": NEVER}
+    trainer: dict[str, Any] = {"val_check_interval": NEVER}
     if "accelerator" in policy.trainer_settings:
         trainer["accelerator"] = policy.trainer_settings["accelerator"]
     if candidate is not None:
@@ -190,27 +179,18 @@ def model_job(
         "checkpoint": {"monitor": None},
         "audit": {"keep_losses": False},
     }
-    key = digest(yaml.safe_dump(content), seed, *(Path(data[each]).read_bytes() for each in ("csv", "assignment")))
-    folder = work / f"{kind}-{key[:12]}"
-    config = work / f"{kind}-{key[:12]}.yaml"
-    durable_write(config, yaml.safe_dump(content).encode(), 0o600)
-    arguments = (
-        "fit",
-        f"--config={config.absolute()}",
-        f"--seed_everything={seed}",
-        f"--trainer.default_root_dir={folder.absolute()}",
-        f"--originals={(folder / 'originals').absolute()}",
-        "--ckpt_path=last",
-    )
-    return ResumedJob(kind, f"seed {seed}", folder, arguments, key)
+    arguments = [f"--config={json.dumps(content)}", f"--seed_everything={seed}"]
+    run = specify(arguments, row=kind, column=f"seed {seed}", resumes=True)
+    folder = work / f"{kind}-{run.key[:12]}"
+    return replace(run, folder=folder, originals=folder / "originals")
 
 
-def reference_jobs(store: Store, work: Path, data: Mapping[str, Any], count: int) -> list[Job]:
+def reference_jobs(store: Store, work: Path, data: Mapping[str, Any], count: int) -> list[RunSpec]:
     """Return the jobs of some reference models; see :func:`model_job`."""
     return [model_job(store, work, data, "reference", FIRST_SEED + number) for number in range(count)]
 
 
-def train(jobs: Sequence[Job], slots: int) -> None:
+def train(jobs: Sequence[RunSpec], slots: int) -> None:
     """Run the jobs that are not finished.
 
     Args:
@@ -221,12 +201,12 @@ def train(jobs: Sequence[Job], slots: int) -> None:
         DataError: If a job failed.
     """
     waiting = [job for job in jobs if job.run is None]
-    failed = run_jobs(waiting, make_executor(slots), slots=slots) if waiting else []
+    failed = failures(execute(waiting, make_executor(slots), slots=slots)) if waiting else []
     if failed:
         raise DataError(f"Without a result: {'; '.join(failed)}. The same command repeats what failed.")
 
 
-def checkpoint_of(job: Job) -> Path:
+def checkpoint_of(job: RunSpec) -> Path:
     """Return the last checkpoint of a finished job.
 
     Raises:

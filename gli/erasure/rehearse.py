@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.engine.job import Job
 from gli.erasure.batches import Sets, held_out_halves, kept_for_rehearsals, known_as, prepare, read_batch, route_of
 from gli.erasure.evidence import Models, Outputs, evaluate, gather_evidence, task_of
 from gli.erasure.ledger import (
@@ -53,6 +52,7 @@ from gli.erasure.store import (
 )
 from gli.errors import DataError, SettingError
 from gli.runs.cost import read_cost
+from gli.runs.spec import RunSpec
 from gli.study.space import grid
 
 # -- people ------------------------------------------------------------------------------------------------------------
@@ -314,14 +314,14 @@ def candidates_of(store: Store, tries: Sequence[str], methods: Sequence[str] | N
     Raises:
         SettingError: If there is no such method, setting or value, or a method cannot be rehearsed.
     """
-    declared, combinations = store.settings.policy.declared, grid(tries, EXAMPLE)
+    declared, space = store.settings.policy.declared, grid(tries, EXAMPLE)
     candidates = []
     for name in dict.fromkeys(methods or [declared.method]):
         base = declared.settings if name == declared.method else {}
         if not method_named(name, "--method").needs_original:
             raise SettingError(f"--method {name}: does not change the classifier, so it has nothing to rehearse.")
-        for values in combinations:
-            candidate = Candidate(name, settings_with(name, base, values))
+        for values in space.combinations():
+            candidate = Candidate(name, settings_with(name, base, space.settings(values)))
             if make_method(name, arguments_of(store, candidate), "--try").needs_reference:
                 raise SettingError(f"--method {name}: compares with further people, whom a store does not have.")
             candidates.append(candidate)
@@ -436,7 +436,7 @@ def _begin(
     return store.ledger.append("rehearse", fields, now)
 
 
-def judge(store: Store, sets: Sets, jobs: Mapping[Job, Candidate], references: Sequence[Job]) -> list[Outcome]:
+def judge(store: Store, sets: Sets, jobs: Mapping[RunSpec, Candidate], references: Sequence[RunSpec]) -> list[Outcome]:
     """Return what the audit of a batch finds about each candidate.
 
     Args:

@@ -609,7 +609,7 @@ def create(folder: Path, settings: Settings, weights: Path) -> Store:
     if (
         not path.exists()
         and folder.exists()
-        and any(path.name not in (LOCK, KEY_FILE, "weights") and path.suffix != ".part" for path in folder.iterdir())
+        and any(each.name not in (LOCK, KEY_FILE, "weights") for each in folder.iterdir())
     ):
         raise SettingError(f"{folder}: is not empty, and holds no store. Name another folder with --store.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,14 @@
-"""Configuration files: found by path or by the name of a shipped file, and all files that they refer to."""
+"""Configuration files, found by path or by the name of a shipped file."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gli.errors import SettingError, did_you_mean
-from gli.system.files import read_yaml
 
 #: Folders of files that set one key of a run (``model: method/gli.yaml``) and are no configuration on their own.
 PARTS = ("data", "method", "trainer", "tuned")
@@ -114,49 +111,6 @@ def find_config(name: str, near: Path | None = None) -> Path:
     hint = did_you_mean(name, sorted({path.stem for folder in folders for path in folder.glob("*.yaml")}))
     searched = ", ".join(str(folder) for folder in dict.fromkeys(folders))
     raise SettingError(f"There is no configuration {name!r}.{hint} Searched for {name}.yaml in {searched}.")
-
-
-def config_files(config: Path) -> list[Path]:
-    """Return a configuration and all configurations that it refers to, directly or through others, each once.
-
-    A value that names a YAML file, relative to the file that the value is in, is such a reference.
-
-    Raises:
-        DataError: If a file cannot be read.
-    """
-    files: dict[str, Path] = {}  # By real path, so that files which refer to each other end.
-    waiting = [config]
-    while waiting:
-        path = waiting.pop(0)
-        if os.path.realpath(path) in files:
-            continue
-        files[os.path.realpath(path)] = path
-        names = [name for name in _texts(read_yaml(path, "a configuration")) if name.endswith((".yaml", ".yml"))]
-        waiting += [path.parent / name for name in names if os.path.isfile(path.parent / name)]
-    return list(files.values())
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text among nested values."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(item)
-
-
-def contents_of(*configs: Path) -> list[bytes]:
-    """Return the contents of configurations and of all files that they refer to, for the key of a run.
-
-    Raises:
-        DataError: If a file cannot be read.
-    """
-    return [path.read_bytes() for config in configs for path in config_files(config)]
-
-
-def argument(name: str, value: Any) -> str:
-    """Return a setting as an argument of the command line."""
-    return f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _is_file(path: str | Path) -> bool:

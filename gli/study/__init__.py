@@ -1,1 +1,1 @@
-"""Search for settings: what may vary, Optuna's study, the trials on the seam of the jobs, and their table."""
+"""Studies: a list of runs and a reduction of their records: benchmark, search, fleet, references."""

@@ -1,4 +1,4 @@
-"""The configuration of an audit with a fleet of originals, and the runs that it needs."""
+"""An audit of methods with a fleet of originals: its settings, its runs, and the models that they give."""
 
 from __future__ import annotations
 
@@ -6,39 +6,33 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from jsonargparse.typing import NonNegativeInt, OpenUnitInterval
 
 from gli.auditing.chosen_on import NOT_DECLARED
-from gli.auditing.fleet import Draw, plan_draws
+from gli.auditing.fleet import Draw, Fleet, plan_draws, read_fleet
 from gli.auditing.verdict import MARGIN
-from gli.data import FaceDataModule
-from gli.data.split_plan import identity_groups
-from gli.engine.data import build_data
-from gli.engine.job import NEVER, Job
-from gli.errors import SettingError, did_you_mean
-from gli.runs.configs import argument, contents_of, find_config
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.runs.configs import find_config
+from gli.runs.cost import read_cost
 from gli.runs.folder import snake_case
-from gli.study.grid import Entry, check_names, check_settings, read_settings
-from gli.system.digest import digest
+from gli.runs.spec import NEVER
+from gli.study.settings import Entry, Methods, check_settings, entries_of, flags_of, read_study
+from gli.system.console import progress
 from gli.system.files import atomic_write, read_yaml
 
-#: The settings of an audit and the type of each.
-SETTINGS: Mapping[str, type | tuple[type, ...]] = {
-    "data": str,
-    "methods": (dict, list),
-    "originals": int,
-    "draws": int,
-    "forget_share": (int, float),
-    "margin": (int, float),
-    "seed": int,
-    "settings": dict,
-    "chosen_on": dict,
-}
+if TYPE_CHECKING:
+    from gli.data import FaceDataModule
+    from gli.runs.spec import RunSpec
+
 #: Guesses for the estimate of time: core seconds of an original and of an unlearning, per thousand training images.
 ORIGINAL_SECONDS, UNLEARNING_SECONDS = 20.0, 12.0
 ORIGINAL, RETRAINED = "Original", "Retrained"
+#: Pairs of originals that all methods must have finished.
+LEAST_PAIRS = 3
 #: Sizes that ``--budget`` chooses from, the largest first: numbers of originals and draws.
 SIZES = ((16, 2), (12, 2), (8, 2), (8, 1), (6, 1))
 
@@ -49,7 +43,7 @@ class FleetPlan:
 
     Attributes:
         data: Data set: the configuration of a method is called ``<method>_<data>``.
-        entries: Methods by name, each with its settings.
+        methods: Methods as a list of names, or as names with settings.
         originals: Number of originals K.
         draws: Number of draws J from each.
         forget_share: Share of the seen people that a draw forgets.
@@ -58,17 +52,33 @@ class FleetPlan:
         settings: Settings of all runs, by dotted name.
         chosen_on: Values of settings, by dotted name, whose people chose the settings of the methods (such as
             ``data.seed: [0, 1]``); nobody of them may be audited. Empty if that is not declared.
+        entries: Methods by name; retrained models are always among them.
     """
 
-    data: str
-    entries: Mapping[str, Entry]
-    originals: int = 16
-    draws: int = 2
-    forget_share: float = 1 / 3
-    margin: float = MARGIN
-    seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    chosen_on: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    data: Annotated[str, "a name"]
+    methods: Annotated[Methods, "names, or names with settings"]
+    originals: Annotated[int, "a whole number"] = 16
+    draws: Annotated[int, "a whole number"] = 2
+    forget_share: Annotated[OpenUnitInterval, "a number between 0 and 1"] = 1 / 3
+    margin: Annotated[OpenUnitInterval, "a number between 0 and 0.5"] = MARGIN
+    seed: Annotated[NonNegativeInt, "a whole number that is not negative"] = 0
+    settings: Annotated[dict[str, Any], "names with values"] = field(default_factory=dict)
+    chosen_on: Annotated[dict[str, list[Any]], "names of settings, each with a list of values"] = field(
+        default_factory=dict
+    )
+    entries: Mapping[str, Entry] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what types do not say, and read the methods."""
+        if not 0 < self.margin < 0.5:
+            raise SettingError(f"margin is {self.margin:g}; it must lie between 0 and 0.5.")
+        entries = {**entries_of([RETRAINED], self.data), **entries_of(self.methods, self.data)}
+        check_settings("settings", self.settings)
+        for name, entry in entries.items():
+            check_settings(name, entry.settings)
+            if any(key.startswith("data.") for key in entry.settings):
+                raise SettingError(f"{name} sets data of its own; all methods must have the same people.")
+        object.__setattr__(self, "entries", entries)
 
     @property
     def who_chose(self) -> str:
@@ -94,8 +104,8 @@ class FleetPlan:
                 )
         if set(methods) == {RETRAINED}:
             raise SettingError("--methods: Retrained is always part of an audit. Name another method.")
-        kept = {name: entry for name, entry in self.entries.items() if name in methods or name == RETRAINED}
-        return replace(self, entries=kept)
+        chosen = {name: entry.settings for name, entry in self.entries.items() if name in methods or name == RETRAINED}
+        return replace(self, methods=chosen)
 
     def minutes(self, images: int, jobs: int) -> float:
         """Return an estimate of the time that all runs take.
@@ -130,30 +140,7 @@ def read_plan(path: Path) -> FleetPlan:
     Raises:
         SettingError: If the file cannot be read, or a setting is unknown, missing or has an unusable value.
     """
-    example = "An audit names data and methods, see configs/audit/."
-    contents = read_settings(path, "the configuration of an audit", example)
-    check_names(path, contents, SETTINGS)
-    for name, value in contents.items():
-        if not isinstance(value, SETTINGS[name]) or isinstance(value, bool):
-            raise SettingError(f"{path}: {name} is {value!r}, which is of the wrong type.")
-    for name, values in contents.get("chosen_on", {}).items():
-        if not isinstance(values, list):
-            raise SettingError(f"{path}: chosen_on has {name}: {values!r}; expected a list of values.")
-    methods = contents["methods"]
-    methods = {str(name): {} for name in methods} if isinstance(methods, list) else methods
-    if not all(isinstance(settings, dict) for settings in methods.values()):
-        raise SettingError(f"{path}: methods are names, each with its settings (or {{}}).")
-    for place, own in {"settings": contents.get("settings", {}), **methods}.items():
-        check_settings(f"{path}, {place}", own)
-    for name, own in methods.items():
-        if any(key.startswith("data.") for key in own):
-            raise SettingError(f"{path}: {name} sets data of its own; all methods must have the same people.")
-    if contents.get("seed", 0) < 0 or not 0 < contents.get("margin", MARGIN) < 0.5:
-        raise SettingError(f"{path}: seed must not be negative, and margin must lie between 0 and 0.5.")
-    methods = {RETRAINED: {}, **methods}
-    entries = {name: Entry(f"{snake_case(name)}_{contents['data']}", own) for name, own in methods.items()}
-    others = {name: value for name, value in contents.items() if name != "methods"}
-    return FleetPlan(entries=entries, **others)
+    return read_study(FleetPlan, path, "an audit")
 
 
 def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
@@ -163,9 +150,11 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
         plan: The plan.
         config: File of the plan, near which the configurations of the methods are.
     """
+    from gli.engine.data import build_data  # Loads torch.
+
     run = find_config(f"retrained_{plan.data}", near=config)
     section = read_yaml(run, "a configuration")["data"]
-    settings = [argument(name, value) for name, value in plan.settings.items() if name.startswith("data.")]
+    settings = flags_of({name: value for name, value in plan.settings.items() if name.startswith("data.")})
     return build_data(run.parent / section if isinstance(section, str) else section, settings)
 
 
@@ -195,6 +184,8 @@ def check_who_chose(plan: FleetPlan, data: FaceDataModule) -> None:
 
 def people_of(data: FaceDataModule) -> list[list[str]]:
     """Return the people of a data set, grouped by household and by identical files."""
+    from gli.data.split_plan import identity_groups  # gli.data loads torch.
+
     numbers = identity_groups(data.faces.households, data.digests)
     groups: dict[int, dict[str, None]] = {}
     for number, name in zip(numbers.tolist(), data.identities.tolist(), strict=True):
@@ -214,23 +205,8 @@ def training_images(data: FaceDataModule, draws: Sequence[Draw]) -> int:
     return round(sum(sizes) / len(sizes))
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A job of an audit: a method on a draw.
-
-    Attributes:
-        method: Name of the method; ``Original`` for the training of an original.
-        draw: The draw.
-        job: The run.
-    """
-
-    method: str
-    draw: Draw
-    job: Job
-
-
-def plan_jobs(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -> list[Planned]:
-    """Return the runs of an audit, originals first, and write the assignments of people that they read.
+def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -> dict[tuple[str, Draw], RunSpec]:
+    """Return the runs of an audit by method and draw, originals first; write the assignments of people that they read.
 
     Args:
         plan: The plan.
@@ -238,43 +214,84 @@ def plan_jobs(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path)
         data: The data module.
         output: Folder of the audit.
     """
+    from gli.engine.fit import specify  # Loads torch.
+
     tables: dict[Draw, Path] = {}
     for draw in draws_of(plan, data):
         tables[draw] = output / "people" / f"{draw.name}.csv"
         with atomic_write(tables[draw]) as temporary:
             temporary.write_text(draw.table(), encoding="utf-8")
-    runs = output / "runs"
-    planned = []
+
+    def folder_of(name: str, draw: Draw) -> Path:
+        return output / "runs" / f"{snake_case(name)}_{draw.name}"
+
+    runs: dict[tuple[str, Draw], RunSpec] = {}
     for name, entry in {ORIGINAL: Entry(f"original_{plan.data}"), **plan.entries}.items():
-        config_of_run = find_config(entry.config, near=config)
-        contents = contents_of(config_of_run)
         for draw, table in tables.items():
             if name == ORIGINAL and draw.number > 0:
                 continue
             settings: dict[str, Any] = {
                 "seed_everything": plan.seed + draw.original,
-                "trainer.enable_progress_bar": False,
                 "checkpoint.monitor": None,
                 "early_stopping.patience": None,
                 "trainer.val_check_interval": NEVER,
                 **plan.settings,
                 **entry.settings,
+                "data.assignment": str(table.absolute()),
             }
-            fixed = tuple(argument(key, value) for key, value in settings.items())
-            folder = runs / f"{snake_case(name)}_{draw.name}"
-            original = runs / f"{snake_case(ORIGINAL)}_{replace(draw, number=0).name}"
-            places = (
-                f"--data.assignment={table.absolute()}",
-                f"--trainer.default_root_dir={folder.absolute()}",
-                f"--originals={(output / 'originals').absolute()}",
+            waits = name not in (ORIGINAL, RETRAINED)
+            runs[name, draw] = specify(
+                [f"--config={find_config(entry.config, near=config)}", *flags_of(settings)],
+                row=name,
+                column=draw.name,
+                folder=folder_of(name, draw),
+                originals=output / "originals",
+                after=frozenset({folder_of(ORIGINAL, replace(draw, number=0))} if waits else ()),
             )
-            job = Job(
-                name,
-                draw.name,
-                folder,
-                ("fit", f"--config={config_of_run.absolute()}", *fixed, *places),
-                digest(*contents, *fixed, draw.table()),
-                frozenset() if name in (ORIGINAL, RETRAINED) else frozenset({original}),
-            )
-            planned.append(Planned(name, draw, job))
-    return planned
+    return runs
+
+
+def read_fleets(runs: Mapping[tuple[str, Draw], Path | None], failed: Sequence[str]) -> tuple[dict[str, Fleet], Fleet]:
+    """Return the models of each method, and the originals (iteration 0 of the runs of a method).
+
+    Args:
+        runs: Folder of the finished run of each method and draw; None where there is none.
+        failed: Messages of those that failed.
+
+    Raises:
+        DataError: If too few runs have finished.
+    """
+    finished: dict[str, list[tuple[Draw, Path]]] = {}
+    for (name, draw), run in runs.items():
+        if run is not None and name != ORIGINAL:
+            finished.setdefault(name, []).append((draw, run))
+    if RETRAINED not in finished or len(finished) < 2:
+        raise DataError("No method of the audit has a finished run. " + " ".join(failed))
+    # Methods are compared model by model, so all need the same draws.
+    common = set.intersection(*({draw.name for draw, _ in models} for models in finished.values()))
+    pairs = {draw.original // 2 for draw, _ in finished[RETRAINED] if draw.name in common}
+    if len(pairs) < LEAST_PAIRS:
+        raise DataError(
+            f"All methods have finished the draws of {len(pairs)} pairs of originals; an audit needs {LEAST_PAIRS}. "
+            "Leave out the methods that fail (--methods). " + " ".join(failed)
+        )
+    shared = {name: [(draw, run) for draw, run in models if draw.name in common] for name, models in finished.items()}
+    fleets = {}
+    with progress("Reading models", len(shared)) as tick:
+        for name, models in shared.items():
+            fleets[name] = read_fleet(models)
+            tick(1)
+    unlearned = next(name for name in shared if name != RETRAINED)
+    return fleets, read_fleet(shared[unlearned], iteration=0)
+
+
+def costs_of(runs: Mapping[tuple[str, Draw], Path | None]) -> dict[str, float]:
+    """Return the median training time of each method as a share of that of retraining."""
+    seconds: dict[str, list[float]] = {}
+    for (name, _), run in runs.items():
+        cost = read_cost(run).get("training_seconds") if run is not None else None
+        if cost is not None:
+            seconds.setdefault(name, []).append(float(cost))
+    medians = {name: median(values) for name, values in seconds.items()}
+    retrained = medians.get(RETRAINED)
+    return {name: value / retrained for name, value in medians.items()} if retrained else {}

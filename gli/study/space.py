@@ -71,6 +71,20 @@ class Space:
         """Return the settings of a trial from the sampled values, which are named by their joined keys."""
         return {key: axis.text(parameters[name_of(axis)]) for axis in self.axes for key in axis.keys}
 
+    def combinations(self) -> list[dict[str, str]]:
+        """Return all combinations of values of a space of choices, by the names of the sampled values."""
+        choices = [axis for axis in self.axes if isinstance(axis, Choice)]
+        names = [name_of(axis) for axis in choices]
+        return [
+            dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in choices))
+        ]
+
+    def example(self) -> Settings:
+        """Return the settings of some trial: the first value of each choice, and the lower end of each range."""
+        return self.settings(
+            {name_of(axis): axis.low if isinstance(axis, Range) else axis.values[0] for axis in self.axes}
+        )
+
 
 def name_of(axis: Range | Choice) -> str:
     """Return the name of a sampled value: its keys joined by ``+``."""
@@ -85,20 +99,19 @@ def _keys_and_value(option: str, setting: str, expected: str) -> tuple[tuple[str
     return keys, value
 
 
-def grid(settings: Sequence[str], example: str = EXAMPLE) -> list[Settings]:
-    """Return all combinations of settings written as ``key=value,value`` or ``key+key=value,value``.
+def grid(settings: Sequence[str], example: str = EXAMPLE) -> Space:
+    """Return the space of settings written as ``key=value,value`` or ``key+key=value,value``.
 
     Args:
         settings: The settings.
         example: A setting as it is written, for messages.
 
     Raises:
-        SettingError: If a setting does not have that form.
+        SettingError: If a setting does not have that form, or two name the same key.
     """
-    axes = [_choice("--try", setting, example) for setting in settings]
+    axes = tuple(_choice("--try", setting, example) for setting in settings)
     _refuse_repeated(axes)
-    combinations = itertools.product(*([dict.fromkeys(axis.keys, value) for value in axis.values] for axis in axes))
-    return [{key: value for choice in choices for key, value in choice.items()} for choices in combinations]
+    return Space(axes)
 
 
 def sampled(ranges: Sequence[str], choices: Sequence[str]) -> Space:

@@ -1,8 +1,10 @@
-"""A progress bar for work outside the trainer's own loops."""
+"""What is printed: the console, a progress bar, and Lightning's messages that are hidden."""
 
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Messages go to standard error; only results go to standard output.
 console = Console(stderr=True)
+
+_UNWANTED_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*exists and is not empty.*",
+    ".*logging interval.*",
+    ".*LeafSpec.*",
+    ".*on epoch level in distributed setting.*",  # The audit logs values that are gathered already.
+    ".*args parameter is intended.*",
+)
+_UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
 
 
 @contextmanager
@@ -39,3 +51,19 @@ def quiet_loggers(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def silence_lightning() -> None:
+    """Hide Lightning's advertisements, and its warnings about choices that gli makes on purpose."""
+    for pattern in _UNWANTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=pattern)
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.rank_zero",
+        "lightning.fabric.utilities.seed",
+    ):
+        logging.getLogger(name).addFilter(_is_wanted)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not _UNWANTED_LOGS.search(record.getMessage())

@@ -29,7 +29,8 @@ def frozen() -> nn.Module:
 
 
 def forget(model: object = None, **settings: object) -> gli.Result:
-    given = {"method": NegGrad(lr=0.01), "steps": 1, "accelerator": "cpu", **SETS, **settings}
+    trainer = {"max_steps": 1, "accelerator": "cpu"}
+    given = {"method": NegGrad(lr=0.01), "trainer": trainer, **SETS, **settings}
     return gli.forget(network() if model is None else model, **given)
 
 
@@ -46,15 +47,16 @@ def forget(model: object = None, **settings: object) -> gli.Result:
         ({"reference": network(5)}, "reference has 5 outputs, but the model has 2"),
         ({"method": BadTeaching(), "build": network()}, "build is a Sequential; give a function"),
         ({"method": BadTeaching(), "build": lambda: network(3)}, r"build\(\) has 3 outputs, but the model has 2"),
-        ({"steps": 0}, "steps is 0; it must be at least 1"),
-        ({"epochs": 0, "steps": -1}, "epochs is 0"),
-        ({"audit_every": 0}, "audit_every is 0"),
+        ({"trainer": {"max_steps": 0}}, "trainer's max_steps is 0; it must be at least 1"),
+        ({"trainer": {"max_epochs": 0}}, "max_epochs is 0"),
+        ({"trainer": {"max_step": 1, "accelerator": "cpu"}}, "unexpected keyword argument 'max_step'"),
+        ({"trainer": {"accelerator": "gpuu"}}, "gpuu"),
+        ({"steps": 3}, r"steps is a setting of the trainer now; give trainer={'max_steps': 3}"),
         ({"patience": -1}, "patience is -1"),
         ({"keep": "bset"}, "keep is 'bset'"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": "a"}, "seed is 'a'"),
         ({"margin": 0.7}, r"margin is 0\.7"),
-        ({"accelerator": "gpuu"}, "gpuu"),
         ({"classes": "ab"}, "classes is 'ab'; give a list of different names"),
         ({"classes": ["a", "a"]}, "give a list of different names"),
         ({"recipe": {"epochs": 1}}, r"recipe is a dict; give a gli\.data\.recipe\.Recipe"),
@@ -136,4 +138,9 @@ def test_a_report_names_a_wrong_argument(settings, said, tmp_path):
 
 def test_a_sentence_of_the_command_names_the_arguments_of_python():
     sentence = "lower --model.lr, or stop before (--trainer.max_steps): such as --early_stopping.patience 3"
-    assert in_python(sentence) == "lower lr, or stop before (steps): such as patience=3"
+    assert in_python(sentence) == "lower lr, or stop before (trainer's max_steps): such as patience=3"
+
+
+def test_an_argument_that_never_was_is_an_error_as_of_every_function():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'metod'"):
+        forget(metod=1)

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from gli.callbacks import ForgettingAudit
-from gli.commands.fit import run
+from gli.engine.fit import run
 from tests.helpers.fake_data import make_table
 from tests.helpers.tiny import EVERY
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = {"people": 24, "pictures": 5}
-SETTINGS = {"steps": 2, "audit_every": 1, "batch_size": 16, "accelerator": "cpu"}
+TRAINER = {"max_steps": 2, "val_check_interval": 1, "accelerator": "cpu"}
+SETTINGS = {"trainer": TRAINER, "batch_size": 16}
 COMMAND = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_steps=2", *EVERY]
 DRAWN = ["--data=SyntheticFaces", "--data.people=24", "--data.pictures=5", "--data.image_size=32"]
 

@@ -50,13 +50,12 @@ def result(model, sets, tmp_path_factory):
     """A run that is kept, with a reference."""
     folder = tmp_path_factory.mktemp("runs")
     method = gli.methods.NegGrad(lr=0.05)
-    return gli.forget(
-        model, **sets, method=method, reference=network(), steps=3, audit_every=1, folder=folder, accelerator="cpu"
-    )
+    return run(model, sets, method, steps=3, reference=network(), folder=folder)
 
 
-def run(model, sets, method, **settings):
-    return gli.forget(model, **sets, method=method, accelerator="cpu", **{"steps": 2, "audit_every": 1, **settings})
+def run(model, sets, method, steps=2, every=1, **settings):
+    trainer = {"max_steps": steps, "val_check_interval": every, "accelerator": "cpu"}
+    return gli.forget(model, **sets, method=method, trainer=trainer, **settings)
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
@@ -198,7 +197,7 @@ def test_several_labels_are_a_multi_label_task(sets):
 
 def test_a_model_that_diverges_at_once_is_refused_with_advice(model, sets):
     with pytest.raises(DataError, match="NegGrad diverged before its first audit"):
-        run(model, sets, gli.methods.NegGrad(lr=1e30), steps=5, audit_every=5)
+        run(model, sets, gli.methods.NegGrad(lr=1e30), steps=5, every=5)
 
 
 def test_three_references_make_the_attack_stronger(model, sets):

@@ -9,9 +9,9 @@ import pytest
 from lightning import Trainer
 
 from gli.auditing.conclusion import RULES, Ended, conclude
-from gli.commands.fit import CALLBACKS
-from gli.commands.parse import settings_of
+from gli.engine.fit import CALLBACKS
 from gli.methods import GLI
+from gli.system.explain import settings_of
 
 SCORES = {"accuracy": 0.4, "mia_accuracy": 0.8, "jsd": 0.05, "final_score": 0.4, "loss_forget": 1.0, "loss_unseen": 2.0}
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from gli.callbacks import ForgettingAudit
 from gli.callbacks.figures import send_figure
-from gli.commands.fit import run
 from gli.commands.main import main
 from gli.engine.build import added_loggers
+from gli.engine.fit import run
 from tests.helpers.processes import eventually
 from tests.helpers.tiny import EVERY, TINY
 

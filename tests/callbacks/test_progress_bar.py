@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from rich.console import Console
 
 from gli.callbacks import BestCheckpoint, RunProgress, find_callback, progress_bar
-from gli.commands.fit import CLI, run
+from gli.engine.fit import CLI, run
 from tests.helpers.tiny import TINY
 
 pytestmark = pytest.mark.usefixtures("at_home")

@@ -14,11 +14,11 @@ import yaml
 from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
 from gli.commands.audit import minutes_of
-from gli.commands.fit import run
 from gli.commands.main import main
+from gli.engine.fit import run
 from gli.errors import DataError, SettingError
-from gli.study.fleet import data_of, people_of, plan_jobs, read_plan, training_images
-from gli.study.references import reference_jobs
+from gli.study.fleet import data_of, people_of, read_fleets, read_plan, runs_of, training_images
+from gli.study.references import reference_runs
 from tests.helpers.benchmarks import CONFIGS
 from tests.helpers.benchmarks import TINY as SETTINGS
 from tests.helpers.forks import Fork
@@ -113,16 +113,15 @@ def test_one_original_serves_all_draws_and_methods(audited):
 def test_the_models_have_the_people_of_their_draws(config, tmp_path):
     plan = read_plan(config)
     data = data_of(plan, config)
-    planned = plan_jobs(plan, config, data, tmp_path)
+    planned = runs_of(plan, config, data, tmp_path)
     assert len(people_of(data)) == 60
-    draw = planned[0].draw
-    assert training_images(data, [each.draw for each in planned]) == 2 * len((*draw.retain, *draw.forget))
+    (_, draw), first = next(iter(planned.items()))
+    assert training_images(data, [draw for _, draw in planned]) == 2 * len((*draw.retain, *draw.forget))
     table = (tmp_path / f"people/{draw.name}.csv").read_text().splitlines()
     assert table[0] == "identity,set"
     assert f"{draw.forget[0]},forget" in table
-    assert planned[0].job.after == frozenset()
-    fine_tune = next(each for each in planned if each.method == "FineTune")
-    assert fine_tune.job.after == {planned[0].job.folder}
+    assert first.after == frozenset()
+    assert planned["FineTune", draw].after == {first.folder}
 
 
 def test_a_budget_chooses_the_size(config):
@@ -142,14 +141,14 @@ def test_a_budget_chooses_the_size(config):
     [
         ("data: synthetic\n", "'methods' is missing"),
         ("data: synthetic\nmethods: [GLI]\norignals: 3\n", "Did you mean 'originals'"),
-        ("data: synthetic\nmethods: [GLI]\noriginals: many\n", "wrong type"),
-        ("data: synthetic\nmethods: {GLI: 3}\n", "each with its settings"),
+        ("data: synthetic\nmethods: [GLI]\noriginals: many\n", "expected a whole number"),
+        ("data: synthetic\nmethods: {GLI: 3}\n", "expected names, or names with settings"),
         ("data: synthetic\nmethods: [GLI]\nchosen_on: {data.seed: [0]}\n", "cannot judge them"),
         ("data: synthetic\nmethods: [GLI]\nchosen_on: {data.seeed: [0]}\n", "is not a setting of SyntheticFaces"),
         ("data: synthetic\nmethods: [GLI]\nchosen_on: {data.rehearsal: [true]}\n", "assigns all people of the data"),
         ("data: synthetic\nmethods: {GLI: {data.seed: 0}}\n", "sets data of its own"),
-        ("data: synthetic\nmethods: [GLI]\nseed: -1\n", "must not be negative"),
-        ("data: x\nmethods: [GLI]\nchosen_on: {data.seed: 1}\n", "expected a list"),
+        ("data: synthetic\nmethods: [GLI]\nseed: -1\n", "expected a whole number that is not negative"),
+        ("data: x\nmethods: [GLI]\nchosen_on: {data.seed: 1}\n", "each with a list of values"),
         ("[]", "holds no settings"),
         ("data: [", "cannot be read"),
     ],
@@ -216,7 +215,7 @@ def test_a_run_is_audited_with_reference_models(existing, monkeypatch):
     assert 0 <= result["auc_person"]["low"] <= result["auc_person"]["high"] <= 1
     assert 0 <= result["rmia_a"] <= 1
     assert len(result["people"]) > 0
-    stamps = {path: path.stat().st_mtime_ns for path in output.glob("references/*/*/done.json")}
+    stamps = {path: path.stat().st_mtime_ns for path in output.glob("references/*/done.json")}
     assert len(stamps) == 3
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
@@ -262,10 +261,10 @@ def test_methods_on_the_same_data_share_their_references(existing, tmp_path):
     settings["model"] = {"class_path": "gli.methods.LI", "init_args": {**settings["model"]["init_args"], "lr": 0.5}}
     settings["model"]["init_args"].pop("class_weight")
     (other / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert reference_jobs(existing, 3, tmp_path) == reference_jobs(other, 3, tmp_path)
+    assert reference_runs(existing, 3, tmp_path) == reference_runs(other, 3, tmp_path)
     settings["data"]["init_args"]["image_size"] = 64
     (other / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert reference_jobs(existing, 3, tmp_path) != reference_jobs(other, 3, tmp_path)
+    assert reference_runs(existing, 3, tmp_path) != reference_runs(other, 3, tmp_path)
 
 
 def test_margins_of_earlier_records_follow_from_the_losses(existing):
@@ -285,22 +284,19 @@ def test_margins_of_earlier_records_follow_from_the_losses(existing):
 
 
 def test_methods_are_compared_on_the_draws_that_all_have_finished(audited, config, tmp_path):
-    from gli.commands.audit import _read_fleets
-
     output = tmp_path / "copy"
     shutil.copytree(audited, output, symlinks=True)
     plan = read_plan(config)
-    planned = plan_jobs(plan, config, data_of(plan, config), output)
-    lost = next(each for each in planned if each.method == "FineTune" and each.draw.original == 2)
-    (lost.job.folder / "done.json").unlink()
-    fleets, originals = _read_fleets(planned, ["one failed"])
+    planned = runs_of(plan, config, data_of(plan, config), output)
+    finished = {place: run.run for place, run in planned.items()}
+    assert None not in finished.values()
+    lost = next(place for place in planned if place[0] == "FineTune" and place[1].original == 2)
+    fleets, originals = read_fleets({**finished, lost: None}, ["one failed"])
     assert {name: fleet.originals.tolist() for name, fleet in fleets.items()} == {
         "Retrained": [0, 1, 3, 4, 5],
         "FineTune": [0, 1, 3, 4, 5],
     }
     assert (fleets["FineTune"].states == originals.states).all()
     assert (fleets["FineTune"].people == fleets["Retrained"].people).all()
-    for each in planned:
-        (each.job.folder / "done.json").unlink(missing_ok=True)
     with pytest.raises(DataError, match="one failed"):
-        _read_fleets(planned, ["one failed"])
+        read_fleets(dict.fromkeys(finished), ["one failed"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gli.commands.check import dry_run
-from gli.commands.fit import run
 from gli.commands.main import main
+from gli.engine.fit import run
 from gli.engine.timing import finished_run, planned_passes
 from gli.methods import GLI, SCRUB
 from tests.helpers.fake_data import mufac_rows

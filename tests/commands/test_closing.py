@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from gli.commands.fit import run
+from gli.engine.fit import run
 from tests.helpers.tiny import EVERY, TINY
 
 pytestmark = pytest.mark.usefixtures("at_home")

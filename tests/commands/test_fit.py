@@ -15,12 +15,12 @@ import torch
 
 from gli.auditing import record as audits
 from gli.callbacks import ForgettingAudit
-from gli.commands import fit
-from gli.commands.fit import CLI, run
 from gli.commands.main import LIGHTNING, MODULES, main
 from gli.data import FaceDataModule, SyntheticFaces
 from gli.data.faces import Faces, Images
 from gli.data.tasks import MultiClass
+from gli.engine import fit
+from gli.engine.fit import CLI, run
 from gli.methods import Method
 from gli.models.checkpoints import load_classifier
 from gli.runs.folder import snake_case

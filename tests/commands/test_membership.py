@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gli.commands.fit import run
 from gli.commands.main import main
+from gli.engine.fit import run
 from gli.models.training_images import TRAINING_IMAGES, drop_training_images, read_training_images
 from gli.runs.membership import MEMBERSHIP, read_membership
 from tests.helpers.tiny import TINY

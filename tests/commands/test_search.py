@@ -7,13 +7,14 @@ import pytest
 import yaml
 
 from gli.auditing.best import best_audit
-from gli.commands import search
 from gli.commands.search import main
-from gli.engine.job import Job
-from gli.study import trials as run
+from gli.engine import execute
+from gli.runs.spec import RunSpec
+from gli.study import search
 from tests.helpers.fake_trials import FakeExecutor
 from tests.helpers.tiny import TINY
 
+GLI = ["--model=GLI", "--data=SyntheticFaces"]
 RANGE = ["--range", "model.lr=1e-5..1e-1:log"]
 
 
@@ -28,8 +29,8 @@ def fake(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(search, "make_executor", make_executor)
-    monkeypatch.setattr(run, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(run, "WATCH_SECONDS", -1.0)
+    monkeypatch.setattr(execute, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "WATCH_SECONDS", -1.0)
     return executors
 
 
@@ -70,7 +71,7 @@ def test_finished_trials_are_not_repeated_and_a_failed_one_is_named(tmp_path, mo
 def test_a_table_that_cannot_be_written_is_reported_before_any_trial(place, tmp_path, capsys, monkeypatch):
     (tmp_path / "a_file").touch()
     (tmp_path / "a_folder").mkdir()
-    monkeypatch.setattr(search, "run_jobs", lambda *args, **kwargs: pytest.fail("a trial was run"))
+    monkeypatch.setattr(RunSpec, "prepare", lambda run: pytest.fail("a trial was run"))
     assert main(["--try", "model.lr=1", "--output", str(tmp_path / place)]) == 2
     assert "--output" in capsys.readouterr().err
 
@@ -95,6 +96,7 @@ def test_audits_that_lost_too_much_accuracy_do_not_count():
 
 def test_a_sampled_search_writes_its_table_and_the_best_settings(fake, capsys):
     command = [
+        *GLI,
         "--data.rehearsal=true",
         *RANGE,
         "--trials",
@@ -117,19 +119,19 @@ def test_a_sampled_search_writes_its_table_and_the_best_settings(fake, capsys):
     text = Path("tuned/best.yaml").read_text()
     comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     assert "of 8 trials on SyntheticFaces, searched on rehearsal people" in comment
-    assert "gli search --data.rehearsal=true --range model.lr=1e-5..1e-1:log --trials 8" in comment
+    assert f"gli search {' '.join([*GLI, '--data.rehearsal=true', *RANGE])} --trials 8" in comment
     assert yaml.safe_load(text) == {"class_path": "GLI", "init_args": {"lr": float(rows[0]["model.lr"])}}
     # The same command has nothing left to do; more trials continue it; another seed is another search.
     assert main(command) == 0
     assert not fake[1].folders
-    assert main([*command[:4], "9", *command[5:]]) == 0
+    assert main([*command[:6], "9", *command[7:]]) == 0
     assert len(fake[2].folders) == 1
     assert main([*command, "--seed", "1"]) == 0
     assert len(fake[3].folders) == 8
 
 
 def test_a_search_for_a_front_names_its_trials(fake, capsys):
-    command = [*RANGE, "--trials", "8", "--objective", "forgetting,utility", "--output", "found.csv"]
+    command = [*GLI, *RANGE, "--trials", "8", "--objective", "forgetting,utility", "--output", "found.csv"]
     assert main(command) == 0
     err = capsys.readouterr().err
     with open("found.csv") as file:
@@ -139,11 +141,11 @@ def test_a_search_for_a_front_names_its_trials(fake, capsys):
 
 
 def test_a_grid_of_the_same_runs_does_not_take_pruned_ones(fake, tmp_path):
-    assert main([*RANGE, "--trials", "14", "--output", "found.csv"]) == 0
+    assert main([*GLI, *RANGE, "--trials", "14", "--output", "found.csv"]) == 0
     with open("found.csv") as file:
         rows = list(csv.DictReader(file))
     pruned = next(row for row in rows if row["state"] == "pruned")
-    assert main(["--try", f"model.lr={pruned['model.lr']},{rows[0]['model.lr']}", "--output", "grid.csv"]) == 0
+    assert main([*GLI, "--try", f"model.lr={pruned['model.lr']},{rows[0]['model.lr']}", "--output", "grid.csv"]) == 0
     assert len(fake[1].folders) == 1
     with open("grid.csv") as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["finished", "finished"]
@@ -166,22 +168,15 @@ def test_a_grid_of_the_same_runs_does_not_take_pruned_ones(fake, tmp_path):
 )
 def test_a_malformed_search_is_refused_before_any_trial(options, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Job, "prepare", lambda job: pytest.fail("a trial was run"))
+    monkeypatch.setattr(RunSpec, "prepare", lambda run: pytest.fail("a trial was run"))
     assert main(options) == 2
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
 
 
-def test_without_the_package_a_search_says_what_to_install(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    assert main(RANGE) == 2
-    assert "pip install 'guided-loss-increasing[search]'" in capsys.readouterr().err
-
-
 def test_a_search_on_the_people_to_be_reported_warns(fake, capsys):
-    for data, warned in ([], True), (["--data.rehearsal", "true"], False), (["--config", "gli_synthetic"], True):
+    for data, warned in (GLI, True), ([*GLI, "--data.rehearsal", "true"], False), (["--config", "gli_synthetic"], True):
         assert main([*data, "--try", "model.lr=0.01", "--output", "found.csv"]) == 0
         lines = [line for line in capsys.readouterr().err.splitlines() if "gli search: warning" in line]
         assert len(lines) == warned

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gli.callbacks import ForgettingAudit
-from gli.commands.fit import CLI, run
+from gli.engine.fit import CLI, run
 from tests.helpers.tiny import EVERY, TINY
 
 ARGUMENTS = [*TINY, *EVERY, "--trainer.max_steps=3"]

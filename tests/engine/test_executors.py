@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gli.engine.choose import make_executor
+from gli.engine.execute import make_executor
 from gli.engine.executor import Executor, Resources
 from gli.engine.local import Local
 from gli.errors import SettingError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import gli
-from gli.engine.job import finished_run
+from gli.runs.spec import finished_run
 from tests.helpers.tiny import TINY
 
 METHOD = """
@@ -19,25 +19,22 @@ from gli.methods import FineTune
 class Pull(FineTune):
     pass
 """
-#: Runs the job of a folder as an executor of this name does, with the package of this checkout.
+#: Runs a specification as an executor of this name does, with the package of this checkout.
 START = """
 import sys
 sys.path.append({root!r})
 from pathlib import Path
-from gli.engine.choose import make_executor
 from gli.engine.cluster import _run
-from gli.engine.job import Job
+from gli.engine.execute import SCRIPT, execute, failures, make_executor
+from gli.engine.fit import specify
 sys.path.remove({root!r})
+sys.path.append("")
 if __name__ == "__main__":
-    job = Job("Pull", "seed 0", Path("job"), {arguments!r}, "key")
-    job.prepare()
+    spec = specify({arguments!r}, row="Pull", column="seed 0", folder=Path("job"))
     if sys.argv[1] == "local":
-        executor = make_executor(1)
-        status = executor.submit(job.command, log=job.log).result()
-        executor.close()
-    else:
-        status = _run(job.command, str(job.log), ".", 1, 0)
-    sys.exit(status)
+        sys.exit(len(failures(execute([spec], make_executor(1)))))
+    spec.prepare()
+    sys.exit(_run([sys.executable, "-P", str(SCRIPT), "job"], str(spec.log), ".", 1, 0))
 """
 
 
@@ -50,17 +47,10 @@ def parent_of_a_clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("executor", ["local", "worker of a cluster"])
-@pytest.mark.parametrize("clone", [True, False], ids=["beside a clone", "inside another package called gli"])
+@pytest.mark.parametrize(("executor", "clone"), [("local", True), ("worker of a cluster", False)])
 def test_jobs_run_the_package_that_started_them(executor, clone, parent_of_a_clone):
     folder = parent_of_a_clone if clone else parent_of_a_clone / "gli"
-    arguments = (
-        "fit",
-        "--model=my_method.Pull",
-        *TINY,
-        "--trainer.max_steps=1",
-        f"--trainer.default_root_dir={folder}/job",
-    )
+    arguments = ["--model=my_method.Pull", *TINY, "--trainer.max_steps=1"]
     (folder / "my_method.py").write_text(METHOD)
     (parent_of_a_clone / "start").mkdir()
     script = parent_of_a_clone / "start" / "start.py"
@@ -71,4 +61,4 @@ def test_jobs_run_the_package_that_started_them(executor, clone, parent_of_a_clo
     )
     log = folder / "job" / "log.txt"
     assert done.returncode == 0, f"{done.stderr}\n{log.read_text() if log.exists() else ''}"
-    assert finished_run(folder / "job", "key") is not None
+    assert finished_run(folder / "job") is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -29,11 +28,3 @@ def user_home(template, tmp_path) -> Path:
 def store(user_home) -> Store:
     """A new store beside them."""
     return make_store(user_home)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def no_waiting_for_the_disk():
-    """Let ``fsync`` return at once: it takes most of the time, and a kill leaves the same files without it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield

@@ -24,8 +24,6 @@ from gli.erasure.store import Policy, Store, read_policy
 from tests.helpers.erasure import NOW, ask, fake_run, files_below, make_home, make_store
 
 KILLS = 30
-#: Moments of each step in which the forked process is killed.
-MOMENTS = 3
 #: What a process does to the disk; it is killed in front of one of these calls, or in the middle of a write.
 CALLS = ("fsync", "replace", "unlink", "link")
 
@@ -134,10 +132,9 @@ def kinds(home: Path) -> list[str]:
 def test_a_step_that_is_killed_anywhere_goes_on(undisturbed, tmp_path):
     homes, counts, last = undisturbed
     generator = random.Random(0)
-    moments = [
-        (number, call) for number, count in enumerate(counts) for call in generator.sample(range(count), MOMENTS)
-    ]
-    for number, call in moments:
+    moments = [(number, call) for number, count in enumerate(counts) for call in range(count)]
+    assert len(moments) > 2 * KILLS
+    for number, call in generator.sample(moments, KILLS):
         home = tmp_path / f"{number}-{call}"
         shutil.copytree(homes[number], home)
         _moved(home, homes[number])

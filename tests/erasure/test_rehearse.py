@@ -18,7 +18,6 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from gli.commands.main import main
-from gli.engine.job import finish, read_arguments
 from gli.erasure import models
 from gli.erasure import rehearse as rehearsing
 from gli.erasure.batch_purge import purge_batch
@@ -41,6 +40,7 @@ from gli.erasure.requests import Request, write_requests
 from gli.erasure.run import declared_settings, run
 from gli.erasure.store import Candidate, Policy, Store, create, pixels_of, settings_text
 from gli.errors import DataError, SettingError
+from gli.runs.spec import RunSpec
 from tests.helpers.erasure import (
     NOW,
     InProcess,
@@ -74,10 +74,10 @@ class Faked(InProcess):
     Args:
         real: Kinds of jobs that are run.
         stop_after: Number of jobs after which the process is interrupted.
-        without: Part of the arguments of jobs that leave no checkpoint.
+        without: Whether the run of a method leaves no checkpoint.
     """
 
-    def __init__(self, real: tuple[str, ...] = (), stop_after: int = 1000, without: str = "never") -> None:
+    def __init__(self, real: tuple[str, ...] = (), stop_after: int = 1000, without=lambda method: False) -> None:
         self.real, self.stop_after, self.without = real, stop_after, without
         self.done: list[str] = []
 
@@ -91,9 +91,9 @@ class Faked(InProcess):
         run = folder / "lightning_logs/fake/version_0"
         (run / "checkpoints").mkdir(parents=True)
         (run / "metrics.csv").touch()
-        if self.without not in folder.with_suffix(".yaml").read_text():
+        if not self.without(RunSpec.read(folder).method):
             save_classifier(run / "checkpoints/last.ckpt", len(self.done))
-        finish(folder, read_arguments(folder)[1], run, 1.0)
+        RunSpec.read(folder).finish(run, 1.0)
         done: Future[int] = Future()
         done.set_result(0)
         return done
@@ -300,11 +300,11 @@ def test_a_rehearsal_finds_settings_and_leaves_nothing(store, executor, capsys):
 
 
 def test_a_candidate_without_a_model_is_never_chosen(store, executor):
-    executor(without="    lr: 0.01\n    msteps")
+    executor(without=lambda method: method["init_args"].get("lr") == 0.01)
     result = rehearse(store, TRY, now=NOW)
     assert [each.auc is None for each in result.outcomes] == [False, True]
     assert result.chosen is result.outcomes[0]
-    executor(without="class_path: Retrained")
+    executor(without=lambda method: method["class_path"].endswith("Retrained"))
     with pytest.raises(DataError, match="Without a result"):
         rehearse(store, ["lr=0.1"], now=NOW)  # Without a reference model there is no audit.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gli.commands import job as jobs
+from gli.engine import job as jobs
 from gli.erasure.batches import EVIDENCE, MODEL, group, hashes_of, requests_of, sets_of, write_batch
 from gli.erasure.ledger import sha256_file, write_canonical
 from gli.erasure.requests import add

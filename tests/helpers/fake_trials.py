@@ -11,15 +11,13 @@ from pathlib import Path
 
 import yaml
 
+from gli.engine import execute
 from gli.engine.executor import Resources
-from gli.engine.job import DONE, STOP, STOPPED, Job, finish, read_arguments
 from gli.runs.membership import Membership, write_membership
-from gli.study import trials as run
-from gli.study.objective import Objective
-from gli.study.sampler import Study
+from gli.runs.spec import DONE, STOP, STOPPED, RunSpec
+from gli.study.outcome import Objective
+from gli.study.search import Search
 from gli.study.space import Settings, sampled
-from gli.study.trials import Trials
-from gli.system.digest import digest
 
 AUDITS = 6
 COLUMNS = ("accuracy", "mia_accuracy", "forgetting_score", "jsd", "final_score", "utility_drop", "loss_test")
@@ -39,19 +37,21 @@ class FakeFuture:
     """A run that writes one audit whenever somebody asks whether it is done, and ends when it is asked to."""
 
     def __init__(self, folder: Path, kill_at: int) -> None:
-        arguments, self.key = read_arguments(folder)
-        self.settings = dict(argument.removeprefix("--").split("=", 1) for argument in arguments if "=" in argument)
+        self.spec = RunSpec.read(folder)
+        model = self.spec.method["init_args"]
+        self.settings = {"model.lr": model["lr"], "model.mode": model.get("mode", "")}
         self.folder, self.audit, self.kill_at = folder, 0, kill_at
         self.run = folder / "lightning_logs/gli_synthetic/version_0"
         self.run.mkdir(parents=True)
-        method = {name.removeprefix("model."): float(self.settings[name]) for name in ["model.lr"]}
+        method = {"lr": float(self.settings["model.lr"])}
         config = {
             "seed_everything": 0,
             "model": {"class_path": "gli.methods.GLI", "init_args": method},
             "data": {"class_path": "gli.data.SyntheticFaces"},
         }
         (self.run / "config.yaml").write_text(yaml.safe_dump(config))
-        write_membership(self.run, Membership("trained here", rehearsal=self.settings.get("data.rehearsal") == "true"))
+        rehearsal = bool(self.spec.data["init_args"].get("rehearsal"))
+        write_membership(self.run, Membership("trained here", rehearsal=rehearsal))
         self.status: int | None = None
 
     def done(self) -> bool:
@@ -74,7 +74,7 @@ class FakeFuture:
         self.audit += 1
         stopped = (self.folder / STOP).exists()
         if stopped or self.audit > AUDITS:
-            finish(self.folder, self.key, self.run, 1.0, STOPPED if stopped else DONE)
+            self.spec.finish(self.run, 1.0, STOPPED if stopped else DONE)
             return 0
         return None
 
@@ -100,10 +100,10 @@ class FakeExecutor:
         self.closed = True
 
 
-def make_job(folder: Path, settings: Settings, number: int) -> Job:
-    arguments = ("fit", *(f"--{name}={value}" for name, value in settings.items()))
-    key = digest(*arguments)
-    return Job(" ".join(arguments[1:]), f"trial {number}", folder / key[:16], arguments, key)
+def make_run(folder: Path, settings: Settings, number: int) -> RunSpec:
+    method = {"init_args": {name.removeprefix("model."): value for name, value in settings.items()}}
+    title = " ".join(f"{name}={value}" for name, value in settings.items())
+    return RunSpec(method, {"init_args": {}}, {}, {}, 0, row=title, column=f"trial {number}").below(folder)
 
 
 def search(
@@ -114,15 +114,24 @@ def search(
     kill_at: int = -1,
     max_utility_drop: float = 1.0,
     prune: bool = True,
-) -> tuple[Trials, FakeExecutor]:
-    """Return a search with such an executor."""
-    run.POLL_SECONDS, run.WATCH_SECONDS = 0.0, -1.0
+) -> tuple[Search, FakeExecutor]:
+    """Return a search and such an executor."""
+    execute.POLL_SECONDS, execute.WATCH_SECONDS = 0.0, -1.0
     executor = FakeExecutor(kill_at)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = Objective.named(objective, max_utility_drop)
-    study = Study(folder / "search.journal", "study", sampled(ranges, choices), chosen, seed=1, prune=prune)
-    return Trials(study, lambda number, settings: make_job(folder, settings, number), executor), executor
+    study = Search(
+        sampled(ranges, choices),
+        lambda number, settings: make_run(folder, settings, number),
+        chosen,
+        folder / "search.journal",
+        "study",
+        seed=1,
+        prune=prune,
+    )
+    return study, executor
 
 
 if __name__ == "__main__":
-    search(Path(sys.argv[1]), kill_at=int(sys.argv[3]))[0].run(int(sys.argv[2]))
+    trials, fake = search(Path(sys.argv[1]), kill_at=int(sys.argv[3]))
+    trials.run(int(sys.argv[2]), fake)

@@ -16,10 +16,10 @@ import torch
 from gli import methods
 from gli.auditing import plots
 from gli.callbacks import ForgettingAudit
-from gli.commands.fit import run
 from gli.data import SyntheticFaces
 from gli.data.loading import Batch
 from gli.data.recipe import Recipe
+from gli.engine.fit import run
 from gli.engine.originals import find_or_train
 from gli.errors import SettingError
 from gli.methods import gli, unsir

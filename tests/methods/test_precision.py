@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gli.callbacks import ForgettingAudit
-from gli.commands.fit import run
 from gli.commands.main import main
 from gli.data import SyntheticFaces
+from gli.engine.fit import run
 from gli.models.checkpoints import load_classifier
 from gli.perturbation.distances import DISTANCES
 from gli.perturbation.noise import maximise_error

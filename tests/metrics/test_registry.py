@@ -13,8 +13,8 @@ from rich.console import Console
 
 from gli.auditing.plots import utility_drop
 from gli.callbacks import ForgettingAudit, progress_bar
-from gli.commands import fit
 from gli.commands.main import main
+from gli.engine import fit
 from gli.metrics.registry import COLUMNS, SCORES, Audited, Column, Score, register, register_column
 from tests.helpers.tiny import EVERY, TINY
 

@@ -12,8 +12,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gli.commands.fit import run
 from gli.data import SyntheticFaces
+from gli.engine.fit import run
 from gli.engine.originals import original_path
 from gli.errors import CheckpointError, SettingError
 from gli.methods import EUk, FineTune, Original

@@ -9,7 +9,8 @@ from gli.commands.main import main
 from gli.errors import SettingError
 from gli.methods import Method
 from gli.reporting.claims import Comparison
-from gli.study.grid import Entry, Grid, read_grid
+from gli.study.benchmark import Grid, read_grid
+from gli.study.settings import Entry
 from gli.system.classes import concrete_subclasses
 from tests.helpers.benchmarks import CONFIGS, write_benchmark
 
@@ -33,10 +34,10 @@ def test_methods_may_be_names_or_names_with_settings_and_variants_come_last(tmp_
 
 
 def test_defaults_are_one_seed_of_people_and_no_confidence_intervals(tmp_path):
-    assert read(tmp_path) == Grid("synthetic", {"GLI": Entry("gli_synthetic")})
+    assert read(tmp_path) == Grid("synthetic", ["GLI"])
     assert read(tmp_path, seeds=[3], resamples=7, select="held_out", seed_data=True, backbones=["resnet18"]) == Grid(
         "synthetic",
-        {"GLI": Entry("gli_synthetic")},
+        ["GLI"],
         seeds=[3],
         seed_data=True,
         backbones=["resnet18"],
@@ -58,8 +59,8 @@ def test_a_grid_can_be_restricted(tmp_path):
 def test_claims_are_read_and_left_out_with_their_methods(tmp_path):
     claims = [{"of": "GLI", "with": name, "score": "accuracy", "at": "end"} for name in ("LI", "Slow", "Original")]
     grid = read(tmp_path, methods=["GLI", "LI"], variants={"Slow": {"config": "li_synthetic"}}, compare=claims)
-    assert grid.compare == tuple(Comparison("GLI", name, "accuracy", "end") for name in ("LI", "Slow", "Original"))
-    assert [claim.baseline for claim in grid.restricted(["GLI", "LI"]).compare] == ["LI", "Original"]
+    assert grid.claims == tuple(Comparison("GLI", name, "accuracy", "end") for name in ("LI", "Slow", "Original"))
+    assert [claim.baseline for claim in grid.restricted(["GLI", "LI"]).claims] == ["LI", "Original"]
 
 
 @pytest.mark.parametrize(
@@ -67,22 +68,22 @@ def test_claims_are_read_and_left_out_with_their_methods(tmp_path):
     [
         ({"methds": []}, "no setting 'methds'. Did you mean 'methods'?"),
         ({"draws": 100}, "the setting 'draws' is now called 'resamples'"),
-        ({"methods": "GLI"}, "methods is 'GLI'; expected names with settings"),
-        ({"methods": {"GLI": 3}}, "methods has 'GLI': 3; expected a name and its settings"),
-        ({"methods": {3: {}}}, "methods has 3: {}; expected a name"),
+        ({"methods": "GLI"}, "methods is 'GLI'; expected names, or names with settings"),
+        ({"methods": {"GLI": 3}}, "methods is {'GLI': 3}; expected names, or names with settings"),
+        ({"methods": {3: {}}}, "methods is {3: {}}; expected names"),
         ({"methods": {"GLI": {"model lr": 3}}}, "settings of GLI: 'model lr' is not the name of a setting"),
         ({"settings": {"model.lr": {1, 2}}}, "settings: model.lr is {1, 2}"),
-        ({"variants": {"GLI": "gli_synthetic"}}, "variants has 'GLI': 'gli_synthetic'; expected"),
-        ({"variants": {"GLI": {"config": 3}}}, "variants has 'GLI': {'config': 3}; expected"),
+        ({"variants": {"GLI": "gli_synthetic"}}, "variants is {'GLI': 'gli_synthetic'}; expected"),
+        ({"variants": {"GLI": {"config": 3}}}, "variants is {'GLI': {'config': 3}}; expected"),
         ({"seeds": 3}, "seeds is 3; expected a list"),
-        ({"seeds": ["one"]}, "seeds has 'one'; expected whole numbers"),
-        ({"seeds": [True]}, "seeds has True; expected whole numbers"),
-        ({"seeds": [-1]}, "seeds has -1; expected whole numbers"),
+        ({"seeds": ["one"]}, "seeds is ['one']; expected a list of whole numbers from 0"),
+        ({"seeds": [True]}, "seeds is [True]; expected a list of whole numbers"),
+        ({"seeds": [-1]}, "seeds is [-1]; expected a list of whole numbers"),
         ({"seed_data": 1}, "seed_data is 1; expected true or false"),
-        ({"backbones": [18]}, "backbones has 18; expected names"),
+        ({"backbones": [18]}, "backbones is [18]; expected a list of names"),
         ({"data": "../synthetic"}, "data is '../synthetic'; expected the last part"),
         ({"select": "luck"}, "select is 'luck'; expected one of final_score, held_out, end"),
-        ({"resamples": -1}, "resamples is -1; it must not be negative"),
+        ({"resamples": -1}, "resamples is -1; expected a whole number that is not negative"),
         ({"compare": {"of": "GLI"}}, "compare is {'of': 'GLI'}; expected a list"),
         ({"compare": ["GLI>LI"]}, "compare has 'GLI>LI': expected names as of, with"),
         (

@@ -1,7 +1,7 @@
 import pytest
 
 from gli.errors import SettingError
-from gli.study.objective import Objective
+from gli.study.outcome import Objective
 
 
 def _rows(*values):

@@ -7,7 +7,8 @@ from gli.study.space import Choice, Range, grid, sampled
 
 
 def test_a_grid_is_every_combination_and_joined_keys_move_together():
-    assert grid(["model.lr=0.1,0.2", "a.x+a.y=3,4"]) == [
+    space = grid(["model.lr=0.1,0.2", "a.x+a.y=3,4"])
+    assert [space.settings(values) for values in space.combinations()] == [
         {"model.lr": "0.1", "a.x": "3", "a.y": "3"},
         {"model.lr": "0.1", "a.x": "4", "a.y": "4"},
         {"model.lr": "0.2", "a.x": "3", "a.y": "3"},

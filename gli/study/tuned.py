@@ -14,18 +14,15 @@ from typing import Any
 import yaml
 
 from gli.errors import DataError
-from gli.runs.read import SETTINGS
+from gli.runs.read import SETTINGS, read_run
+from gli.study.outcome import Objective, Outcome
 from gli.study.space import Settings
+from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml, writable
 
 WIDTH = 118
 #: Settings of a method that belong to a run, not to the method.
 OF_THE_RUN = ("original",)
-
-
-def flags_of(settings: Settings) -> str:
-    """Return settings as flags of ``gli fit``."""
-    return " ".join(f"--{key} {shlex.quote(value)}" for key, value in settings.items())
 
 
 def method_section(run: Path) -> dict[str, Any]:
@@ -69,36 +66,17 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """A search that has found settings.
-
-    Attributes:
-        command: Its command line, without the program.
-        trials: Number of its trials.
-        data: Class name of its data.
-        people: Whom it searched on, in words.
-        aim: Criterion by which the best trial is the best, in words.
-    """
-
-    command: Sequence[str]
-    trials: int
-    data: str
-    people: str
-    aim: str
-
-
-def tuned_file(found: Found, section: Mapping[str, Any], settings: Settings) -> str:
+def tuned_file(sentence: str, command: Sequence[str], section: Mapping[str, Any], settings: Settings) -> str:
     """Return the contents of a file of ``configs/tuned``.
 
     Args:
-        found: The search.
+        sentence: How the settings were found.
+        command: Command line of the search, without the program.
         section: Class and settings of the method.
         settings: Settings of the best trial.
     """
-    sentence = f"{found.aim} of {found.trials} trials on {found.data}, {found.people}:"
-    lines = textwrap.wrap(sentence, WIDTH - 2)
-    lines += _command(found.command)
+    lines = textwrap.wrap(f"{sentence}:", WIDTH - 2)
+    lines += _command(command)
     others = [f"{key} {value}" for key, value in settings.items() if not key.startswith("model.")]
     if others:
         also = f"The search also chose {', '.join(others)}, which the configuration of a run has to set."
@@ -120,13 +98,32 @@ def _command(arguments: Sequence[str]) -> list[str]:
     return lines
 
 
-def write_tuned(path: Path, text: str) -> None:
-    """Write such a file.
+def write_best(
+    path: Path, best: Outcome, trials: int, objective: Objective, command: Sequence[str], *, reported: bool
+) -> None:
+    """Write the settings of the best trial as a file of ``configs/tuned``.
+
+    Args:
+        path: The file.
+        best: The best trial.
+        trials: Number of trials.
+        objective: Objective of the search.
+        command: Command line of the search, without the program.
+        reported: Whether the people of the search are those who are reported.
 
     Raises:
         DataError: If it cannot be written.
     """
+    assert best.run is not None
+    aim = "Best final score" if len(objective.scores) == 1 else "Best final score on the Pareto front"
+    if objective.max_utility_drop < 1:
+        aim += f" at a utility drop of at most {objective.max_utility_drop:g}"
+    people = "the people who are reported" if reported else "other people than those reported"
+    people = "rehearsal people (data.rehearsal)" if best.rehearsal else people
+    sentence = f"{aim} of {trials} trials on {read_run(best.run).data}, searched on {people}"
     with writable(path.parent, content="the settings found", setting="--write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
+            text = tuned_file(sentence, command, method_section(best.run), best.settings)
             temporary.write_text(text, encoding="utf-8")
+    console.print(f"written     {path}", soft_wrap=True)

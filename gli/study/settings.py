@@ -1,0 +1,131 @@
+"""The settings of a study in a YAML file: a dataclass whose types jsonargparse checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse.typing import restricted_number_type
+
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.runs.folder import snake_case
+from gli.system.files import read_yaml
+
+T = TypeVar("T")
+#: Settings of runs by dotted name, such as ``{"model.lr": 0.01}``.
+Settings = Mapping[str, Any]
+#: Methods by name, each with its own settings; or names alone.
+Methods = dict[str, dict[str, Any]] | list[str]
+LARGEST_SEED = 2**32 - 1
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<=", LARGEST_SEED)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A method or a variant of a study.
+
+    Attributes:
+        config: Name of its configuration.
+        settings: Its own settings, by dotted name.
+    """
+
+    config: str
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] | None = None) -> T:
+    """Read the settings of a study.
+
+    Args:
+        kind: Dataclass of the settings; each is ``Annotated`` with what its value has to be, in words.
+        path: The YAML file.
+        what: Kind of study, such as ``a benchmark``.
+        renamed: Settings that earlier versions called otherwise, with the present name.
+
+    Raises:
+        SettingError: If the file cannot be read, or a setting is unknown, missing or has an unusable value.
+    """
+    try:
+        contents = read_yaml(path, f"the configuration of {what}")
+    except DataError as error:
+        raise SettingError(str(error)) from error
+    if not isinstance(contents, Mapping):
+        raise SettingError(f"{path}: holds no settings. {what.capitalize()} names at least data and methods.")
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    for name in contents:
+        if name in (renamed or {}):
+            raise SettingError(f"{path}: the setting {name!r} is now called {(renamed or {})[name]!r}. Rename it.")
+        if name not in fields:
+            hint = did_you_mean(str(name), fields)
+            raise SettingError(f"{path}: there is no setting {name!r}.{hint} Known: {', '.join(fields)}.")
+    for name, field in fields.items():
+        if name not in contents and field.default is field.default_factory is dataclasses.MISSING:
+            raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
+    hints, values = get_type_hints(kind, include_extras=True), {}
+    for name, value in contents.items():
+        hint, expected = get_args(hints[name])
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--value", type=hint)
+        try:
+            if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
+                raise TypeError("a name is no text")  # The parser accepts any key.
+            values[name] = parser.instantiate(parser.parse_object({"value": value})).value
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise SettingError(f"{path}: {name} is {value!r}; expected {expected}.") from error
+    try:
+        return kind(**values)
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
+
+
+def entries_of(methods: Methods, data: str) -> dict[str, Entry]:
+    """Return the methods of a study by name: the configuration of a method is called ``<method>_<data>``."""
+    if not re.fullmatch(r"\w[\w.-]*", data):
+        raise SettingError(f"data is {data!r}; expected the last part of the configurations' names.")
+    named = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
+    return {name: Entry(f"{snake_case(name)}_{data}", settings) for name, settings in named.items()}
+
+
+def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return settings from arguments such as ``data.split=identity``; values are read as YAML.
+
+    Args:
+        option: Name of the command-line option, for messages.
+        pairs: The arguments.
+
+    Raises:
+        SettingError: If one has another form.
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingError(f"{option} {pair}: expected NAME=VALUE, such as data.split=identity.")
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingError(f"{option} {pair}: the value cannot be read. Put it in quotes.") from error
+    check_settings(option, settings)
+    return settings
+
+
+def check_settings(place: str, settings: Mapping[Any, Any]) -> None:
+    """Refuse settings that a command line cannot express."""
+    for name, value in settings.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.]+", name):
+            raise SettingError(f"{place}: {name!r} is not the name of a setting. Names look like model.lr.")
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"{place}: {name} is {value!r} ({error}). Put the value in quotes.") from error
+
+
+def flags_of(settings: Settings) -> list[str]:
+    """Return settings as arguments of ``gli fit``."""
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in settings.items()]

@@ -1,0 +1,101 @@
+"""What the search of a purge finds in bytes and in files, however a trace is written there."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import unicodedata
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gli.erasure.purge import Traces, fields_of, rows_of_pixels, trace_in
+from tests.helpers.erasure import packed
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["utf-8", "utf-16-le", "utf-32-le"]))
+def test_a_name_between_any_bytes_is_found_unless_it_is_part_of_a_word(before, after, code):
+    name = "zoë-7x"
+    width = {"utf-8": 1, "utf-16-le": 2, "utf-32-le": 4}[code]
+    blank = " ".encode(code)
+    traces = Traces([name])
+    assert traces.found_in(before + blank + name.encode(code) + blank + after) == "a name"
+    assert not Traces(["anna"]).name_in("joanna".encode(code))
+    assert len(blank) == width
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        json.dumps({"who": "zoë-7x müller"}).encode(),
+        yaml.safe_dump({"who": "zoë-7x müller"}).encode(),
+        yaml.safe_dump({"who": "a long text that is folded " * 2 + "here zoë-7x müller"}, allow_unicode=True).encode(),
+        unicodedata.normalize("NFD", "by zoë-7x müller.").encode(),
+        "name;1\nzoë-7x müller;2\n".encode("latin-1"),
+        b"GET /photos/zo%C3%AB-7x%20m%C3%BCller/1.png",
+    ],
+)
+def test_a_name_is_found_however_it_is_spelt(data):
+    traces = Traces(["zoë-7x müller"])
+    assert traces.found_in(data) == "a name"
+    assert not traces.found_in(data.replace(b"7x", b"8x"))
+    assert Traces(["o'neil & co"]).found_in(b"<td>o&#x27;neil &amp; co</td>") == "a name"
+
+
+def test_contents_larger_than_a_piece_are_searched_across_its_borders(tmp_path, monkeypatch):
+    monkeypatch.setattr("gli.erasure.purge.PIECE", 64)
+    monkeypatch.setattr("gli.erasure.purge.OVERLAP", 16)
+    noise = np.random.default_rng(0).integers(0, 256, 300, dtype=np.uint8).tobytes()
+    for start in range(50, 70):
+        data = noise[:start] + b" anna " + noise[start:]
+        files = {"plain": data, "packed.gz": gzip.compress(data), "packed.npz": packed(a=np.frombuffer(data, np.uint8))}
+        for name, contents in files.items():
+            (tmp_path / name).write_bytes(contents)
+            assert trace_in(tmp_path / name, Traces(["anna"])) == "a name", (name, start)
+            assert not trace_in(tmp_path / name, Traces(["berta"]))
+
+
+def test_damaged_archives_and_pictures_are_searched_as_far_as_they_go(tmp_path):
+    whole = gzip.compress(b"anna " + bytes(range(256)) * 200)
+    figure = Image.new("RGB", (9, 9)), io.BytesIO()
+    figure[0].save(figure[1], "PNG")
+    for name, data in {
+        "cut.gz": whole[: len(whole) // 2],
+        "wrong.zip": b"PK\3\4" + bytes(100) + b" anna ",
+        "cut.png": figure[1].getvalue()[:40] + b" anna IEND....",
+        "uri.html": b'<img src="data:image/png;base64,AAAAAAAAAAAAAAAAAAA"> anna ',
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        assert trace_in(tmp_path / name, Traces(["anna"])) == "a name", name
+    assert trace_in(tmp_path / "nowhere", Traces(["anna"])) == ""
+
+
+def test_short_names_and_numbers_are_looked_for_in_fields_only():
+    traces = Traces(["7", "jo"])
+    assert not traces.found_in(b"7 jo 7 jo")
+    for name, text, found in (
+        ("a.csv", "name,n\njoe,1\n8,jo\n", ["jo"]),
+        ("a.yaml", "people: [7, 8]\nn: 5\n", ["7"]),
+        ("a.yaml", "folds: 7\nwho: joe\n", []),
+        ("a.json", '{"who": {"jo": 1}}', ["jo"]),
+        ("a.txt", "with jo\n 7 \n", ["7"]),
+    ):
+        assert list(filter(traces.is_name, fields_of(name, text))) == found
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_another_file():
+    traces = Traces(["zz"], files=("1.jpg-picture",))
+    assert traces.name_in(b"file 1.jpg-picture,")
+    assert not traces.name_in(b"ben/1.jpg-picture")
+
+
+def test_rows_of_a_plain_background_are_not_traces():
+    assert rows_of_pixels(np.full((8, 8, 3), 200, np.uint8)) == []
+    rows = rows_of_pixels(np.random.default_rng(0).integers(0, 256, (8, 16, 3), dtype=np.uint8))
+    assert sorted({len(row) for row in rows}) == [16, 48, 64, 192]
+    assert len(rows) == 16
