@@ -9,18 +9,26 @@ advanced_neg_grad_plus_synthetic advanced_neg_grad_synthetic advanced_neg_grad_t
 audit/synthetic audit/synthetic_reference audit/synthetic_strong audit/synthetic_tenth bad_teaching_mucac
 bad_teaching_mufac bad_teaching_synthetic benchmark/mucac benchmark/mufac benchmark/mufac_64
 benchmark/mufac_audit benchmark/mufac_memorised benchmark/mufac_short benchmark/synthetic
-benchmark/synthetic_strong cfk_mucac cfk_mufac cfk_synthetic ct_mucac ct_mufac ct_synthetic euk_mucac
-euk_mufac euk_synthetic fine_tune_mucac fine_tune_mufac fine_tune_synthetic gli_mucac gli_mufac
-gli_paper_mufac gli_synthetic gli_tuned_mufac l1_sparse_mucac l1_sparse_mufac l1_sparse_synthetic li_mucac
-li_mufac li_synthetic li_tuned_mufac lo_tus_mucac lo_tus_mufac lo_tus_synthetic msg_mucac msg_mufac
-msg_synthetic neg_grad_mucac neg_grad_mufac neg_grad_synthetic noisy_fine_tune_mucac noisy_fine_tune_mufac
-noisy_fine_tune_synthetic original_mucac original_mufac original_synthetic random_labels_mucac
-random_labels_mufac random_labels_synthetic retrain_briefly_mucac retrain_briefly_mufac
-retrain_briefly_synthetic retrained_mucac retrained_mufac retrained_synthetic sal_un_mucac sal_un_mufac
-sal_un_synthetic sal_un_tuned_mufac scrub_mucac scrub_mufac scrub_paper_mucac scrub_paper_mufac
-scrub_synthetic scrub_tuned_mufac sfron_mucac sfron_mufac sfron_synthetic ssd_mucac ssd_mufac ssd_synthetic
-transpose_distil_mucac transpose_distil_mufac transpose_distil_synthetic transpose_distil_tuned_mufac
-unsir_mucac unsir_mufac unsir_synthetic"
+benchmark/synthetic_strong cfk_mucac cfk_mufac cfk_synthetic ct_mucac ct_mufac ct_synthetic data/mucac
+data/mufac data/synthetic euk_mucac euk_mufac euk_synthetic fine_tune_mucac fine_tune_mufac
+fine_tune_synthetic gli_mucac gli_mufac gli_paper_mucac gli_paper_mufac gli_paper_synthetic gli_synthetic
+gli_tuned_mufac l1_sparse_mucac l1_sparse_mufac l1_sparse_synthetic li_mucac li_mufac li_synthetic
+li_tuned_mufac lo_tus_mucac lo_tus_mufac lo_tus_synthetic method/advanced_neg_grad_plus method/bad_teaching
+method/euk method/gli method/gli_paper method/li method/lo_tus method/original method/retrained
+method/scrub_paper msg_mucac msg_mufac msg_synthetic neg_grad_mucac neg_grad_mufac neg_grad_synthetic
+noisy_fine_tune_mucac noisy_fine_tune_mufac noisy_fine_tune_synthetic original_mucac original_mufac
+original_synthetic random_labels_mucac random_labels_mufac random_labels_synthetic retrain_briefly_mucac
+retrain_briefly_mufac retrain_briefly_synthetic retrained_mucac retrained_mufac retrained_synthetic
+sal_un_mucac sal_un_mufac sal_un_synthetic sal_un_tuned_mufac scrub_mucac scrub_mufac scrub_paper_mucac
+scrub_paper_mufac scrub_paper_synthetic scrub_synthetic scrub_tuned_mufac sfron_mucac sfron_mufac
+sfron_synthetic ssd_mucac ssd_mufac ssd_synthetic transpose_distil_mucac transpose_distil_mufac
+transpose_distil_synthetic transpose_distil_tuned_mufac tuned/advanced_neg_grad_plus_synthetic
+tuned/advanced_neg_grad_synthetic tuned/advanced_neg_grad_tuned_mufac tuned/bad_teaching_synthetic
+tuned/cfk_synthetic tuned/ct_synthetic tuned/fine_tune_synthetic tuned/gli_tuned_mufac tuned/li_mucac
+tuned/li_synthetic tuned/li_tuned_mufac tuned/lo_tus_synthetic tuned/msg_synthetic tuned/neg_grad_synthetic
+tuned/noisy_fine_tune_synthetic tuned/sal_un_tuned_mufac tuned/scrub_synthetic tuned/scrub_tuned_mufac
+tuned/transpose_distil_synthetic tuned/transpose_distil_tuned_mufac tuned/unsir_synthetic unsir_mucac
+unsir_mufac unsir_synthetic"
 _gli_methods="AdvancedNegGrad BadTeaching CFk CT EUk FineTune GLI L1Sparse LI LoTUS MSG NegGrad NoisyFineTune Original
 RandomLabels RetrainBriefly Retrained SCRUB SFRon SSD SalUn TransposeDistil UNSIR"
 _gli_data="FaceTable MUCAC MUFAC SyntheticFaces"
@@ -28,7 +36,7 @@ _gli_data="FaceTable MUCAC MUFAC SyntheticFaces"
 # Options of a command that has a parser of its own.
 _gli_own_options() {
     case "$1" in
-        check) echo "--json --methods --steps --seconds --help" ;;
+        check) echo "--json --steps --help" ;;
         report) echo "--output --select --resamples --audit --compare --help" ;;
         benchmark) echo "--config --methods --seeds --backbones --jobs --cluster --set --output --originals --select --audit --help" ;;
         audit) echo "--config --methods --budget --references --answers-only --chosen-on --jobs --cluster --output --margin --help" ;;
@@ -52,7 +60,7 @@ _gli_values() {
     case "$1 $2" in
         "benchmark --config") for name in $_gli_configs; do case $name in benchmark/*) echo "$name" ;; esac; done ;;
         "audit --config") for name in $_gli_configs; do case $name in audit/*) echo "$name" ;; esac; done ;;
-        *" --config" | *" -c") for name in $_gli_configs; do case $name in */*) ;; *) echo "$name" ;; esac; done ;;
+        *" --config" | *" -c") for name in $_gli_configs; do case $name in audit/* | benchmark/*) ;; *) echo "$name" ;; esac; done ;;
         *" --model" | *" --methods" | *" --model.help") echo "$_gli_methods" ;;
         *" --data" | *" --data.help") echo "$_gli_data" ;;
         *" --data.split") echo "published identity given" ;;

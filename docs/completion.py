@@ -13,6 +13,7 @@ import gli.data
 import gli.methods
 from gli.commands.main import COMMANDS, MODULES, main
 from gli.data import FaceDataModule
+from gli.engine.fit import method_names
 from gli.methods import Method
 from gli.runs.configs import shipped_names
 from gli.system.classes import concrete_subclasses
@@ -40,7 +41,7 @@ def lists() -> str:
     """Return the lists as shell code."""
     values = {
         "commands": list(COMMANDS),
-        "configs": shipped_names(),
+        "configs": shipped_names(method_names()),
         "methods": classes(Method, gli.methods),
         "data": classes(FaceDataModule, gli.data),
     }

@@ -92,7 +92,8 @@ def page(method: type[Method]) -> str:
     section_of, name = sections(method), snake_case(method.__name__)
     summary, _, rest = section_of[""].partition("\n\n")
     file = Path(inspect.getfile(method)).name
-    configs = sorted(path.name for path in CONFIGS.glob(f"{name}_*.yaml"))
+    files = [path for part in ("", "method", "tuned") for path in sorted((CONFIGS / part).glob(f"{name}*.yaml"))]
+    configs = [path.relative_to(CONFIGS).as_posix() for path in files if re.match(rf"{name}(_|\.)", path.name)]
     shared = settings(Method)
     own = [row for row in settings(method) if row not in shared]
     paragraphs = [f"# {method.__name__}", markdown(summary), *([markdown(rest)] if rest else [])]
@@ -102,7 +103,9 @@ def page(method: type[Method]) -> str:
     paragraphs += ["## Settings", table(own)] if own else []
     paragraphs.append("The settings that all methods share are in the [overview](README.md#settings-of-all-methods).")
     links = ", ".join(f"[{config}](../../configs/{config})" for config in configs)
-    paragraphs.append(f"Code: [gli/methods/{file}](../../gli/methods/{file}). Configurations: {links}.")
+    names = ", ".join(f"`{name}_{path.stem}`" for path in sorted(CONFIGS.glob("data/*.yaml")))
+    code = f"Code: [gli/methods/{file}](../../gli/methods/{file}). Configurations: `--config` {names}"
+    paragraphs.append(f"{code}; {links}." if links else f"{code}.")
     return "\n\n".join(paragraphs) + "\n"
 
 

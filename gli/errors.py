@@ -27,5 +27,6 @@ class CheckpointError(GLIError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint such as `` Did you mean 'lr'?``; an empty string if no known word is similar."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    spellings = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(spellings), n=1, cutoff=0.6)
+    return f" Did you mean {spellings[near[0]]!r}?" if near else ""

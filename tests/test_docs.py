@@ -19,12 +19,13 @@ import pytest
 import timm
 import torch
 
+from gli.commands.erase import STEPS
 from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
 from gli.data import FaceDataModule
-from gli.engine.fit import CALLBACKS
+from gli.engine.fit import CALLBACKS, method_names
 from gli.methods import Method
 from gli.metrics.registry import SCORES
-from gli.runs.configs import resolve, shipped_names
+from gli.runs.configs import expand, resolve, shipped_names
 from gli.study.benchmark import read_grid
 from gli.study.fleet import read_plan
 from gli.system.classes import concrete_subclasses
@@ -209,15 +210,16 @@ def options(capsys):
     """The options of a command that has a parser of its own, from its help."""
 
     def options(command: str) -> set[str]:
-        with pytest.raises(SystemExit):
-            main([command, "--help"])
+        for words in [[command, step] for step in STEPS] if command == "erase" else [[command]]:
+            with pytest.raises(SystemExit):
+                main([*words, "--help"])
         return set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", capsys.readouterr().out))
 
     return options
 
 
 def test_commands_and_configurations_exist():
-    configurations, missing = set(shipped_names()), set()
+    configurations, missing = set(shipped_names(method_names())), set()
     for page, text in TEXTS.items():
         commands = re.findall(r"(?<![\w/-])gli ([a-z]+)\b", "\n".join(re.findall(r"`(gli [^`]*)`", text)))
         names = re.findall(r"(?<![\w/])[a-z]\w*_(?:mufac|mucac|synthetic)\b(?!/)", text)
@@ -243,9 +245,8 @@ def check_command(arguments: list[str], options, capsys) -> None:
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name = option.removeprefix("--")
         if option == "--config":
-            path = Path(resolve(value))
-            assert path.is_file()
-            assert fitted or (read_plan if command == "audit" else read_grid)(path).entries
+            assert expand(value, methods=method_names())
+            assert fitted or (read_plan if command == "audit" else read_grid)(resolve(value)).entries
         elif option.startswith("--"):
             assert name in options(command) or (fitted and name in known_settings() | OWN), f"{option}: no such option"
         if option == "--try":

@@ -846,8 +846,7 @@ def test_resuming_from_a_hostile_checkpoint_is_one_message_at_the_command_line(
 
 # Configurations.
 
-CONFIGS = sorted(REPOSITORY.glob("configs/*_synthetic.yaml"))
-RUNS = [path for path in CONFIGS if not path.stem.startswith("benchmark_")]
+RUNS = [*REPOSITORY.glob("configs/*_synthetic.yaml"), *sorted(REPOSITORY.glob("configs/data/*.yaml"))]
 BOMB = (
     "["
     + ", ".join(

@@ -1,27 +1,18 @@
-"""Look at the data before a run: sets, people, copies, balance, power of an audit, minutes of each method.
-
-gli check --data FaceTable --data.root photos --data.csv faces.csv --data.forget_identities requests.txt
-gli check --config gli_mufac --data.root data/mufac --methods GLI SCRUB --json
-
-Every other setting is that of gli fit, whose run is checked. Nothing is trained, and no folder of a run is made; the
-pixel cache is filled, which gli fit would do as well.
-"""
+"""``gli check``: look at the data before a run."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from gli.commands.main import make_parser
-from gli.commands.parse import run_command
-from gli.errors import GLIError, SettingError, did_you_mean
-from gli.runs.configs import OPTIONS
-from gli.system.files import json_text
+from gli.commands.parse import Flag, run
+from gli.errors import GLIError, SettingError
+from gli.runs.configs import configs_among, resolve_arguments
+from gli.system.files import json_text, read_yaml
 
 if TYPE_CHECKING:
     from gli.data import FaceDataModule
@@ -45,8 +36,7 @@ class Checked:
         inventory: The contents of the table and of its sets.
         near_copies: Images outside forget that look like one in it, exact copies included.
         power: Standard error and smallest detectable difference of an audit's AUC over people.
-        timings: Time of each method.
-        unmeasured: Reason why a method has no time, by its name.
+        timing: Time of the method; None where it was not measured.
         audit_seconds: Time of one audit of the run; None where no step was measured.
         original: Whether the original is given, found, or has to be trained first.
         notes: What the user should know before a run.
@@ -57,8 +47,7 @@ class Checked:
     inventory: Inventory
     near_copies: int
     power: Mapping[str, float]
-    timings: list[Timing] = field(default_factory=list)
-    unmeasured: dict[str, str] = field(default_factory=dict)
+    timing: Timing | None = None
     audit_seconds: float | None = None
     original: str = ""
     notes: list[str] = field(default_factory=list)
@@ -66,21 +55,26 @@ class Checked:
 
 def main(args: Sequence[str]) -> int:
     """Run ``gli check``; return the exit status 0, or 2 after an error that the user can correct."""
-    parser = make_parser("check", __doc__)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help="methods to time (default: all)")
-    parser.add_argument("--steps", type=int, default=2, help="steps of each pass to time; 0 for none (default: 2)")
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, help="begin no further measurement after this time (default: 60)"
-    )
-    options, rest = parser.parse_known_args(args)
-    return run_command("gli check", lambda: _check(options, rest))
+    return run("gli check", check, args)
 
 
-def _check(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    if options.steps < 0:
-        raise SettingError(f"--steps is {options.steps}; it must not be negative.")
-    command = dry_run(rest)
+def check(*, json: bool = False, steps: int = 2, settings: Annotated[Sequence[str], Flag(rest=True)] = ()) -> None:
+    """Look at the data before a run: sets, people, copies, balance, power of an audit, minutes of the method.
+
+    gli check --data FaceTable --data.root photos --data.csv faces.csv --data.forget_identities requests.txt
+    gli check --config scrub_mufac --data.root data/mufac --json
+
+    Every other setting is that of gli fit, whose run is checked. Nothing is trained, and no folder of a run is made;
+    the pixel cache is filled, which gli fit would do as well.
+
+    Args:
+        json: Print the result as JSON.
+        steps: Steps of each pass to time; 0 for none.
+        settings: Settings of ``gli fit``.
+    """
+    if steps < 0:
+        raise SettingError(f"steps is {steps}; it must not be negative.")
+    command = dry_run(settings)
     data = command.datamodule
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -88,20 +82,19 @@ def _check(options: argparse.Namespace, rest: Sequence[str]) -> int:
     checked = look(data)
     checked.notes += [str(warning.message) for warning in caught]
     checked.original = _original(command)
-    if options.steps:
-        time_methods(command, checked, options.methods, options.steps, options.seconds)
-    if options.json:
+    if steps:
+        time_method(command, checked, steps)
+    if json:
         print(json_text(asdict(checked)))
     else:
         show(checked)
-    return 0
 
 
 def dry_run(rest: Sequence[str]) -> CLI:
     """Parse the settings of ``gli fit``, build its model, data and trainer, and run nothing.
 
     Args:
-        rest: The command line without ``fit``; without a method and a configuration it is for :data:`DEFAULT_METHOD`.
+        rest: The command line without ``fit``; without a method it is for :data:`DEFAULT_METHOD`.
 
     Raises:
         GLIError: If ``gli fit`` would refuse the settings.
@@ -120,9 +113,12 @@ def dry_run(rest: Sequence[str]) -> CLI:
         def after_fit(self) -> None:
             """Print nothing."""
 
-    named = any(argument.partition("=")[0] in (*OPTIONS, "--model") for argument in rest)
+    resolved = resolve_arguments(rest, fit.method_names())
+    files = [read_yaml(path, "a configuration") for path in configs_among(resolved)]
+    named = any(argument.partition("=")[0] == "--model" for argument in resolved)
+    named |= any(isinstance(contents, Mapping) and "model" in contents for contents in files)
     method = [] if named else [f"--model={DEFAULT_METHOD}"]
-    return fit.run(["fit", *method, *rest, "--trainer.logger=false"], DryRun)
+    return fit.run(["fit", *method, *resolved, "--trainer.logger=false"], DryRun)
 
 
 # -- what is looked at -------------------------------------------------------------------------------------------------
@@ -207,69 +203,39 @@ def _recipe(data: FaceDataModule) -> Any:
 # -- minutes -----------------------------------------------------------------------------------------------------------
 
 
-def time_methods(command: CLI, checked: Checked, names: Sequence[str] | None, steps: int, seconds: float) -> None:
-    """Add the time of each method: that of the command with its settings, the others with their default settings.
+def time_method(command: CLI, checked: Checked, steps: int) -> None:
+    """Add the time of the method: that of a finished run with the same settings, or an estimate from a few steps.
 
     Args:
         command: The dry run.
-        checked: What was found so far; times are added to it.
-        names: Class names of the methods; None for all.
+        checked: What was found so far; the time is added to it.
         steps: Steps of each pass that are measured.
-        seconds: Begin no further measurement after this time.
-
-    Raises:
-        SettingError: If there is no such method.
     """
-    import time
-
     import yaml
 
-    from gli import methods
     from gli.engine.timing import finished_run, measure, planned_passes, seconds_per_audit
-    from gli.methods import Method
     from gli.runs.cost import device_name
     from gli.runs.read import REPEATS, flatten, shared_trainer
-    from gli.system.classes import concrete_subclasses
 
-    model, data, trainer = command.model, command.datamodule, command.trainer
-    own = type(model).__name__
-    classes = concrete_subclasses(Method)
-    known = [own, *(name for name in methods.shipped() if name in classes and name != own)]
-    for name in names or ():
-        if name not in classes:
-            raise SettingError(
-                f"--methods {name}: no such method.{did_you_mean(name, known)} Known: {', '.join(known)}."
-            )
-    device = trainer.strategy.root_device
+    method, data, trainer = command.model, command.datamodule, command.trainer
+    name, device, limit = type(method).__name__, trainer.strategy.root_device, trainer.max_steps
     # As the folder of a run has them.
     settings = yaml.safe_load(command.parser.dump(command.config, skip_unset=False, skip_link_targets=False))["fit"]
-    written = flatten({"data": settings["data"].get("init_args") or {}, "model": {"backbone": model.backbone}})
-    written = {name: value for name, value in written.items() if name.rpartition(".")[2] not in REPEATS}
-    shared = shared_trainer(settings["trainer"])
-    start = time.perf_counter()
-    for name in names or known:
-        try:
-            given = {"backbone": model.backbone, "pretrained": model.pretrained, "normalize": model.normalize}
-            method: Method = model if name == own else classes[name](**given)
-            method.check()
-            epochs: int | None = method.default_epochs(data.recipe)
-            limit = -1
-            if name == own:
-                limit = trainer.max_steps
-                limited = trainer.max_epochs not in (None, -1)
-                # As in Lightning, a limit of steps alone lets a run begin as many epochs as it takes.
-                epochs = trainer.max_epochs if limited else None if limit >= 0 else epochs
-            passes = planned_passes(method, data, epochs, limit)
-            iterations = sum(count for _, count in passes)
-            timing = finished_run(name, data, written, iterations, command.logs, device_name(device))
-            if timing is None and time.perf_counter() - start > seconds:
-                checked.unmeasured[name] = f"not measured within {seconds:g} s (--seconds)"
-                continue
-            checked.timings.append(timing or measure(method, data, passes, steps, shared))
-            if timing is None and checked.audit_seconds is None:
-                checked.audit_seconds = seconds_per_audit(method, data, device)
-        except GLIError as error:
-            checked.unmeasured[name] = str(error)
+    written = flatten({"data": settings["data"].get("init_args") or {}, "model": {"backbone": method.backbone}})
+    written = {key: value for key, value in written.items() if key.rpartition(".")[2] not in REPEATS}
+    # As in Lightning, a limit of steps alone lets a run begin as many epochs as it takes.
+    default = None if limit >= 0 else method.default_epochs(data.recipe)
+    epochs = default if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    try:
+        method.check()
+        passes = planned_passes(method, data, epochs, limit)
+        iterations = sum(count for _, count in passes)
+        finished = finished_run(name, data, written, iterations, command.logs, device_name(device))
+        checked.timing = finished or measure(method, data, passes, steps, shared_trainer(settings["trainer"]))
+        if finished is None:
+            checked.audit_seconds = seconds_per_audit(method, data, device)
+    except GLIError as error:
+        checked.notes.append(f"{name} was not timed. {error}")
 
 
 # -- output ------------------------------------------------------------------------------------------------------------
@@ -287,10 +253,10 @@ def show(checked: Checked) -> None:
                  f"{households}; {inventory.unused} images in no set")  # fmt: skip
     sets = Table("", *inventory.sets)
     contents = list(inventory.sets.values())
-    sets.add_row("images", *(str(each.images) for each in contents))
-    sets.add_row("people", *(str(each.people) for each in contents), end_section=True)
+    sets.add_row("images", *(str(content.images) for content in contents))
+    sets.add_row("people", *(str(content.people) for content in contents), end_section=True)
     for label in contents[0].labels:
-        counts = [(each.labels[label], each.images) for each in contents]
+        counts = [(content.labels[label], content.images) for content in contents]
         sets.add_row(label, *(f"{count} ({100 * count / max(1, images):.0f} %)" for count, images in counts))
     output.print(sets)
     output.print(
@@ -311,16 +277,13 @@ def show(checked: Checked) -> None:
         f"{power['people_for_margin']:.0f} people on each side are needed at least."
     )
     output.print(f"Original: {checked.original}.", soft_wrap=True)
-    if checked.timings or checked.unmeasured:
-        times = Table("method", "iterations", "minutes", "source")
-        for timing in checked.timings:
-            times.add_row(timing.method, str(timing.iterations), f"{timing.seconds / 60:.2f}", timing.source)
-        for name, reason in checked.unmeasured.items():
-            times.add_row(name, "", "", reason)
-        output.print(times)
+    if checked.timing is not None:
+        timing = checked.timing
         audit = "" if checked.audit_seconds is None else f" One audit takes about {checked.audit_seconds:.1f} s more."
         output.print(
-            "Training steps only; the method of the command with its settings, the others with their defaults." + audit
+            f"{timing.method}: {timing.iterations} iterations take {timing.seconds / 60:.2f} minutes without audits "
+            f"({timing.source}).{audit}",
+            soft_wrap=True,
         )
     for note in checked.notes:
         output.print(f"Note: {note}", soft_wrap=True)

@@ -99,7 +99,15 @@ def run(
         positional, named = parse(prog, function, args, description)
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module="gli")
-            warnings.showwarning = lambda message, *_, **__: print(f"{prog}: {message}", file=sys.stderr)
+            show = warnings.showwarning
+
+            def print_message(message: Warning | str, category: type[Warning], *others: Any, **kwargs: Any) -> None:
+                if category is UserWarning:
+                    print(f"{prog}: {message}", file=sys.stderr)
+                else:
+                    show(message, category, *others, **kwargs)
+
+            warnings.showwarning = print_message
             try:
                 result = function(*positional, **named)
             except SettingError as error:  # As Python names its arguments: "resamples is -1; ...".

@@ -66,6 +66,11 @@ def explain_parser_error(message: str) -> str:
     return explain(message, [*settings, "config", "seed_everything", "ckpt_path", *classes, *CALLBACKS], classes)
 
 
+def method_names() -> dict[str, str]:
+    """Return the class name of each method by its name in configurations."""
+    return {snake_case(name): name for name in concrete_subclasses(Method)}
+
+
 class Parser(LightningArgumentParser):
     """Raise errors as :class:`GLIError`, so that they reach the user as one message."""
 
@@ -449,7 +454,7 @@ def run(args: Sequence[str] | Mapping[str, Any], command: type[CLI] = CLI, callb
                 "version": gli.__version__,
                 **{name: {"allow_abbrev": False} for name in CLI.subcommands()},
             },
-            args=args if isinstance(args, Mapping) else resolve_arguments(args),
+            args=args if isinstance(args, Mapping) else resolve_arguments(args, method_names()),
         )
 
 
@@ -480,7 +485,7 @@ def specify(args: Sequence[str], **place: Any) -> RunSpec:
     Raises:
         GLIError: If a setting is wrong.
     """
-    args = resolve_arguments(args)
+    args = resolve_arguments(args, method_names())
     _check_configs(args)
     parser = _parser()
     settings = yaml.safe_load(parser.dump(parser.parse_args(args), skip_unset=False))

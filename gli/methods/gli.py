@@ -43,7 +43,7 @@ class LI(Method):
         start noise, one epoch of SGD at 0.001, BatchNorm in train mode for the first batch only. On MUCAC T = 5.
         In that first batch the released code also lets the 2 T passes of the inner steps move BatchNorm's running
         statistics, with which all later batches are trained and audited: ``batch_norm: released``, the default of the
-        configurations for MUFAC and MUCAC. Algorithm 1 to the letter: ``configs/gli_paper_mufac.yaml``.
+        configurations for MUFAC and MUCAC. Algorithm 1 to the letter: ``--config gli_paper_mufac``.
 
     Source:
         Paper, section 4.3, Algorithm 1, Eq. 5.

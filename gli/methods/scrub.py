@@ -39,7 +39,7 @@ class SCRUB(Method):
         The MUFAC/MUCAC benchmark's: min pass, then max pass, in both of two epochs; alpha = gamma = 1, T = 4, SGD at
         0.001, batches of 64. SCRUB's own paper: ``msteps=2``, max pass first, three epochs, alpha = 0.001, gamma =
         0.99, T = 4 (2 for small data), SGD at 0.0005 with momentum 0.9 and weight decay 0.0005, batches of 32 (forget)
-        and 128 (retain): ``configs/scrub_paper_<data set>.yaml``.
+        and 128 (retain): ``--config scrub_paper_<data set>``.
 
     Source:
         Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023.

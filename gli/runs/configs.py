@@ -1,22 +1,19 @@
-"""Configuration files, found by path or by the name of a shipped file."""
+"""Configuration files: found by path or name; ``<method>_<data set>`` stands for the files that compose it."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gli.errors import SettingError, did_you_mean
 
-#: Folders of files that set one key of a run (``model: method/gli.yaml``) and are no configuration on their own.
-PARTS = ("data", "method", "trainer", "tuned")
 OPTIONS = ("-c", "--config")
 
-_NAME = re.compile(r"\w[\w-]*(/\w[\w-]*)*")
+_NAME = re.compile(r"(?:configs/)?(\w[\w.+-]*?(?:/\w[\w.+-]*?)*)(?:\.ya?ml)?")
 _YAML_PATH = re.compile(r"[^\n:{}]+\.ya?ml")
-_CELL = re.compile(r"\w[\w.-]*")
 
 
 def shipped() -> Path:
@@ -26,100 +23,108 @@ def shipped() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def shipped_names() -> list[str]:
-    """Return the names that ``--config`` accepts for shipped files, such as ``gli_mufac`` and ``benchmark/mufac``."""
-    folder = shipped()
-    paths = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
-    return sorted(path.as_posix() for path in paths if path.parts[0] not in PARTS)
-
-
-def resolve(argument: str) -> str:
-    """Return the path of a configuration.
+def shipped_names(methods: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names that ``--config`` accepts, such as ``gli_mufac``, ``data/mufac`` and ``benchmark/mufac``.
 
     Args:
-        argument: What ``--config`` was given: a path, the name of a shipped file without its suffix, or YAML text.
+        methods: Class name of each method by its name in configurations (``scrub``), for all compositions of a method
+            and a data set; by default only those with a file of their own.
+    """
+    folder = shipped()
+    files = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
+    data, method, tuned = (
+        {path.stem for path in folder.glob(f"{part}/*.yaml")} for part in ("data", "method", "tuned")
+    )
+    pairs = itertools.product({*method, *(methods or ())}, data)
+    return sorted(files | tuned | {"_".join(pair) for pair in pairs})
 
-    Returns:
-        The path of the shipped file for its name; every other argument unchanged.
+
+def expand(config: str, near: Path | None = None, methods: Mapping[str, str] | None = None) -> list[str]:
+    """Return the arguments of ``gli fit`` that a configuration stands for.
+
+    ``<method>_<data set>`` is composed of the files ``data/<data set>``, ``method/<method>`` and
+    ``tuned/<method>_<data set>``, as far as they exist; without one of the last two, the method has its defaults.
+
+    Args:
+        config: What ``--config`` was given: a path; the name of a file or a composition, also as ``configs/NAME.yaml``;
+            or YAML text.
+        near: File that names it: its own folder and the folder above are searched before ``configs`` in the current
+            folder and the shipped configurations.
+        methods: Class name of each method by its name in configurations, to check it; None leaves that to the parser.
 
     Raises:
-        SettingError: If the argument is a name or a path of no file.
+        SettingError: If it is a name or a path of no file.
     """
-    if _is_file(argument):
-        return argument
-    if _NAME.fullmatch(argument):
-        names = shipped_names()
-        if argument in names:
-            return str(shipped() / f"{argument}.yaml")
-        hint = did_you_mean(argument, names)
-        raise SettingError(f"--config {argument}: no such configuration.{hint} The shipped ones are in {shipped()}.")
-    if _YAML_PATH.fullmatch(argument):
-        name = _shipped_name_of(argument)
-        hint = f"the configuration of that name that gli ships is --config {name}" if name else "check the path"
-        raise SettingError(f"--config {argument}: no such file; {hint}.")
-    return argument
+    match = _NAME.fullmatch(config)
+    if near is None and (_is_file(config) or not (match or _YAML_PATH.fullmatch(config))):
+        return [f"--config={config}"]
+    name = match.group(1) if match else Path(config).stem
+    near = near if match or near else Path(config)
+    folders = [*(near.absolute().parents[:2] if near else ()), Path("configs").absolute(), shipped()]
+
+    def file(name: str) -> list[str]:
+        paths = (folder / f"{name}.yaml" for folder in folders)
+        return [f"--config={path}" for path in paths if _is_file(path)][:1]
+
+    if file(name):
+        return file(name)
+    for split in (match.start() for match in re.finditer("_", name)):  # The longest name of a data set first.
+        method, data = name[:split], file(f"data/{name[split + 1 :]}")
+        own = file(f"method/{method}") + file(f"tuned/{name}")
+        if data and (own or methods is None or method in methods):
+            return [*data, *(own or [f"--model={(methods or {}).get(method, method)}"])]
+    hint = did_you_mean(name, shipped_names(methods))
+    raise SettingError(
+        f"--config {config}: no such configuration.{hint} Searched in {', '.join(map(str, dict.fromkeys(folders)))}."
+    )
 
 
-def resolve_arguments(args: Sequence[str]) -> list[str]:
-    """Return a command line in which every configuration is given by its path.
+def resolve(config: str) -> Path:
+    """Return the path of the configuration of a benchmark or an audit.
+
+    Raises:
+        SettingError: If there is no such file.
+    """
+    arguments = expand(config)
+    if len(arguments) > 1:
+        raise SettingError(f"--config {config}: is the configuration of a run.")
+    return Path(arguments[0].removeprefix("--config="))
+
+
+def resolve_arguments(args: Sequence[str], methods: Mapping[str, str] | None = None) -> list[str]:
+    """Return a command line in which every configuration is given by the paths of its files.
 
     Args:
         args: The command line, with configurations as ``--config X``, ``--config=X`` or ``-c X``.
+        methods: Class name of each method by its name in configurations, see :func:`expand`.
 
     Raises:
-        SettingError: See :func:`resolve`.
+        SettingError: See :func:`expand`.
     """
     resolved: list[str] = []
+    waiting = ""
     for argument in args:
         option, equals, value = argument.partition("=")
-        if resolved and resolved[-1] in OPTIONS:
-            resolved.append(resolve(argument))
+        if waiting:
+            resolved += expand(argument, methods=methods)
+            waiting = ""
         elif option in OPTIONS and equals:
-            resolved.append(f"{option}={resolve(value)}")
+            resolved += expand(value, methods=methods)
+        elif option == "--model" and value in (methods or {}):  # As expand() names a method that it cannot check.
+            resolved.append(f"--model={(methods or {})[value]}")
+        elif argument in OPTIONS:
+            waiting = argument
         else:
             resolved.append(argument)
-    return resolved
+    return [*resolved, waiting] if waiting else resolved
 
 
 def configs_among(args: Sequence[str]) -> list[Path]:
-    """Return the configuration files that a command line names.
-
-    Args:
-        args: The command line, with paths as :func:`resolve_arguments` returns them.
-    """
-    values = [value for option, value in itertools.pairwise(args) if option in OPTIONS]
-    values += [argument.removeprefix("--config=") for argument in args if argument.startswith("--config=")]
+    """Return the configuration files that a command line names, as :func:`resolve_arguments` returns it."""
+    values = [argument.removeprefix("--config=") for argument in args if argument.startswith("--config=")]
     return [Path(value) for value in values if _is_file(value)]
-
-
-def find_config(name: str, near: Path | None = None) -> Path:
-    """Return the path of the configuration of a benchmark's cell.
-
-    Args:
-        name: Name of the configuration without its suffix, such as ``gli_mufac``.
-        near: File that names it: its own folder and the folder above are searched before the shipped configurations.
-
-    Raises:
-        SettingError: If no such file exists.
-    """
-    folders = list(near.absolute().parents[:2]) if near else []
-    folders.append(shipped())
-    if _CELL.fullmatch(name):
-        for folder in folders:
-            if _is_file(folder / f"{name}.yaml"):
-                return folder / f"{name}.yaml"
-    hint = did_you_mean(name, sorted({path.stem for folder in folders for path in folder.glob("*.yaml")}))
-    searched = ", ".join(str(folder) for folder in dict.fromkeys(folders))
-    raise SettingError(f"There is no configuration {name!r}.{hint} Searched for {name}.yaml in {searched}.")
 
 
 def _is_file(path: str | Path) -> bool:
     """Return whether a path leads to a file; False for a path that cannot exist, such as a very long one."""
     return os.path.exists(path) and not os.path.isdir(path)
-
-
-def _shipped_name_of(path: str) -> str | None:
-    """Return the name of the shipped file that a path such as ``configs/gli_mufac.yaml`` ends with."""
-    stem = Path(path).with_suffix("").as_posix()
-    endings = [name for name in shipped_names() if f"/{stem}".endswith(f"/{name}")]
-    return max(endings, key=len, default=None)

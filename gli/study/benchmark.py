@@ -16,7 +16,7 @@ from gli.errors import DataError, SettingError, did_you_mean
 from gli.reporting import Select
 from gli.reporting.claims import Claims, Comparison, read_comparison
 from gli.reporting.write import write_report
-from gli.runs.configs import find_config
+from gli.runs.configs import expand
 from gli.runs.read import read_run
 from gli.runs.spec import finished_run
 from gli.study.settings import Entry, Methods, Seed, check_settings, entries_of, flags_of, read_study
@@ -143,10 +143,15 @@ def runs_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list[
     Raises:
         GLIError: If a method has no configuration, a setting is wrong, or two runs have the same folder.
     """
-    from gli.engine.fit import specify  # Loads torch.
+    from gli.engine.fit import method_names, specify  # Loads torch.
 
     entries = sorted(grid.entries.items(), key=lambda item: item[0] != "Original")
-    configs = {name: _config_of(name, entry, benchmark) for name, entry in entries}
+    configs = {}
+    for name, entry in entries:
+        try:
+            configs[name] = expand(entry.config, benchmark, method_names())
+        except SettingError as error:
+            raise SettingError(f"{name}: {error}") from error
     cells = list(itertools.product(grid.seeds, grid.backbones or (None,), entries))
     folders = [_folder_of(output, name, seed, backbone) for seed, backbone, (name, _) in cells]
     if len(set(folders)) < len(folders):
@@ -160,7 +165,7 @@ def runs_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list[
         settings |= {"model.backbone": backbone} if backbone else {}
         waits = "Original" in grid.entries and name != "Original"
         run = specify(
-            [f"--config={configs[name]}", *flags_of(settings)],
+            [*configs[name], *flags_of(settings)],
             row=name if backbone is None else f"{name}, {backbone}",
             column=f"seed {seed}",
             folder=folder,
@@ -174,13 +179,6 @@ def runs_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list[
 def _folder_of(output: Path, name: str, seed: int, backbone: str | None) -> Path:
     stem = re.sub(r"[^A-Za-z0-9]+", "_", f"{name} {backbone or ''}").strip("_")
     return output / CELLS / f"{stem}-seed{seed}"
-
-
-def _config_of(name: str, entry: Entry, benchmark: Path) -> Path:
-    try:
-        return find_config(entry.config, near=benchmark)
-    except SettingError as error:
-        raise SettingError(f"{name}: {error}") from error
 
 
 def finished_runs(benchmark: Path) -> tuple[list[Path], list[str]]:

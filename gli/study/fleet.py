@@ -16,13 +16,13 @@ from gli.auditing.chosen_on import NOT_DECLARED
 from gli.auditing.fleet import Draw, Fleet, plan_draws, read_fleet
 from gli.auditing.verdict import MARGIN
 from gli.errors import DataError, SettingError, did_you_mean
-from gli.runs.configs import find_config
+from gli.runs.configs import expand
 from gli.runs.cost import read_cost
 from gli.runs.folder import snake_case
 from gli.runs.spec import NEVER
 from gli.study.settings import Entry, Methods, check_settings, entries_of, flags_of, read_study
 from gli.system.console import progress
-from gli.system.files import atomic_write, read_yaml
+from gli.system.files import atomic_write
 
 if TYPE_CHECKING:
     from gli.data import FaceDataModule
@@ -151,11 +151,10 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
         config: File of the plan, near which the configurations of the methods are.
     """
     from gli.engine.data import build_data  # Loads torch.
+    from gli.engine.fit import method_names, specify
 
-    run = find_config(f"retrained_{plan.data}", near=config)
-    section = read_yaml(run, "a configuration")["data"]
     settings = flags_of({name: value for name, value in plan.settings.items() if name.startswith("data.")})
-    return build_data(run.parent / section if isinstance(section, str) else section, settings)
+    return build_data(specify([*expand(f"retrained_{plan.data}", config, method_names()), *settings]).data)
 
 
 def check_who_chose(plan: FleetPlan, data: FaceDataModule) -> None:
@@ -214,7 +213,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
         data: The data module.
         output: Folder of the audit.
     """
-    from gli.engine.fit import specify  # Loads torch.
+    from gli.engine.fit import method_names, specify  # Loads torch.
 
     tables: dict[Draw, Path] = {}
     for draw in draws_of(plan, data):
@@ -241,7 +240,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
             }
             waits = name not in (ORIGINAL, RETRAINED)
             runs[name, draw] = specify(
-                [f"--config={find_config(entry.config, near=config)}", *flags_of(settings)],
+                [*expand(entry.config, config, method_names()), *flags_of(settings)],
                 row=name,
                 column=draw.name,
                 folder=folder_of(name, draw),

@@ -82,7 +82,8 @@ def tuned_file(sentence: str, command: Sequence[str], section: Mapping[str, Any]
         also = f"The search also chose {', '.join(others)}, which the configuration of a run has to set."
         lines += textwrap.wrap(also, WIDTH - 2)
     comment = "".join(f"# {line}\n" for line in lines)
-    settings_of_method: str = yaml.safe_dump(dict(section), sort_keys=False, default_flow_style=None, width=WIDTH)
+    model = {"model": dict(section)}
+    settings_of_method: str = yaml.safe_dump(model, sort_keys=False, default_flow_style=None, width=WIDTH)
     return comment + settings_of_method
 
 

@@ -120,7 +120,7 @@ def test_a_sampled_search_writes_its_table_and_the_best_settings(fake, capsys):
     comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
     assert "of 8 trials on SyntheticFaces, searched on rehearsal people" in comment
     assert f"gli search {' '.join([*GLI, '--data.rehearsal=true', *RANGE])} --trials 8" in comment
-    assert yaml.safe_load(text) == {"class_path": "GLI", "init_args": {"lr": float(rows[0]["model.lr"])}}
+    assert yaml.safe_load(text)["model"] == {"class_path": "GLI", "init_args": {"lr": float(rows[0]["model.lr"])}}
     # The same command has nothing left to do; more trials continue it; another seed is another search.
     assert main(command) == 0
     assert not fake[1].folders

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gli.runs.configs import shipped
 from gli.runs.spec import RunSpec, finished_run
 from gli.study.benchmark import finished_runs, read_grid, runs_of
 from tests.helpers.benchmarks import CONFIGS, write_benchmark
@@ -64,7 +63,7 @@ def test_configurations_are_found_beside_the_benchmark_or_above_it_or_among_the_
     grid = tmp_path / "elsewhere/grid.yaml"
     grid.parent.mkdir()
     grid.write_text("data: synthetic\nmethods: [LI, GLI]\n")
-    own = f"model: {{class_path: LI, init_args: {{lr: 0.125}}}}\ndata: {shipped() / 'data/synthetic.yaml'}\n"
+    own = "model: {class_path: LI, init_args: {lr: 0.125}}\ndata: SyntheticFaces\n"
     (tmp_path / "li_synthetic.yaml").write_text(own)
     li, gli = runs_of(read_grid(grid), grid, tmp_path / "out", tmp_path)
     assert li.method["init_args"]["lr"] == 0.125

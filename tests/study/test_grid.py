@@ -93,9 +93,9 @@ def test_claims_are_read_and_left_out_with_their_methods(tmp_path):
         ({"resamples": "many"}, "resamples is 'many'; expected a whole number"),
         (
             {"methods": ["SCRUBB"]},
-            "SCRUBB: There is no configuration 'scrubb_synthetic'. Did you mean 'scrub_synthetic'?",
+            "SCRUBB: --config scrubb_synthetic: no such configuration. Did you mean 'scrub_synthetic'?",
         ),
-        ({"variants": {"A": {"config": "../x"}}}, "A: There is no configuration '../x'"),
+        ({"variants": {"A": {"config": "../x"}}}, "A: --config ../x: no such configuration"),
         ({"variants": {"A B": {"config": "li_synthetic"}, "A-B": {"config": "li_synthetic"}}}, "same name and seed"),
     ],
 )

@@ -21,7 +21,7 @@ def test_a_tuned_file_names_its_search_and_holds_the_method(tmp_path):
     assert "backbone" not in section["init_args"]  # The default.
     assert section["init_args"]["class_weight"] == {"initial": 10, "final": 5}
     text = tuned_file(SENTENCE, COMMAND, section, {"model.steps": "3", "trainer.max_epochs": "4"})
-    assert yaml.safe_load(text) == section
+    assert yaml.safe_load(text) == {"model": section}
     assert max(map(len, text.splitlines())) <= 118
     comment = " ".join(line.removeprefix("# ").rstrip("\\") for line in text.splitlines() if line.startswith("#"))
     assert "of 30 trials on MUFAC, searched on rehearsal people" in comment
