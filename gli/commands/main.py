@@ -5,7 +5,6 @@ Nothing heavy is imported before the command is known, so that ``gli --help`` an
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -40,16 +39,6 @@ EPILOG = """options:
 examples:
   gli fit --config gli_synthetic
   gli fit --config configs/gli_synthetic.yaml --model.lr 0.003 --trainer.max_steps 40"""
-
-
-def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of a command that LightningCLI does not parse; option names cannot be abbreviated."""
-    return argparse.ArgumentParser(
-        prog=f"gli {name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
