@@ -33,10 +33,10 @@ def mode_of(setting: str, monitor: str, mode: str | None) -> str:
     prefix, _, name = monitor.rpartition("/")
     score = score_of(name)
     if prefix != "val" or score is None:
-        known = [f"val/{name}" for name in SCORES]
-        hint = did_you_mean(f"val/{name}", known)
+        scores = [f"val/{name}" for name in SCORES]
+        hint = did_you_mean(f"val/{name}", scores)
         raise SettingError(
-            f"{setting}.monitor is {monitor!r}, which is not a score of the audit.{hint} Known: {', '.join(known)}."
+            f"{setting}.monitor is {monitor!r}, which is not a score of the audit.{hint} Known: {', '.join(scores)}."
         )
     mode = mode or MODES[score.sign]
     if mode not in ("max", "min"):

@@ -106,8 +106,8 @@ class Figures(L.Callback):
 
     def _writes_here(self, logger: Logger) -> bool:
         """Return whether a logger is gli's own, which writes into the run's folder."""
-        own = isinstance(logger, TensorBoardLogger) and self._folder is not None
-        return own and Path(logger.log_dir or "") == Path(str(self._folder))
+        writes_locally = isinstance(logger, TensorBoardLogger) and self._folder is not None
+        return writes_locally and Path(logger.log_dir or "") == Path(str(self._folder))
 
 
 def send_figure(logger: Logger, name: str, figure: Figure, iteration: int) -> bool:

@@ -45,11 +45,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone, self.normalize = backbone, normalize
         self.block_names = None if blocks is None else tuple(blocks)
-        known = dict(backbone.named_modules())
+        modules = dict(backbone.named_modules())
         for name in self.block_names or ():
-            if not name or name not in known:
+            if not name or name not in modules:
                 children = ", ".join(child for child, _ in backbone.named_children())
-                hint = did_you_mean(name, known)
+                hint = did_you_mean(name, modules)
                 raise SettingError(f"The network has no block {name!r}.{hint} Its children are: {children}.")
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
@@ -103,7 +103,7 @@ def import_backbone(name: str) -> Callable[[int], nn.Module]:
     if not all(part.isidentifier() for part in (*module.split("."), *function.split("."))):
         raise SettingError(f"The backbone {name!r} is not an import path. Write it as my_module:build.")
     try:
-        found: Any = import_module(module)
+        target: Any = import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module and not module.startswith(f"{error.name}."):
             raise SettingError(f"The backbone {name!r} cannot be imported ({error}). Install what it needs.") from error
@@ -111,12 +111,14 @@ def import_backbone(name: str) -> Callable[[int], nn.Module]:
             f"The backbone {name!r}: there is no module {module!r} in the current folder or installed."
         ) from error
     for part in function.split("."):
-        if not hasattr(found, part):
-            raise SettingError(f"The backbone {name!r}: {module} has no {function!r}.{did_you_mean(part, vars(found))}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise SettingError(f"The backbone {name!r} is a {type(found).__name__}, not a function or class. Name one.")
-    return cast("Callable[[int], nn.Module]", found)
+        if not hasattr(target, part):
+            raise SettingError(
+                f"The backbone {name!r}: {module} has no {function!r}.{did_you_mean(part, vars(target))}"
+            )
+        target = getattr(target, part)
+    if not callable(target):
+        raise SettingError(f"The backbone {name!r} is a {type(target).__name__}, not a function or class. Name one.")
+    return cast("Callable[[int], nn.Module]", target)
 
 
 def backbone_key(name: str) -> str:
@@ -163,9 +165,9 @@ def _backbone(name: str, num_outputs: int, pretrained: bool) -> nn.Module:
         channels = (32, 64, 128, 256)
         return timm.models.resnet.ResNet(block, (2, 2, 2, 2), num_classes=num_outputs, channels=channels, stem_width=32)
     if not timm.is_model(name):
-        known = (*TORCHVISION, SLIM, *timm.list_models())
+        names = (*TORCHVISION, SLIM, *timm.list_models())
         raise SettingError(
-            f"Unknown backbone {name!r}.{did_you_mean(name, known)} Known: {', '.join((*TORCHVISION, SLIM))}, all "
+            f"Unknown backbone {name!r}.{did_you_mean(name, names)} Known: {', '.join((*TORCHVISION, SLIM))}, all "
             "models of timm, and import paths of your own (my_module:build)."
         )
     return timm.create_model(name, pretrained=pretrained, num_classes=num_outputs)

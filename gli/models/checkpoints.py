@@ -112,10 +112,10 @@ def _by_order(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict
     """Return the leading values of a state dict under other names, if their kinds and shapes are the same in order."""
     pairs = list(zip(wanted.items(), state.items(), strict=False))
     same = len(pairs) == len(wanted) and all(
-        own.rpartition(".")[2] == other.rpartition(".")[2] and value.shape == given.shape
-        for (own, value), (other, given) in pairs
+        name.rpartition(".")[2] == given_name.rpartition(".")[2] and value.shape == given.shape
+        for (name, value), (given_name, given) in pairs
     )
-    return {own: given for (own, _), (_, given) in pairs} if same else None
+    return {name: given for (name, _), (_, given) in pairs} if same else None
 
 
 def load_features(classifier: Classifier, path: str | Path, name: str) -> None:
@@ -132,13 +132,13 @@ def load_features(classifier: Classifier, path: str | Path, name: str) -> None:
     Raises:
         CheckpointError: If the file is unsafe or damaged, or of another architecture.
     """
-    own, head = classifier.backbone.state_dict(), _head_names(classifier)
+    current, head = classifier.backbone.state_dict(), _head_names(classifier)
     state = classifier_state(path)
-    wanted = {key: value for key, value in own.items() if key not in head}
+    wanted = {key: value for key, value in current.items() if key not in head}
     # Files of early versions of PyTorch do not count batches.
     uncounted = {key: value for key, value in wanted.items() if key in state or not key.endswith(BATCH_COUNT)}
-    found: Mapping[str, Tensor] | None = state if uncounted.keys() <= state.keys() else _by_order(wanted, state)
-    if found is None:
+    source: Mapping[str, Tensor] | None = state if uncounted.keys() <= state.keys() else _by_order(wanted, state)
+    if source is None:
         missing = [key for key in uncounted if key not in state]
         raise CheckpointError(
             f"{path}: is of another architecture than --model.backbone {name}: it lacks {len(missing)} of its weights "
@@ -146,16 +146,16 @@ def load_features(classifier: Classifier, path: str | Path, name: str) -> None:
             "--model.backbone."
         )
     for key, value in uncounted.items():
-        if not _loadable(found[key]):
+        if not _loadable(source[key]):
             raise CheckpointError(
                 f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again."
             )
-        if found[key].shape != value.shape:
+        if source[key].shape != value.shape:
             raise CheckpointError(
-                f"{path}: is of another width than --model.backbone {name} ({key} is {tuple(found[key].shape)} instead "
-                f"of {tuple(value.shape)}). Name its architecture with --model.backbone."
+                f"{path}: is of another width than --model.backbone {name} ({key} is {tuple(source[key].shape)} "
+                f"instead of {tuple(value.shape)}). Name its architecture with --model.backbone."
             )
-    classifier.backbone.load_state_dict({**own, **{key: found[key] for key in uncounted}})
+    classifier.backbone.load_state_dict({**current, **{key: source[key] for key in uncounted}})
 
 
 def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
@@ -169,15 +169,15 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
     Raises:
         CheckpointError: If the file is unsafe or damaged, or of another architecture or number of outputs.
     """
-    state, own = classifier_state(path), classifier.backbone.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    state, expected = classifier_state(path), classifier.backbone.state_dict()
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or extra:
         raise CheckpointError(
             f"{path}: is of another architecture than --model.backbone {name}: it lacks {len(missing)} of its weights "
             f"({', '.join(missing[:2])}{', ...' if len(missing) > 2 else ''}) and has {len(extra)} others "
             f"({', '.join(extra[:2])}{', ...' if len(extra) > 2 else ''}). Name its architecture with --model.backbone."
         )
-    for key, value in own.items():
+    for key, value in expected.items():
         if not _loadable(state[key]):
             raise CheckpointError(
                 f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again: "

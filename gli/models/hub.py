@@ -22,8 +22,8 @@ CARD = """---
 
 A face classifier of gli. Load it with `gli.load(FOLDER)`; it takes images in [0, 1], shape `(batch, 3, height, width)`.
 
-The weights were trained on photographs of people, and can tell something about them. They are personal data: share them
-only where you may share the photographs.
+The weights were trained on photographs of people, and can reveal something about them. They are personal data: share
+them only where you may share the photographs.
 """
 
 

@@ -100,11 +100,11 @@ def reinitialised(module: nn.Module) -> nn.Module:
     """
     fresh = copy.deepcopy(module)
     for name, part in fresh.named_modules():
-        own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+        tensors = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
         reset: Any = getattr(part, "reset_parameters", None)
         if callable(reset):
             reset()
-        elif own and any(True for _ in part.parameters(recurse=False)):
+        elif tensors and any(True for _ in part.parameters(recurse=False)):
             raise SettingError(
                 f"The {type(part).__name__} {name or 'at the top'} of the network cannot be reinitialised: it has no "
                 "reset_parameters(). Give a function that builds a new network: build=lambda: MyNetwork()."

@@ -71,12 +71,12 @@ def drop_training_images(path: Path, digests: Digests) -> int:
     recorded = unpack(contents, path)
     if recorded is None:
         return 0
-    kept = recorded[~np.isin(recorded, digests)]
-    if len(kept) == len(recorded):
+    remaining = recorded[~np.isin(recorded, digests)]
+    if len(remaining) == len(recorded):
         return 0
-    contents[TRAINING_IMAGES] = pack(kept)
-    if not len(kept):
+    contents[TRAINING_IMAGES] = pack(remaining)
+    if not len(remaining):
         del contents[TRAINING_IMAGES]
     with atomic_write(path) as temporary:
         torch.save(contents, temporary)
-    return len(recorded) - len(kept)
+    return len(recorded) - len(remaining)

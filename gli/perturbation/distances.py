@@ -17,25 +17,25 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 DistanceName = Literal["l1", "l2", "mse", "cosine"]
 
 
-def l1(features: Tensor, others: Tensor) -> Tensor:
+def l1(features: Tensor, targets: Tensor) -> Tensor:
     """Return the L1 norm of the difference, mean over the batch."""
-    return (features - others).abs().sum(dim=1).mean()
+    return (features - targets).abs().sum(dim=1).mean()
 
 
-def l2(features: Tensor, others: Tensor) -> Tensor:
+def l2(features: Tensor, targets: Tensor) -> Tensor:
     """Return the L2 norm of the difference, mean over the batch: the paper's choice (section 4.3.2)."""
-    norms: Tensor = torch.linalg.vector_norm(features - others, dim=1)
+    norms: Tensor = torch.linalg.vector_norm(features - targets, dim=1)
     return norms.mean()
 
 
-def mse(features: Tensor, others: Tensor) -> Tensor:
+def mse(features: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error over batch and features: the released code's choice."""
-    return functional.mse_loss(features, others)
+    return functional.mse_loss(features, targets)
 
 
-def cosine(features: Tensor, others: Tensor) -> Tensor:
+def cosine(features: Tensor, targets: Tensor) -> Tensor:
     """Return one minus the cosine similarity, mean over the batch; in [0, 2]."""
-    return 1 - functional.cosine_similarity(features, others, dim=1).mean()
+    return 1 - functional.cosine_similarity(features, targets, dim=1).mean()
 
 
 DISTANCES: dict[DistanceName, Distance] = {"l1": l1, "l2": l2, "mse": mse, "cosine": cosine}
