@@ -10,14 +10,13 @@ from typing import Any
 
 from gli.errors import DataError
 from gli.reporting.page import render
+from gli.reporting.results import NO_UNLEARNING
 from gli.reporting.tables import Table, markdown
 from gli.system.files import atomic_write, write_json
 
 Values = Mapping[str, Any]
 #: Number of people that are named as the most exposed.
 WORST = 5
-#: Name of the audit of the originals, as in :data:`gli.auditing.fleet_audit.NO_UNLEARNING`.
-NO_UNLEARNING = "No unlearning"
 AUC = (
     "AUC is the probability that the attacker ranks a forgotten person above one who was never seen: 0.5 is guessing, "
     "1 is certainty; below 0.5, forgotten people stand out by being forgotten too well. Square brackets hold the 95 % "

@@ -24,6 +24,8 @@ from gli.runs.read import FIXED, Run
 
 #: Methods that train from scratch. Their last audit is reported, because they have no iteration to select.
 FROM_SCRATCH = ("Original", "Retrained")
+#: Name of the audit of the originals, as in :data:`gli.auditing.fleet_audit.NO_UNLEARNING`.
+NO_UNLEARNING = "No unlearning"
 #: The kinds that the paper's Table 3 compares, in its order.
 WARM_UP_KINDS = ("LI", FIXED, "GLI")
 State = Literal["reported", "best", "end"]
@@ -190,10 +192,10 @@ def _caution(folder: Path) -> str:
         return str(error)
     if membership is None:
         return ""
-    sentences = [f"{folder}: {membership.warning}"] if membership.reasons else []
+    sentences = [membership.warning] if membership.reasons else []
     if membership.rehearsal:
-        sentences.append(f"{folder}: a rehearsal, to choose settings by; its people are not those to be reported.")
-    return " ".join(sentences)
+        sentences.append("This is a rehearsal, to choose settings by; its people are not those to be reported.")
+    return f"{folder}: {' '.join(sentences)}" if sentences else ""
 
 
 # -- many runs ---------------------------------------------------------------------------------------------------------
@@ -307,10 +309,8 @@ def ranks(summaries: Sequence[Summary], score: Score) -> dict[str, int]:
     Models trained from scratch and means that are NaN take no rank; a score without a direction ranks nothing.
     """
     means = [
-        (-score.sign * summary.mean[score.name], summary.label) for summary in summaries if _is_ranked(summary, score)
+        (-score.sign * summary.mean[score.name], summary.label)
+        for summary in summaries
+        if score.sign and summary.label not in FROM_SCRATCH and not math.isnan(summary.mean[score.name])
     ]
     return {label: rank for rank, (_, label) in enumerate(sorted(means)[:2], start=1)}
-
-
-def _is_ranked(summary: Summary, score: Score) -> bool:
-    return score.sign != 0 and summary.label not in FROM_SCRATCH and not math.isnan(summary.mean[score.name])

@@ -12,8 +12,7 @@ from typing import Any
 
 from gli.errors import DataError
 from gli.metrics.pareto import pareto_front
-from gli.reporting.audit import NO_UNLEARNING
-from gli.reporting.results import FROM_SCRATCH, Summary
+from gli.reporting.results import FROM_SCRATCH, NO_UNLEARNING, Summary
 
 ORIGINAL, RETRAINED = FROM_SCRATCH
 #: Names of the horizontal axis, and what a bar of either kind of score is.

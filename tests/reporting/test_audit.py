@@ -13,7 +13,7 @@ from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets, ulira
 from gli.auditing.verdict import exposures
 from gli.errors import DataError
 from gli.metrics.intervals import Trials
-from gli.reporting import audit as report
+from gli.reporting import results
 from gli.reporting.audit import auc_of_methods, audit_section, read_audit, shown, tables_of, write_audit
 from gli.reporting.plots import people_figure
 from tests.helpers.fleets import fleet, shifted
@@ -58,7 +58,7 @@ def test_the_pages_are_the_same_from_the_file_as_from_the_audit(audits, tmp_path
 def test_the_table_has_a_row_for_each_method(audits):
     table = tables_of(contents_of_methods("faces", audits, {}, {}))["Table"]
     assert [row[0] for row in table.rows] == [NO_UNLEARNING, "Retrained", "Half"]
-    assert report.NO_UNLEARNING == NO_UNLEARNING
+    assert results.NO_UNLEARNING == NO_UNLEARNING
     assert {len(row) for row in table.rows} == {len(table.headings)}
     assert shown({"value": math.nan, "low": math.nan, "high": math.nan}) == ""
     assert shown({"value": None, "low": None, "high": None}) == ""

@@ -16,6 +16,7 @@ from gli.reporting import write_report
 from gli.reporting.audit import auc_of_methods, write_audit
 from gli.reporting.claims import Claims, Comparison
 from gli.reporting.tradeoff import read_tradeoff
+from gli.runs.membership import Membership, write_membership
 from gli.runs.read import read_run
 from tests.helpers.fleets import fleet, shifted
 from tests.helpers.run_folders import change_log
@@ -64,6 +65,17 @@ def test_claims_are_in_every_file(make_run, tmp_path):
         assert f"- {compared['sentence']}\n" in text
         assert f"<li>{html.escape(compared['sentence'])}</li>" in page
     assert "not corrected for the number of claims" in text
+
+
+def test_a_run_whose_scores_mean_nothing_is_named_once(make_run, tmp_path):
+    folder = make_run()  # Its original is reported as well.
+    write_membership(folder, Membership("unknown", ("nobody knows",), rehearsal=True))
+    write([folder], tmp_path / "out")
+    for name in ("results.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert (
+            text.count(f"{folder}: The privacy scores of this run mean nothing: nobody knows. This is a rehearsal") == 1
+        )
 
 
 def test_the_trade_off_is_a_picture_with_its_numbers_in_words(make_run, tmp_path):
