@@ -24,11 +24,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install    ## train on drawn faces, forget some people, and show what it cost
 	$(BIN)/gli fit --config configs/gli_synthetic.yaml
 
-test: install    ## run the tests, one process per core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --durations=30
+test: install    ## run the tests, one process per core, a file in one process
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=30
 
 test-all: install  ## run all tests, slow ones included, with new random inputs (10,000 for each kind of file)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "" --hypothesis-profile=default
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "" --hypothesis-profile=default
 
 lint: install    ## run ruff, import-linter and mypy
 	$(BIN)/ruff check .

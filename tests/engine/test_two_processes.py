@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from gli.auditing import record as audits
@@ -26,7 +25,7 @@ from tests.helpers import two_processes as worker
 from tests.helpers.forks import Fork
 from tests.helpers.two_processes import BACKBONE, CASES
 
-# The first test starts processes, or waits for another worker.
+# The first test computes what all compare.
 pytestmark = [pytest.mark.timeout(1000), pytest.mark.figures]
 SEVERAL = pytest.mark.parametrize("world", [2, 3])
 
@@ -60,40 +59,28 @@ def run_ranks(world: int, output: Path, folder: Path) -> str:
     finally:
         for fork in forks:
             fork.kill()
-    return "".join(end.stdout + end.stderr for end in ends)
+    printed = "".join(end.stdout + end.stderr for end in ends)
+    assert [end.returncode for end in ends] == [0] * world, printed[-3000:]
+    return printed
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory) -> Path:
-    """Return a folder of this test run that all workers share."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "processes"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def computed(shared):
-    """Return a function from the number of processes to the results of each; they run once, for the first worker."""
+def computed(tmp_path_factory):
+    """Return a function from the number of processes to the results of each; they run once."""
+    folder = tmp_path_factory.mktemp("processes")
 
     @cache
     def results(world: int) -> list[dict]:
-        if world > 1:
+        output = folder / str(world)
+        output.mkdir()
+        if world == 1:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                worker.work(folder / "logs", output)
+        else:
             results(1)  # It trains the originals.
-        output = shared / str(world)
-        with FileLock(shared / f"{world}.lock"):
-            if not output.exists():
-                output.mkdir()
-                if world == 1:
-                    with pytest.MonkeyPatch.context() as patch:
-                        patch.chdir(shared)
-                        worker.work(shared / "logs", output)
-                else:
-                    (output / "output.txt").write_text(run_ranks(world, output, shared))
-        text = output / "output.txt"
-        files = [output / f"{rank}.pt" for rank in range(world)]
-        assert all(file.exists() for file in files), text.read_text()[-3000:] if text.exists() else "see the first test"
-        return [torch.load(file, weights_only=False) for file in files]
+            (output / "output.txt").write_text(run_ranks(world, output, folder))
+        return [torch.load(output / f"{rank}.pt", weights_only=False) for rank in range(world)]
 
     return results
 
@@ -110,19 +97,23 @@ def test_every_method_is_compared():
     assert {case.task for case in CASES.values()} == {"age", "attributes"}
 
 
-@pytest.mark.parametrize(
-    ("world", "name"), [(world, name) for world in (2, 3) for name in CASES if world == 2 or CASES[name].on_three]
-)
-def test_processes_with_shares_of_a_batch_train_the_model_of_one_with_the_whole(name, world, computed):
-    (single,), several = computed(1), [result[name] for result in computed(world)]
-    case, expected, tolerance = CASES[name], single[name], 1e-8 if CASES[name].double else 1e-5
-    assert difference(several[0]["weights"], expected["weights"]) < tolerance
-    assert len(expected["made"]) == {"LI": 5, "GLI": 5, "UNSIR": 2}.get(case.method, 0)
-    images = [torch.cat(shares) for shares in zip(*(result["made"] for result in several), strict=True)]
-    torch.testing.assert_close(images, expected["made"], rtol=0, atol=tolerance)
-    if case.method not in ("Original", "Retrained", "EUk"):
-        start = torch.load(single["originals"][case.task], weights_only=True)["state_dict"]
-        assert difference(expected["weights"], start) > 1e-3  # Otherwise the comparison would say little.
+@SEVERAL
+def test_processes_with_shares_of_a_batch_train_the_model_of_one_with_the_whole(world, computed):
+    (single,), several = computed(1), computed(world)
+    for name, case in CASES.items():
+        if world == 3 and not case.on_three:
+            continue
+        expected, shares, tolerance = single[name], [result[name] for result in several], 1e-8 if case.double else 1e-5
+        assert difference(shares[0]["weights"], expected["weights"]) < tolerance, name
+        assert len(expected["made"]) == {"LI": 5, "GLI": 5, "UNSIR": 2}.get(case.method, 0), name
+        images = [torch.cat(parts) for parts in zip(*(result["made"] for result in shares), strict=True)]
+        torch.testing.assert_close(
+            images, expected["made"], rtol=0, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+        )
+        if case.method not in ("Original", "Retrained", "EUk"):
+            start = torch.load(single["originals"][case.task], weights_only=True)["state_dict"]
+            # Otherwise the comparison would say little.
+            assert difference(expected["weights"], start) > 1e-3, name
 
 
 @SEVERAL
