@@ -12,9 +12,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import gli
+from tests.helpers.forks import run_in_fork
 
 ROOT = Path(gli.__file__).parent
 CONTRACTS = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -61,33 +64,20 @@ def test_every_room_imports_alone():
 
     The linter knows that no import is part of a circle, so that the order of modules within a room does not matter.
     """
-    code = """
-import json, os, sys, traceback
-import lightning.pytorch.cli, matplotlib.pyplot, scipy.stats, sklearn.linear_model, timm, torchmetrics, torchvision
-assert not any(name.partition(".")[0] == "gli" for name in sys.modules)
-for modules in json.loads(sys.argv[1]):
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            for module in modules:
-                __import__(module)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    if os.waitpid(child, 0)[1]:
-        sys.exit(f"{modules[0]} and the modules beside it do not import alone")
-"""
     rooms: dict[str, list[str]] = {}
     for name in MODULES:
         if not name.endswith("__main__"):
             rooms.setdefault(".".join(name.split(".")[:2]), []).append(name)
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(list(rooms.values()))], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+
+    def import_alone(modules: list[str]) -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "gli"]:
+            del sys.modules[name]
+        for module in modules:
+            import_module(module)
+
+    for room, modules in rooms.items():
+        done = run_in_fork(partial(import_alone, modules))
+        assert done.returncode == 0, f"{room}: {done.stderr}"
 
 
 def test_reading_logs_and_reports_starts_quickly():
