@@ -995,8 +995,7 @@ def test_a_spoilt_configuration_or_command_line_is_refused_or_understood(
     parser: Any, canary: Path, tmp_path: Path, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the process, with one parser, since to make it takes ten times as long as to parse with it."""
-    for folder in ("data", "trainer"):
-        shutil.copytree(REPOSITORY / "configs" / folder, tmp_path / "configs" / folder)
+    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
     path = tmp_path / "configs" / "spoilt.yaml"
 
     def check(value: tuple[bytes, list[str]]) -> None:
