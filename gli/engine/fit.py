@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import lightning as L
 import yaml
-from filelock import FileLock
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
@@ -31,9 +30,8 @@ from gli.data import FaceDataModule
 from gli.engine import originals, resume
 from gli.engine.build import audit_original, make_trainer
 from gli.engine.membership import judge_membership
-from gli.errors import INTERRUPTED, CheckpointError, GLIError, SettingError
+from gli.errors import INTERRUPTED, GLIError, SettingError
 from gli.methods import Method, Retrained
-from gli.models.checkpoints import read_checkpoint
 from gli.runs.configs import configs_among, resolve_arguments
 from gli.runs.cost import write_cost
 from gli.runs.folder import LOGS, ORIGINALS, new_version, snake_case
@@ -171,7 +169,7 @@ class CLI(LightningCLI):
         super().parse_arguments(parser, args)
         if self.config.get("subcommand"):
             self._find_checkpoint()
-            self._check_checkpoint()
+            resume.check_checkpoint(self.settings.get("ckpt_path"), str(self.settings.model.class_path))
             self._asked = dict(self.settings.model.get("init_args", {}))
 
     def _find_checkpoint(self) -> None:
@@ -195,29 +193,6 @@ class CLI(LightningCLI):
         self.settings["ckpt_path"] = str(checkpoint)
         self._resumed = folder if self.config.subcommand == "fit" else None
 
-    def _check_checkpoint(self) -> None:
-        """Refuse checkpoints that are not of a run, or of another method, before any work."""
-        path = self.settings.get("ckpt_path")
-        if not path or not (Path(path).suffix or Path(path).exists()):
-            return
-        contents = read_checkpoint(path)
-        if "pytorch-lightning_version" not in contents:
-            raise CheckpointError(
-                f"{path}: is not the checkpoint of a run. Give the weights of a model with --model.original."
-            )
-        description = contents.get("classifier", {})
-        if not isinstance(description, dict) or not isinstance(contents.get("hyper_parameters", {}), dict):
-            raise CheckpointError(
-                f"{path}: is not a complete checkpoint of a run. Name another, such as last.ckpt beside it."
-            )
-        method = str(self.settings.model.class_path).rpartition(".")[2]
-        trained = description.get("method")
-        if trained not in (None, method):
-            raise SettingError(
-                f"{path}: is a checkpoint of {trained}, but this is a run of {method}. Use --model {trained}, or give "
-                "the checkpoint's weights with --model.original."
-            )
-
     def before_instantiate_classes(self) -> None:
         """Say which settings the checkpoint's own settings have replaced."""
         model = self.settings.model
@@ -238,8 +213,6 @@ class CLI(LightningCLI):
             if "Does not validate" not in str(error):
                 raise
             raise GLIError(explain_parser_error(str(error))) from error
-
-    # -- the trainer -----------------------------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Return a trainer that logs to TensorBoard and CSV, and to the loggers that the user adds."""
@@ -264,8 +237,7 @@ class CLI(LightningCLI):
 
     def _lock(self, folder: Path) -> None:
         if ranks.is_first():
-            lock: FileLock = resume.lock_run(folder)
-            self._locks.callback(lock.release)
+            self._locks.callback(resume.lock_run(folder).release)
 
     # -- fit -------------------------------------------------------------------------------------------------------
 
@@ -327,36 +299,24 @@ class CLI(LightningCLI):
             write_cost(Path(folder), seconds, self.trainer.strategy.root_device)
         audit = ForgettingAudit.of(self.trainer)
         if audit is not None and audit.rows:
-            if not self.model.needs_original and is_finite(self.trainer) and self._follows_recipe():
+            if not self.model.needs_original and is_finite(self.trainer) and _follows_recipe(self.trainer, self.model):
                 path = originals.store(self.trainer, self.model, self.originals, self.seed)
                 console.print(f"kept        {path}", soft_wrap=True)
             self._print_results(audit, seconds, Path(os.path.relpath(folder)) if folder else None)
         self._warn_of_membership()
 
-    def _follows_recipe(self) -> bool:
-        """Return whether this training of an original or retrained model is what later runs would do themselves."""
-        trainer = self.trainer
-        complete = trainer.current_epoch == trainer.max_epochs and trainer.max_steps == -1
-        everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1
-        plain = self.model.batch_norm == "train" and self.model.optimizer == "sgd"
-        return complete and everything and plain and self.model.gradient_clip is None
-
     def _print_results(self, audit: ForgettingAudit, seconds: float, folder: Path | None) -> None:
         """Print the closing table, and where checkpoint, log and figures are."""
-        retrained = originals.retrained_scores(self.model, self.datamodule, self.seed, self.originals, self._precision)
-        columns = self._columns(audit)
+        retrained = originals.retrained_scores(
+            self.model, self.datamodule, self.seed, self.originals, str(self.trainer.precision)
+        )
+        columns = _columns(self.model, audit)
         if retrained is not None and not isinstance(self.model, Retrained):
             columns.append(("retrained", retrained))
         table = comparison(columns)
         table.title = f"{self.model.name} on {self.datamodule.label}, {seconds:.1f} s of training steps"
         console.print(table)
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        lines = [f"checkpoint  {os.path.relpath(best)}"] if best else []
-        if folder is not None:
-            lines += [f"log         {folder / 'metrics.csv'}"]
-            lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
-            lines += [f"curves      tensorboard --logdir {os.path.relpath(self.logs)}"]
-        console.print("\n".join([*lines, SCORES_PAGE]), soft_wrap=True)
+        console.print("\n".join([*_files(self.trainer, folder, self.logs), SCORES_PAGE]), soft_wrap=True)
         ended = Ended(
             type(self.model).__name__,
             audit.rows,
@@ -367,21 +327,6 @@ class CLI(LightningCLI):
             not self.model.needs_original,
         )
         console.print(f"[bold]In short[/bold]    {conclude(ended)}.", soft_wrap=True, highlight=False)
-
-    @property
-    def _precision(self) -> str:
-        return str(self.trainer.precision)
-
-    def _columns(self, audit: ForgettingAudit) -> list[tuple[str, dict[str, float]]]:
-        """Return the columns of the closing table: the original, the end of each stage, and the best audit."""
-        if not self.model.needs_original:
-            return [(self.model.name, audit.rows[-1])]
-        rows = {row["iteration"]: row for row in audit.rows}
-        columns = [("Original", audit.rows[0])]
-        columns += [(f"{stage}, iteration {iteration}", rows[iteration]) for stage, iteration in audit.stages.items()]
-        if audit.best is not None:
-            columns.append((f"{self.model.name}, iteration {audit.best['iteration']:.0f}", audit.best))
-        return columns
 
     # -- validate and test -----------------------------------------------------------------------------------------
 
@@ -407,6 +352,37 @@ class CLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Audit under ``test/``."""
         self._evaluate(self.trainer.test, kwargs)
+
+
+def _columns(model: Method, audit: ForgettingAudit) -> list[tuple[str, dict[str, float]]]:
+    """Return the columns of the closing table: the original, the end of each stage, and the best audit."""
+    if not model.needs_original:
+        return [(model.name, audit.rows[-1])]
+    rows = {row["iteration"]: row for row in audit.rows}
+    columns = [("Original", audit.rows[0])]
+    columns += [(f"{stage}, iteration {iteration}", rows[iteration]) for stage, iteration in audit.stages.items()]
+    if audit.best is not None:
+        columns.append((f"{model.name}, iteration {audit.best['iteration']:.0f}", audit.best))
+    return columns
+
+
+def _files(trainer: L.Trainer, folder: Path | None, logs: Path) -> list[str]:
+    """Return where checkpoint, log and figures are, a line each."""
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    lines = [f"checkpoint  {os.path.relpath(best)}"] if best else []
+    if folder is not None:
+        lines += [f"log         {folder / 'metrics.csv'}"]
+        lines += [f"figure      {figure}" for figure in sorted(folder.glob("*.png"))]
+        lines += [f"curves      tensorboard --logdir {os.path.relpath(logs)}"]
+    return lines
+
+
+def _follows_recipe(trainer: L.Trainer, model: Method) -> bool:
+    """Return whether this training of an original or retrained model is what later runs would do themselves."""
+    complete = trainer.current_epoch == trainer.max_epochs and trainer.max_steps == -1
+    everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1
+    plain = model.batch_norm == "train" and model.optimizer == "sgd"
+    return complete and everything and plain and model.gradient_clip is None
 
 
 def _check_configs(args: Sequence[str] | Mapping[str, Any]) -> None:

@@ -66,6 +66,37 @@ def upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {**checkpoint, "callbacks": callbacks}
 
 
+def check_checkpoint(path: str | None, class_path: str) -> None:
+    """Refuse a checkpoint that is not of a run, or is of another method, before any work.
+
+    Args:
+        path: What ``--ckpt_path`` was given; None or a keyword of Lightning are left to it.
+        class_path: Class path of the method.
+
+    Raises:
+        CheckpointError: If it is not the complete checkpoint of a run.
+        SettingError: If it is of another method.
+    """
+    if not path or not (Path(path).suffix or Path(path).exists()):
+        return
+    contents = read_checkpoint(path)
+    if "pytorch-lightning_version" not in contents:
+        raise CheckpointError(
+            f"{path}: is not the checkpoint of a run. Give the weights of a model with --model.original."
+        )
+    description = contents.get("classifier", {})
+    if not isinstance(description, dict) or not isinstance(contents.get("hyper_parameters", {}), dict):
+        raise CheckpointError(
+            f"{path}: is not a complete checkpoint of a run. Name another, such as last.ckpt beside it."
+        )
+    method, trained = class_path.rpartition(".")[2], description.get("method")
+    if trained not in (None, method):
+        raise SettingError(
+            f"{path}: is a checkpoint of {trained}, but this is a run of {method}. Use --model {trained}, or give "
+            "the checkpoint's weights with --model.original."
+        )
+
+
 def iteration_of(checkpoint: Path) -> int | None:
     """Return the iteration of a run's checkpoint; None where it is absent or damaged."""
     with suppress(CheckpointError, KeyError, TypeError, ValueError):

@@ -20,14 +20,14 @@ from gli.metrics.registry import Score, scores_among
 from gli.reporting import Select
 from gli.runs.cost import read_cost
 from gli.runs.membership import read_membership
-from gli.runs.read import FIXED, Run
+from gli.runs.read import FIXED, WARMED, Run
 
 #: Methods that train from scratch. Their last audit is reported, because they have no iteration to select.
 FROM_SCRATCH = ("Original", "Retrained")
 #: Name of the audit of the originals, as in :data:`gli.auditing.fleet_audit.NO_UNLEARNING`.
 NO_UNLEARNING = "No unlearning"
 #: The kinds that the paper's Table 3 compares, in its order.
-WARM_UP_KINDS = ("LI", FIXED, "GLI")
+WARM_UP_KINDS = ("LI", FIXED, WARMED)
 State = Literal["reported", "best", "end"]
 
 
@@ -298,7 +298,7 @@ def warm_up(results: Sequence[Result]) -> list[Result]:
     The list is empty where either kind of GLI is missing.
     """
     compared = [result for result in results if result.run.kind in WARM_UP_KINDS and result.label != "Original"]
-    if not {FIXED, "GLI"} <= {result.run.kind for result in compared}:
+    if not {FIXED, WARMED} <= {result.run.kind for result in compared}:
         return []
     return sorted(compared, key=lambda result: WARM_UP_KINDS.index(result.run.kind))
 

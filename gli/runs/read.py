@@ -17,8 +17,8 @@ LOG, SETTINGS = "metrics.csv", "config.yaml"
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
 #: Settings of the trainer that runs to be compared have in common.
 _SHARED_TRAINER = ("accelerator", "precision")
-#: Name of GLI without warm-up, as in the paper's Table 3.
-FIXED = "GLI with fixed weight"
+#: Names of GLI with and without a warm-up, as in the paper's Table 3.
+WARMED, FIXED = "GLI", "GLI with fixed weight"
 EXAMPLE = "Name the folder of a run: lightning_logs/<method>_<data>/version_<n>."
 
 
@@ -57,7 +57,7 @@ class Run:
     def kind(self) -> str:
         """The method's name in the paper's tables."""
         initial, final = (self.settings.get(f"model.class_weight.{end}") for end in ("initial", "final"))
-        return FIXED if self.method == "GLI" and initial is not None and initial == final else self.method
+        return FIXED if self.method == WARMED and initial is not None and initial == final else self.method
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
