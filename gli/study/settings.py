@@ -70,6 +70,8 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
     hints, values = get_type_hints(kind, include_extras=True), {}
     for name, value in contents.items():
         hint, expected = get_args(hints[name])
+        if value is None:  # jsonargparse takes it for a missing value.
+            raise SettingError(f"{path}: {name} is null; expected {expected}.")
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument("--value", type=hint)
         try:
@@ -86,7 +88,7 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
 
 def entries_of(methods: Methods, data: str) -> dict[str, Entry]:
     """Return the methods of a study by name: the configuration of a method is called ``<method>_<data>``."""
-    if not isinstance(data, str) or not re.fullmatch(r"\w[\w.-]*", data):
+    if not re.fullmatch(r"\w[\w.-]*", data):
         raise SettingError(f"data is {data!r}; expected the last part of the configurations' names.")
     named = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
     return {name: Entry(f"{snake_case(name)}_{data}", settings) for name, settings in named.items()}
