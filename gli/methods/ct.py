@@ -22,8 +22,9 @@ def square_convolutions(model: nn.Module) -> list[nn.Conv2d]:
 class CT(FineTune):
     """CT, convolution transpose: exchange the two spatial axes of all kernels, then fine-tune on retain.
 
-    The transposed network computes on an image what the original computes on the mirrored image (along the diagonal):
-    most of what it knows is out of use, but nothing is lost, and fine-tuning restores what retained people confirm.
+    The transposed network computes on an image what the original computes on the transposed image (mirrored along the
+    diagonal): most of what it knows is out of use, but nothing is lost, and fine-tuning restores what retained people
+    confirm.
 
     Equation:
         W[o, i, x, y] <- W[o, i, y, x] in every convolution with a square kernel; then min over theta of
@@ -33,7 +34,9 @@ class CT(FineTune):
         As fine-tuning; the transposition costs nothing. Forget images are not used.
 
     Fails:
-        Short training leaves the accuracy low; long training brings back what is common to forgotten and retained
+        The transposed network answers the transposed image exactly as the original answers the image, and fine-tuning
+        on upright images need not change that: whoever knows the method shows transposed images. The audits here do
+        not. Short training leaves the accuracy low; long training brings back what is common to forgotten and retained
         people, and with it their membership. It does nothing to networks without square kernels larger than one pixel.
 
     Defaults:

@@ -29,9 +29,10 @@ class TransposeDistil(CT):
         two models in memory. Neither forget images nor labels are used.
 
     Fails:
-        It also unlearns how closely retained people were fitted. As CT, it does nothing to networks without square
-        kernels larger than one pixel, and very short training leaves the accuracy low. An original that gives
-        probabilities of 0 and 1 only, at any temperature, teaches no more than the labels.
+        Nothing here teaches the student about transposed images, on which it begins as the original: as with CT,
+        whoever knows the method shows those. It also unlearns how closely retained people were fitted. It does nothing
+        to networks without square kernels larger than one pixel, and very short training leaves the accuracy low. An
+        original that gives probabilities of 0 and 1 only, at any temperature, teaches no more than the labels.
 
     Defaults:
         Searched on rehearsal people of MUFAC, of temperatures 2, 4 and 8, learning rates 0.03 and 0.1, with and without

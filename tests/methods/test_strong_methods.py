@@ -30,9 +30,11 @@ from gli.methods import (
     SFRon,
     TransposeDistil,
 )
+from gli.methods.ct import square_convolutions
 from gli.methods.seeding import rand_of_images, seeded_generator
 from gli.methods.settings import cosine, warmup
 from gli.methods.sweeps import gradients_over, mean_over
+from gli.models.backbones import build_classifier
 from tests.methods.test_methods import (
     LR,
     TASKS,
@@ -96,6 +98,18 @@ def test_ct_transposes_every_kernel_and_fine_tunes(schedule, task, monkeypatch):
         loss = criterion(task, expected(retain.images), retain.labels)
         optimizer.step(gradients_of(expected, loss), lr=LR * (1, 0.5)[number] if schedule else LR)
     assert_same(model, expected)
+
+
+def test_transposed_kernels_answer_the_transposed_image_as_the_original_answers_the_image():
+    """Why an attacker who knows CT shows transposed images."""
+    original = build_classifier("resnet18_slim", 3).double().eval()
+    transposed = copy.deepcopy(original)
+    with torch.no_grad():
+        for layer in square_convolutions(transposed):
+            layer.weight.copy_(layer.weight.transpose(2, 3).clone())
+        images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+        assert torch.allclose(transposed(images.transpose(2, 3)), original(images), atol=1e-12)
+        assert not torch.allclose(transposed(images), original(images), atol=1e-3)
 
 
 @in_both_tasks
