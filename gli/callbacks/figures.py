@@ -29,10 +29,11 @@ class Figures(L.Callback):
         every: Number of audits after which to draw as well; 0 for only at the start and the end (a figure takes 0.2 s).
         send_faces: Send pictures of people to the loggers that ``--trainer.logger`` adds, which may be on another
             machine. Otherwise they stay in the run's folder; curves and densities show nobody and reach every logger.
+        enabled: Draw figures. Reference models and fleets have none: nobody looks at them.
     """
 
-    def __init__(self, every: int = 0, send_faces: bool = False) -> None:
-        self.every, self.send_faces = every, send_faces
+    def __init__(self, every: int = 0, send_faces: bool = False, enabled: bool = True) -> None:
+        self.every, self.send_faces, self.enabled = every, send_faces, enabled
         self.best_losses: dict[str, npt.NDArray[np.float64]] = {}
         self._first_examples = True
         self._folder: str | None = None
@@ -44,7 +45,7 @@ class Figures(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the losses of the best audit; draw those of the original."""
         audit = ForgettingAudit.of(trainer)
-        if audit is None or not audit.rows or trainer.sanity_checking:
+        if not self.enabled or audit is None or not audit.rows or trainer.sanity_checking:
             return
         row = audit.rows[-1]
         if row["iteration"] == 0 and trainer.is_global_zero:
@@ -59,7 +60,7 @@ class Figures(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draw the first perturbation."""
-        if self._first_examples and trainer.is_global_zero:
+        if self.enabled and self._first_examples and trainer.is_global_zero:
             self._first_examples = False
             self._draw_examples(trainer, pl_module)
 
@@ -70,7 +71,7 @@ class Figures(L.Callback):
     def draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw all figures as of the last audit."""
         audit = ForgettingAudit.of(trainer)
-        if audit is None or not audit.rows or not trainer.is_global_zero:
+        if not self.enabled or audit is None or not audit.rows or not trainer.is_global_zero:
             return
         method, iteration = type(pl_module).__name__, int(audit.rows[-1]["iteration"])
         self._show(trainer, "utility_drop", plots.utility_drop(audit.rows, method), iteration)

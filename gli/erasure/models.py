@@ -177,6 +177,7 @@ def model_job(
         "trainer": trainer,
         # The last model counts: no checkpoint is chosen by its scores on the people of the batch.
         "checkpoint": {"monitor": None},
+        "figures": {"enabled": False},
         "audit": {"keep_losses": False},
     }
     arguments = [f"--config={json.dumps(content)}", f"--seed_everything={seed}"]

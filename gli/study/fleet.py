@@ -232,6 +232,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
             settings: dict[str, Any] = {
                 "seed_everything": plan.seed + draw.original,
                 "checkpoint.monitor": None,
+                "figures.enabled": False,
                 "early_stopping.patience": None,
                 "trainer.val_check_interval": NEVER,
                 **plan.settings,

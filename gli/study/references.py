@@ -44,6 +44,7 @@ def reference_runs(run: Path, count: int, output: Path) -> list[RunSpec]:
             "data": {**data, "init_args": dict(data.get("init_args") or {})},
             "trainer": {**shared_trainer(settings.get("trainer") or {}), "val_check_interval": NEVER},
             "checkpoint": {"monitor": None},
+            "figures": {"enabled": False},
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{run / SETTINGS}: lacks the settings of a run ({error}).") from error
