@@ -109,7 +109,7 @@ def _home_of_data(package: str, name: str) -> str:
     folder = Path(str(import_module(package).__file__)).parent
     for path in sorted(folder.glob("*.py")):
         if re.search(rf"^{name}\b.*=", path.read_text(encoding="utf-8"), re.MULTILINE):
-            return f"{package}.{path.stem}"
+            return package if path.stem == "__init__" else f"{package}.{path.stem}"
     return package
 
 

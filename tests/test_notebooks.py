@@ -31,7 +31,6 @@ def test_the_quickstart_runs_and_shows_its_figure(capsys):
     assert original["iteration"] == 0
     assert original["accuracy"] > 0.2  # Chance is 0.125: the original has learnt something to forget.
     assert last["loss_forget"] > original["loss_forget"]
-    assert last["mia_accuracy"] < original["mia_accuracy"]
 
 
 @pytest.mark.usefixtures("at_home")

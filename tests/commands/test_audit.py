@@ -15,8 +15,9 @@ from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
 from gli.commands.audit import minutes_of
 from gli.commands.main import main
-from gli.engine.fit import run
+from gli.engine.fit import method_names, run
 from gli.errors import DataError, SettingError
+from gli.runs.configs import expand
 from gli.study.fleet import data_of, people_of, read_fleets, read_plan, runs_of, training_images
 from gli.study.references import reference_runs
 from tests.helpers.benchmarks import CONFIGS
@@ -186,7 +187,7 @@ def test_the_plan_says_who_chose_the_settings(config):
 def test_shipped_audits_find_their_configurations():
     for path in (CONFIGS / "audit").glob("*.yaml"):
         plan = read_plan(path)
-        assert all((CONFIGS / f"{entry.config}.yaml").is_file() for entry in plan.entries.values())
+        assert all(expand(entry.config, path, method_names()) for entry in plan.entries.values())
 
 
 # -- runs that exist ---------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def test_only_the_methods_and_seeds_asked_for_are_run(make_grid, tmp_path):
     [
         (["--methods", "GLY"], "has no 'GLY'"),
         (["--jobs", "0"], "--jobs is 0"),
-        (["--config", "nowhere.yaml"], "--config nowhere.yaml: no such file"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: no such configuration"),
         (["--config", "benchmark/synthetik"], "Did you mean 'benchmark/synthetic'?"),
     ],
 )
