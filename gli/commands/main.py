@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import gli
+from gli.commands.fit import HELP
 from gli.commands.fit import main as fit
 from gli.commands.parse import choose
 
@@ -54,10 +55,13 @@ def main(args: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         print(f"gli {gli.__version__}")
         return 0
-    if not args or args[0] in ("-h", "--help") or not args[0].startswith("-"):
+    if not set(args) & LIGHTNING.keys():  # LightningCLI also takes options before the command.
         answered = choose("gli", COMMANDS, args, str(gli.__doc__), EPILOG)
         if answered is not None:
             return answered
+    if args[0] in LIGHTNING and args[1:] in (["-h"], ["--help"]):
+        print(HELP.format(command=args[0], purpose=LIGHTNING[args[0]]))
+        return 0
     from gli.system.console import silence_lightning  # Loads rich.
 
     silence_lightning()

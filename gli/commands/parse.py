@@ -245,7 +245,7 @@ def choose(
         return 2
     if args[0] in commands:
         return None
-    hint = did_you_mean(args[0], commands)
+    hint = did_you_mean(args[0], [*commands, "--help"])
     print(f"{prog}: there is no command {args[0]!r}.{hint} Commands: {', '.join(commands)}.", file=sys.stderr)
     return 2
 

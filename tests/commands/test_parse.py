@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from gli.commands.main import MODULES
+from gli.commands.main import COMMANDS
 from gli.commands.parse import Flag, choose, parse, run
 from gli.errors import SettingError
 
@@ -150,8 +150,8 @@ from gli.commands.main import main
 for command in sys.argv[1:]:
     if os.fork() == 0:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-            main([command, "--help"])
+            sys.exit(main([command, "--help"]))
         os._exit(("torch" in sys.modules) + 2 * (time.process_time() > 1.5))
     assert os.wait()[1] == 0, command
 """
-    subprocess.run([sys.executable, "-c", code, *MODULES], check=True)
+    subprocess.run([sys.executable, "-c", code, *COMMANDS], check=True)
