@@ -40,7 +40,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "lightning_logs/README.md", *sorted(
 #: Options in the text that belong to other programs.
 FOREIGN = {"master_addr", "small"}
 #: Options of ``gli fit`` that no class declares.
-OWN = {"config", "seed_everything", "ckpt_path", "originals", "model", "data", "print_config"}
+OWN = {"config", "seed_everything", "ckpt_path", "originals", "model", "data", "print_config", "help-all"}
 
 spec = importlib.util.spec_from_file_location("methods_pages", DOCS / "methods.py")
 pages = importlib.util.module_from_spec(spec)
