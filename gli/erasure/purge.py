@@ -53,6 +53,7 @@ from gli.erasure.ledger import (
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG, SETTINGS
+from gli.runs.spec import SPEC
 from gli.system.digest import digest
 from gli.system.files import load_yaml, read_csv, read_yaml
 
@@ -299,6 +300,8 @@ def _pixels(data: bytes) -> Iterator[bytes]:
 RECEIPT, JOURNAL = "purge.json", "purge.journal"
 #: Sets that the model of a run, or the original that it starts from, was trained on.
 TRAINED = {"forget", "retain"}
+#: Method whose training leaves the forget set out.
+NEVER_SEES_FORGET = "Retrained"
 #: Endings of files that hold weights.
 WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors", ".onnx", ".bin")
 CHECKPOINT_FOLDER = "checkpoints"
@@ -356,9 +359,10 @@ class Run:
         return {name for name, rows in named_rows(self.people or {}, traces).items() if rows.any()}
 
     def only_evaluated(self, traces: Traces) -> bool:
-        """Return whether the model was tested on the people and never trained on them."""
+        """Return whether the run has photographs of the people and its model was never trained on them."""
         sets = self.audited(traces)
-        return bool(sets) and not sets & TRAINED
+        trained = {"retain"} if self.method == NEVER_SEES_FORGET else TRAINED
+        return bool(sets) and not sets & trained
 
 
 def read_run_of(folder: Path, traces: Traces) -> Run:
@@ -416,16 +420,38 @@ def _is_drawn(data: str, arguments: Mapping[str, Any], traces: Traces) -> bool:
     return any(name.startswith("person") and name[6:].isdigit() and int(name[6:]) < count for name in traces.names)
 
 
-def related_runs(folders: Sequence[Path], traces: Traces) -> dict[Path, Run]:
+def read_runs(folders: Sequence[Path], traces: Traces) -> list[Run]:
+    """Return the runs in some folders."""
+    return [read_run_of(folder, traces) for each in folders for folder in runs_below(each)]
+
+
+def related_runs(runs: Sequence[Run], traces: Traces) -> dict[Path, Run]:
     """Return the runs that have to do with some people, by folder: first those of which only the data says so.
 
     A run is related if its audits, settings or table name somebody, or if its data is that of a related run.
     """
-    runs = [read_run_of(folder, traces) for each in folders for folder in runs_below(each)]
     direct = [run for run in runs if run.traces or run.audited(traces)]
     data = {run.data for run in direct if run.data}
     indirect = [run for run in runs if run.data in data and run not in direct]
     return {run.folder: run for run in [*indirect, *direct]}
+
+
+def owners(folders: Sequence[Path], runs: Sequence[Run], related: Mapping[Path, Run]) -> dict[Path, Run | None]:
+    """Return whose files are below a folder: a related run, or None for a run that has nothing to do with the people.
+
+    The folder with the specification of a related run is part of the run. A folder that looks like a run and does not
+    say which people it has, such as one with checkpoints only, belongs to the run around it.
+    """
+    found: dict[Path, Run | None] = {}
+    for run in related.values():
+        for parent in (run.folder, *run.folder.parents):
+            if not any(parent.is_relative_to(folder) for folder in folders):
+                break
+            if (parent / SPEC).is_file():
+                found[parent] = run
+                break
+    telling = [run for run in runs if run.data or run.people is not None or run.folder in related]
+    return found | {run.folder: related.get(run.folder) for run in telling}
 
 
 # -- fields of tables and settings -------------------------------------------------------------------------------------
@@ -595,18 +621,21 @@ def plan_actions(scope: Scope) -> list[Action]:
 
     The files by which a run is recognised come last, so that after a kill the same files are listed again.
     """
-    related = related_runs(list(scope.folders.values()), scope.traces)
+    folders = list(scope.folders.values())
+    runs = read_runs(folders, scope.traces)
+    related = related_runs(runs, scope.traces)
+    owned = owners(folders, runs, related)
     for run in related.values():
         for tracker in run.trackers:
             _add(scope, f"{scope.shown(run.folder)}: also logged to {tracker}. Look there.")
-    for path in (each for folder in scope.folders.values() for each in tracker_folders(folder)):
+    for path in (each for folder in folders for each in tracker_folders(folder)):
         _add(scope, f"{scope.shown(path)}: a tracker's folder. It was searched, but figures in it may show the people.")
     labels = {folder.parent.name.rpartition("_")[2] for folder in related}
     actions = []
     for path in files_of(scope):
         if scope.spares(path) and not (path.name in LOCKS and path.parent in related):
             continue
-        action = _action(path, scope, related, labels)
+        action = _action(path, scope, owned, labels)
         if action is not None:
             actions.append(action)
     marks = [mark for run in related.values() for mark in _marks(run, scope.traces)]
@@ -620,7 +649,7 @@ def _marks(run: Run, traces: Traces) -> list[Path]:
     return [settings, people] if run.audited(traces) else [people, settings]
 
 
-def _action(path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[str]) -> Action | None:
+def _action(path: Path, scope: Scope, owned: Mapping[Path, Run | None], labels: set[str]) -> Action | None:
     traces = scope.traces
     if path in scope.keep:
         reason = "digests of the photographs in a checkpoint that is kept"
@@ -631,9 +660,10 @@ def _action(path: Path, scope: Scope, related: Mapping[Path, Run], labels: set[s
         released = path.suffix in WEIGHTS and path in scope.always
         reason = "weights that were released before" if released else "a file of the runs of these people"
         return Action(path, REMOVED, reason)
-    run = next((related[parent] for parent in path.parents if parent in related), None)
-    original = path.parent.name == ORIGINALS and path.stem.partition("-")[0].rpartition("_")[2] in labels
-    if (run is not None or original) and not _never_saw(path, run, traces):
+    run = next((owned[parent] for parent in path.parents if parent in owned), None)
+    original = path.parent.name == ORIGINALS and path.suffix in WEIGHTS
+    original = original and path.stem.partition("-")[0].rpartition("_")[2] in labels
+    if (run is not None or original) and not _never_saw(path, None if original else run, traces):
         reason = "a file of a run on the data of these people" if run else "an original trained on the same data"
         return Action(path, REMOVED, reason)
     if path.suffix in WEIGHTS and traces.weights and sha256_file(path) in traces.weights:

@@ -324,6 +324,69 @@ def test_traces_in_unknown_files_are_found_and_others_stay(logs_home):
     assert entry["sha256"] is None  # It would be a digest of the photograph.
 
 
+def make_run(folder: Path, method: str, data: str, people: dict[str, list[str]] | None = None) -> Path:
+    """Write the folder of a run: settings, a checkpoint, and who is in its evaluation sets."""
+    settings = {
+        "seed_everything": 0,
+        "model": {"class_path": f"gli.methods.{method}"},
+        "data": {"class_path": "gli.data.FaceTable", "init_args": {"root": data}},
+    }
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "checkpoints/best.ckpt").write_bytes(b"weights")
+    if people is not None:
+        sets = {name: np.array(people.get(name, ["ben"])) for name in ("retain", "forget", "test", "unseen")}
+        (folder / "audits").mkdir()
+        np.savez(folder / "audits/people.npz", **sets)
+    return folder
+
+
+def test_a_retrained_model_without_the_people_stays(tmp_path):
+    kept = make_run(tmp_path / "retrained_table/version_0", "Retrained", "a", {"forget": ["anna"]})
+    mixed = make_run(tmp_path / "retrained_table/version_1", "Retrained", "b", {"retain": ["anna"]})
+    tuned = make_run(tmp_path / "fine_tune_table/version_0", "FineTune", "a", {"forget": ["anna"]})
+    assert purge_folders([tmp_path], ["anna"], now=NOW).left == []
+    assert list(files_below(kept)) == ["checkpoints/best.ckpt"]
+    assert not mixed.exists()
+    assert not tuned.exists()
+
+
+def test_an_unrelated_run_below_a_related_one_stays(tmp_path):
+    outer = make_run(tmp_path / "gli_table/version_0", "GLI", "a", {"forget": ["anna"]})
+    inner = make_run(outer / "later/gli_table/version_0", "GLI", "b", {"forget": ["dora"]})
+    (outer / "copies/checkpoints").mkdir(parents=True)
+    (outer / "copies/checkpoints/last.ckpt").write_bytes(b"weights")
+    before = files_below(inner)
+    purge_folders([tmp_path], ["anna"], now=NOW)
+    assert files_below(inner) == before
+    assert not (outer / "copies").exists()  # Checkpoints without settings are those of the run around them.
+    assert not (outer / "config.yaml").exists()
+
+
+def test_only_weights_are_originals(tmp_path):
+    make_run(tmp_path / "gli_faces/version_0", "GLI", "a", {"forget": ["anna"]})
+    (tmp_path / "originals").mkdir()
+    for name in ("original_faces-1.ckpt", "original_faces-notes.txt"):
+        (tmp_path / "originals" / name).write_text("notes")
+    purge_folders([tmp_path], ["anna"], now=NOW)
+    assert list(files_below(tmp_path / "originals")) == ["original_faces-notes.txt"]
+
+
+def test_the_job_of_a_run_goes_with_it(tmp_path):
+    make_run(tmp_path / "gli_digits/version_0", "GLI", "digits", {"forget": ["dora"]})
+    for name, person in (("cell", "anna"), ("other", "dora")):
+        job = tmp_path / name
+        make_run(job / "lightning_logs/retrained_faces/version_0", "Retrained", name, {"forget": [person]})
+        (job / "originals").mkdir()
+        for file in ("job.json", "done.json", "log.txt", "originals/original_faces-1.ckpt"):
+            (job / file).write_text("{}")
+    before = files_below(tmp_path / "other")
+    purge_folders([tmp_path], ["anna"], now=NOW)
+    assert list(files_below(tmp_path / "cell")) == ["lightning_logs/retrained_faces/version_0/checkpoints/best.ckpt"]
+    del before["originals/original_faces-1.ckpt"]  # It has the name of data with the people.
+    assert files_below(tmp_path / "other") == before
+
+
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
