@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -205,8 +205,13 @@ class Settings:
 def _parser_of(kind: Any) -> ArgumentParser:
     """Return a parser of the types of some settings; it is made once."""
     parser = ArgumentParser(exit_on_error=False, default_env=False)
-    parser.add_class_arguments(kind, skip={"policy"})
+    parser.add_class_arguments(kind, skip={"policy", *_mappings_of(kind)})
     return parser
+
+
+def _mappings_of(kind: Any) -> set[str]:
+    """Return the names of the settings that are mappings, whose values may be anything."""
+    return {name for name, hint in get_type_hints(kind).items() if get_origin(hint) is Mapping}
 
 
 def _read(kind: type[T], contents: Any, where: str) -> T:
@@ -222,7 +227,13 @@ def _read(kind: type[T], contents: Any, where: str) -> T:
     for name in contents:
         if name not in fields:
             raise DataError(f"{where}: there is no setting {str(name)[:60]!r}.{did_you_mean(str(name), fields)}")
-    given = {name: value for name, value in contents.items() if name != "policy"}
+    mappings = {name: contents[name] for name in fields if name in contents and name in _mappings_of(kind)}
+    for name, value in mappings.items():
+        if value is None:
+            raise DataError(f"{where}: {name} has no value.")
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise DataError(f"{where}: {name} is {str(value)[:60]!r}; expected names with values.")
+    given = {name: value for name, value in contents.items() if name != "policy" and name not in mappings}
     try:
         parsed = vars(_parser_of(kind).parse_object(given))  # type: ignore[arg-type]  # mypy: a class is not Hashable
     except ArgumentError as error:
@@ -238,6 +249,7 @@ def _read(kind: type[T], contents: Any, where: str) -> T:
         raise DataError(f"{where}: {next(name for name in given if given[name] is None)} has no value.")
     # As written: 30 for a number such as 30.0, since the ledger has a hash of these settings.
     values: dict[str, Any] = {name: given[name] if given.get(name) == parsed[name] else parsed[name] for name in parsed}
+    values |= mappings  # Untouched: jsonargparse would turn the text 1e-3 into a number.
     if "policy" in fields:
         values["policy"] = _read(Policy, contents.get("policy", {}), where)
     settings = kind(**values)

@@ -237,17 +237,18 @@ def benchmark(
         output.mkdir(parents=True, exist_ok=True)
     records = execute(runs_of(grid, config, output, originals.absolute()), executor, slots=jobs)
     failed = failures(records)
-    names = {
-        _relative(record.run): record.spec.row.removesuffix(f", {record.spec.method['init_args']['backbone']}")
-        for record in records
-        if record.run is not None
-    }
+    names = {_relative(record.run): name_of(record.spec) for record in records if record.run is not None}
     runs = [read_run(run) for run in names]
     if not runs:
         raise DataError("No cell of the benchmark was finished. " + " ".join(failed))
     with writable(output, content="the report", setting="--output"):
         claims = Claims(grid.claims, names)
         return [*failed, *write_report(runs, output, select or grid.select, grid.resamples, failed, audit, claims)]
+
+
+def name_of(run: RunSpec) -> str:
+    """Return the method or variant of a run, without the backbone; a user's own method may have none."""
+    return run.row.removesuffix(f", {run.method.get('init_args', {}).get('backbone')}")
 
 
 def _relative(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The settings of a study in a YAML file: a dataclass whose types jsonargparse checks."""
+"""The settings of a study in a YAML file: a dataclass, whose numbers, texts and lists jsonargparse checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -70,20 +71,42 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
     hints, values = get_type_hints(kind, include_extras=True), {}
     for name, value in contents.items():
         hint, expected = get_args(hints[name])
-        if value is None:  # jsonargparse takes it for a missing value.
+        if value is None:
             raise SettingError(f"{path}: {name} is null; expected {expected}.")
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument("--value", type=hint)
         try:
-            if isinstance(value, Mapping) and not all(isinstance(key, str) for key in value):
-                raise TypeError("a name is no text")  # The parser accepts any key.
-            values[name] = parser.instantiate(parser.parse_object({"value": value})).value
+            values[name] = _checked(hint, value)
         except (ArgumentError, TypeError, ValueError) as error:
             raise SettingError(f"{path}: {name} is {value!r}; expected {expected}.") from error
     try:
         return kind(**values)
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
+
+
+def _checked(hint: Any, value: Any) -> Any:
+    """Return a value of a type. Values of type ``Any`` stay as given: jsonargparse would instantiate classes in them.
+
+    Raises:
+        ArgumentError, TypeError or ValueError: If the value is of another type.
+    """
+    if hint is Any or (hint == list[Any] and isinstance(value, list)):
+        return value
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("a name is no text")
+        if dataclasses.is_dataclass(hint):
+            types = get_type_hints(hint)
+            return hint(**{name: _checked(types.get(name, Any), each) for name, each in value.items()})  # type: ignore
+        for kind in kinds:
+            if get_origin(kind) is dict:
+                return {name: _checked(get_args(kind)[1], each) for name, each in value.items()}
+    others = [kind for kind in kinds if get_origin(kind) is not dict and not dataclasses.is_dataclass(kind)]
+    if value is None or not others:  # jsonargparse takes None for a missing value, and reads mappings from text.
+        raise TypeError("of another type")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=others[0])
+    return parser.parse_object({"value": value}).value
 
 
 def entries_of(methods: Methods, data: str) -> dict[str, Entry]:

@@ -27,7 +27,7 @@ from gli.erasure.requests import (
     status,
     wanted,
 )
-from gli.erasure.store import Policy, Store, note_departures, read_policy, settings_text
+from gli.erasure.store import Policy, Settings, Store, note_departures, read_policy, read_settings, settings_text
 from gli.errors import DataError, GLIError, SettingError
 from tests.helpers.erasure import HELD_OUT, NOW, PICTURES, TRAINED, ask, fake_run, make_store
 
@@ -354,3 +354,16 @@ def test_requests_requested_by_hand_are_noticed(store):
 def test_requests_of_an_unknown_batch(store):
     with pytest.raises(SettingError, match="no open requests"):
         requests_of(store, "batch-9")
+
+
+def test_mappings_of_a_policy_stay_as_written(tmp_path):
+    lines = "method_settings: {lr: 1e-3, code: '007', x: {class_path: no.such.module.Thing}}\nrecipe: {lr: '0.10'}\n"
+    (tmp_path / "policy.yaml").write_text(lines)
+    policy = read_policy(tmp_path / "policy.yaml")
+    assert policy.method_settings == {"lr": "1e-3", "code": "007", "x": {"class_path": "no.such.module.Thing"}}
+    contents = {name: "x" for name in ("weights", "weights_sha256", "backbone", "root", "table", "held_out")}
+    (tmp_path / "store.yaml").write_bytes(settings_text(Settings(**contents, labels=["a"], policy=policy)))
+    assert settings_text(read_settings(tmp_path)) == (tmp_path / "store.yaml").read_bytes()
+    (tmp_path / "policy.yaml").write_text("recipe: 3\n")
+    with pytest.raises(DataError, match="recipe is '3'; expected names with values"):
+        read_policy(tmp_path / "policy.yaml")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -9,8 +11,9 @@ from gli.commands.main import main
 from gli.errors import SettingError
 from gli.methods import Method
 from gli.reporting.claims import Comparison
-from gli.study.benchmark import Grid, read_grid
-from gli.study.settings import Entry
+from gli.runs.spec import RunSpec
+from gli.study.benchmark import Grid, name_of, read_grid
+from gli.study.settings import Entry, flags_of
 from gli.system.classes import concrete_subclasses
 from tests.helpers.benchmarks import CONFIGS, write_benchmark
 
@@ -125,3 +128,29 @@ def test_the_shipped_benchmarks_of_a_data_set_have_all_methods(data):
     shipped = {name for name, method in methods.items() if method.__module__.startswith("gli.")}
     grids = [read_grid(path) for path in (CONFIGS / "benchmark").glob("*.yaml")]
     assert shipped <= {name for grid in grids if grid.data == data for name in grid.entries}
+
+
+def test_values_of_settings_stay_as_written_and_no_class_in_them_is_instantiated(tmp_path):
+    created = tmp_path / "created"
+    nested = {"class_path": "logging.FileHandler", "init_args": {"filename": str(created)}}
+    given = {"model.x": nested, "model.y": "007", "model.z": "null", "model.lr": "1e-3"}
+    path = write_benchmark(
+        tmp_path, methods={"SCRUB": given}, settings=given, variants={"v": {"config": "c", "settings": given}}
+    )
+    grid = read_grid(path)
+    assert not created.exists()
+    assert grid.settings == grid.entries["SCRUB"].settings == grid.entries["v"].settings == given
+    assert json.loads(flags_of(grid.settings)[0].partition("=")[2]) == nested
+
+
+def test_a_mapping_in_a_text_is_not_read(tmp_path):
+    with pytest.raises(SettingError, match="expected names with values"):
+        read_grid(write_benchmark(tmp_path, settings="{model.x: {class_path: logging.FileHandler}}"))
+
+
+def test_a_method_without_a_backbone_has_a_name():
+    place = {"row": "Own", "column": "seed 0"}
+    without = {"class_path": "own.Own", "init_args": {}}
+    assert name_of(RunSpec(without, {}, {}, {}, 0, **place)) == "Own"
+    small = {"class_path": "own.Own", "init_args": {"backbone": "small"}}
+    assert name_of(RunSpec(small, {}, {}, {}, 0, **{**place, "row": "Own, small"})) == "Own"
