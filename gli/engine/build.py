@@ -75,7 +75,7 @@ def _chosen(given: Mapping[str, Any], method: Method, recipe: Recipe) -> dict[st
         "enable_model_summary": False,
     }
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if given.get(name) is None}
-    callbacks = [*standard_callbacks(), *(given.get("callbacks") or [])]
+    callbacks = [*(given.get("callbacks") or []), *standard_callbacks()]
     chosen["callbacks"] = with_bar(callbacks, given.get("enable_progress_bar"))
     chosen["plugins"] = [*(given.get("plugins") or []), AtomicCheckpointIO()]
     chosen["use_distributed_sampler"] = False  # Our loaders divide the data themselves.

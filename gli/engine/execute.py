@@ -67,9 +67,9 @@ class Record:
     run: Path | None
 
     @classmethod
-    def of(cls, spec: RunSpec) -> Record:
-        """Return the record in the folder of a run that has ended."""
-        run, stopped = spec.run, spec.stopped_run
+    def of(cls, spec: RunSpec, stopped_counts: bool = True) -> Record:
+        """Return the record in the folder of a run that has ended; see :func:`execute`."""
+        run, stopped = spec.run, spec.stopped_run if stopped_counts else None
         return cls(spec, DONE if run else STOPPED if stopped else FAILED, run or stopped)
 
 
@@ -169,7 +169,7 @@ def execute(
         resources: Share of the machine that each run gets.
         ended: Called for each run that has ended, also for one that was finished before.
         watch: Called about once a second for each running run; it may ask it to end (:meth:`RunSpec.stop`).
-        stopped_counts: Whether a run that was asked to end early counts as finished.
+        stopped_counts: Whether a run that was asked to end early counts as finished; otherwise it failed.
 
     Returns:
         The records in the order in which the runs ended; those of a sequence in its order.
@@ -182,7 +182,7 @@ def execute(
     records: list[Record] = []
 
     def end(spec: RunSpec) -> None:
-        records.append(Record.of(spec))
+        records.append(Record.of(spec, stopped_counts))
         if ended is not None:
             ended(records[-1])
 

@@ -434,8 +434,18 @@ def run(args: Sequence[str] | Mapping[str, Any], command: type[CLI] = CLI, callb
         )
 
 
+#: Arguments of ``gli fit`` that are no settings of a run.
+_OF_COMMAND = ("ckpt_path", "weights_only")
+
+
 class _OnlyParser(CLI):
     """The parser of the settings of a run, without a run."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the arguments of ``gli fit`` itself, which the ``config.yaml`` of a run has too."""
+        super().add_arguments_to_parser(parser)
+        for name in _OF_COMMAND:
+            parser.add_argument(f"--{name}", default=None)
 
     def before_instantiate_classes(self) -> None:
         """Do nothing."""
@@ -465,4 +475,9 @@ def specify(args: Sequence[str], **place: Any) -> RunSpec:
     _check_configs(args)
     parser = _parser()
     settings = yaml.safe_load(parser.dump(parser.parse_args(args), skip_unset=False))
+    for name in _OF_COMMAND:
+        if settings[name] is not None:
+            raise SettingError(f"--{name} is {settings[name]}; several runs cannot share it. Leave it out.")
+    if settings["originals"] is not None:
+        place["originals"] = Path(settings["originals"])
     return RunSpec.of(settings, **place)

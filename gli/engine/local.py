@@ -28,6 +28,10 @@ PATIENCE_SECONDS = 10.0
 PACKAGE_ROOT = str(Path(gli.__file__).parents[1])
 
 
+#: Held while the environment of this process is changed or copied: jobs start in threads.
+_ENVIRONMENT = threading.Lock()
+
+
 @contextmanager
 def _package_first() -> Iterator[None]:
     """Let a new Python process import the ``gli`` of this one, and not a folder of that name in the current folder."""
@@ -96,7 +100,7 @@ class Local:
     def submit(self, command: Sequence[str], *, log: Path, resources: Resources = Resources()) -> Future[int]:
         """Run a command as soon as there is room; see :meth:`gli.engine.executor.Executor.submit`."""
         if _is_script(command) and self._context.get_start_method() == "forkserver":
-            with _package_first():
+            with _ENVIRONMENT, _package_first():
                 forkserver.ensure_running()
         return self._pool.submit(self._run, list(command), log, resources)
 
@@ -125,7 +129,8 @@ class Local:
             return self._free
 
     def _wait(self, command: list[str], log: Path, device: str) -> int:
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
+        with _ENVIRONMENT:
+            environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
         if _is_script(command):
             process = self._context.Process(target=_run_script, args=(command[2:], log, self._threads, environment))
             process.start()

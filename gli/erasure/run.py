@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ from gli.erasure.requests import step_of
 from gli.erasure.store import Photo, Route, Store, erased_in, note_departures, pixels_of, settings_text
 from gli.models.checkpoints import classifier_state
 
+#: Form of the keys of runs in the ledger; entries of earlier versions name none.
+FORM = 2
 #: Exit status of ``gli erase run`` for each verdict.
 STATUS = {"pass": 0, "cannot tell": 3, "fail": 4}
 
@@ -101,7 +103,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     evidence = _judge(
         store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], chosen == "retrain"
     )
-    attempts = len({str(entry.get("key")) for entry in done} | {job.key})
+    attempts = attempts_of([*done, {"key": job.key, "form": FORM}])
     found, rehearsed = "", 0
     if chosen == "unlearn":
         found, rehearsed = how_found(store, lines, [*sets.forget_rows, *sets.earlier])
@@ -126,11 +128,22 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         },
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
-    fields = {"batch": name, "evidence": digest, "key": job.key, "answer": evidence["answer"], "route": chosen}
-    store.ledger.append(
-        "run", {**fields, **{f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}}, now
-    )
+    fields = {"batch": name, "evidence": digest, "key": job.key, "form": FORM}
+    fields |= {"answer": evidence["answer"], "route": chosen}
+    fields |= {f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}
+    store.ledger.append("run", fields, now)
     return Result(name, evidence["answer"], evidence)
+
+
+def attempts_of(entries: Sequence[Mapping[str, Any]]) -> int:
+    """Return the least number of different settings that the audits of a batch in the ledger can have had.
+
+    Earlier versions wrote keys of another form, which differ from the present ones for the same settings as well.
+    """
+    keys: dict[Any, set[str]] = {}
+    for entry in entries:
+        keys.setdefault(entry.get("form"), set()).add(str(entry.get("key")))
+    return max(len(each) for each in keys.values())
 
 
 def declared_settings(store: Store) -> bool:

@@ -107,8 +107,10 @@ class RunSpec:
     @cached_property
     def key(self) -> str:
         """Hash of everything that the result depends on; files that settings name count by their content."""
+        root = self.data.get("init_args", {}).get("root")
+        roots = {"data": Path(root)} if isinstance(root, str) else {}  # A table may be named relative to it.
         relevant = {
-            section: _relevant(values, _NEUTRAL.get(section, ())) if isinstance(values, Mapping) else values
+            section: _relevant(values, _NEUTRAL.get(section, ()), roots.get(section, Path()))
             for section, values in self.settings.items()
             if section != "figures"
         }
@@ -159,6 +161,8 @@ class RunSpec:
 
     def reason_of_failure(self) -> str:
         """Return a message for a failed run: the last line of its output."""
+        if self.stopped_run is not None:
+            return f"{self.title}: was asked to end early ({self.folder / STOP})"
         lines: list[str] = []
         with suppress(OSError):
             lines = self.log.read_text(errors="replace").strip().splitlines()
@@ -183,13 +187,20 @@ def finished_run(folder: Path, key: str | None = None, record: str = DONE) -> Pa
     return None
 
 
-def _relevant(value: Any, neutral: tuple[str, ...] = ()) -> Any:
-    """Return nested settings without neutral ones and nulls, which an earlier version may not have had."""
+def _relevant(value: Any, neutral: tuple[str, ...] = (), root: Path = Path()) -> Any:
+    """Return nested settings without neutral ones and nulls, which an earlier version may not have had.
+
+    Args:
+        value: The settings.
+        neutral: Names of those that do not matter.
+        root: Folder that names of files may be relative to, besides the current one.
+    """
     if isinstance(value, Mapping):
-        items = {str(name): _relevant(item, neutral) for name, item in value.items() if name not in neutral}
+        items = {str(name): _relevant(item, neutral, root) for name, item in value.items() if name not in neutral}
         return {name: item for name, item in items.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_relevant(item, neutral) for item in value]
-    if isinstance(value, str) and Path(value).suffix and os.path.isfile(value):
-        return digest(Path(value).read_bytes())
+        return [_relevant(item, neutral, root) for item in value]
+    if isinstance(value, str) and Path(value).suffix:
+        files = [path for path in dict.fromkeys((Path(value), root / value)) if os.path.isfile(path)]
+        return digest(b"".join(path.read_bytes() for path in files)) if files else value
     return value

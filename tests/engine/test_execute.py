@@ -3,13 +3,18 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import lightning as L
 import pytest
+import yaml
 from rich.console import Console
 
+from gli.engine.build import _chosen
 from gli.engine.execute import Board, Record, execute, failures, make_executor
 from gli.engine.executor import Executor, Resources
 from gli.engine.fit import specify
+from gli.errors import SettingError
 from gli.runs.spec import RunSpec
 from tests.helpers.tiny import TINY, a_run
 
@@ -166,3 +171,45 @@ def test_a_specification_comes_back_from_its_folder(tmp_path):
     run.prepare()
     again = RunSpec.read(run.folder)
     assert (again, again.key, again.command) == (run, run.key, run.command)
+
+
+def test_a_table_named_relative_to_the_root_counts_by_its_content(tmp_path):
+    def key():
+        data = {"class_path": "gli.data.FaceTable", "init_args": {"root": str(tmp_path), "csv": "faces.csv"}}
+        return RunSpec({}, data, {}, {}, 0).key
+
+    (tmp_path / "faces.csv").write_text("file,identity\na.png,a\n")
+    before = key()
+    (tmp_path / "faces.csv").write_text("file,identity\na.png,b\n")
+    assert key() != before
+
+
+def test_the_settings_of_a_run_specify_the_same_run_again(tmp_path):
+    path = tmp_path / "config.yaml"
+    spec = specify(["--model=FineTune", *TINY])
+    contents = {**spec.settings, "originals": str(tmp_path / "kept"), "ckpt_path": None, "weights_only": None}
+    path.write_text(yaml.safe_dump(contents))
+    again = specify([f"--config={path}"], originals=tmp_path / "other")
+    assert (again.key, again.originals) == (spec.key, tmp_path / "kept")
+    with pytest.raises(SettingError, match="ckpt_path is x; several runs cannot share it"):
+        specify([f"--config={path}", "--ckpt_path=x"])
+
+
+def test_a_run_that_was_asked_to_end_early_failed_unless_that_counts(tmp_path):
+    class Stopping(Recorder):
+        def submit(self, command, *, log, resources=Resources()):
+            future = super().submit(command, log=log)
+            (Path(command[-1]) / "done.json").rename(Path(command[-1]) / "stopped.json")
+            return future
+
+    run = make_run(tmp_path, "a")
+    (record,) = execute([run], Stopping())
+    assert (record.state, record.run) == ("failed", None)
+    assert failures([record]) == [f"a, seed 0: was asked to end early ({run.folder / 'stop'})"]
+    assert [each.state for each in execute([run], Stopping(), stopped_counts=True)] == ["stopped"]
+
+
+def test_callbacks_of_the_user_come_before_those_of_every_run():
+    given = L.Callback()
+    method = SimpleNamespace(default_epochs=lambda recipe: 1)
+    assert _chosen({"callbacks": [given]}, method, None)["callbacks"][0] is given

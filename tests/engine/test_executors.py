@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gli.engine import local
 from gli.engine.execute import make_executor
 from gli.engine.executor import Executor, Resources
 from gli.engine.local import Local
@@ -163,3 +164,15 @@ def test_what_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SettingError, match="pip install"):
         make_executor(1, cluster="local")
+
+
+def test_the_environment_is_not_copied_while_it_is_changed(tmp_path: Path) -> None:
+    executor = Local(1)
+    try:
+        with local._ENVIRONMENT:
+            future = executor.submit([sys.executable, "-c", ""], log=tmp_path / "log.txt")
+            with pytest.raises(TimeoutError):
+                future.result(timeout=0.5)
+        assert future.result(timeout=60) == 0
+    finally:
+        executor.close()

@@ -23,7 +23,7 @@ from gli.erasure.certificate import (
 )
 from gli.erasure.ledger import canonical, parse_lines
 from gli.erasure.requests import status
-from gli.erasure.run import declared_settings, limits_of
+from gli.erasure.run import attempts_of, declared_settings, limits_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.models.checkpoints import load_classifier
@@ -295,3 +295,10 @@ def test_weights_that_were_changed_after_the_audit_are_not_released(store):
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     with pytest.raises(DataError, match="changed after the audit"):
         release(store, name)
+
+
+def test_keys_of_an_earlier_form_are_no_further_settings():
+    old, new = [{"key": "a"}, {"key": "b"}], [{"key": "c", "form": 2}]
+    assert attempts_of([old[0], *new]) == 1
+    assert attempts_of([*old, *new]) == 2
+    assert attempts_of([old[0], *new, {"key": "d", "form": 2}]) == 2
