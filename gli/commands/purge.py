@@ -31,8 +31,9 @@ def purge(
     gli purge lightning_logs data/cache --names anna ben --dry-run
     gli purge lightning_logs data/cache --names requests.txt --table faces.csv --keep new_model.ckpt
 
-    It lists every file first, overwrites, renames and syncs, scans again, and writes a receipt (purge.json in the
-    first folder). Folders that hold nothing of gli are refused, links are not followed. Exit status 4: a trace is left.
+    The folders of related runs go whole; only weights that were never trained on the people stay. It lists every file
+    first, overwrites, renames and syncs, scans again, and writes a receipt (purge.json in the first folder). Folders
+    without anything of gli are refused, links are not followed. Exit status 4: a trace is left.
 
     Args:
         folders: Folders of runs, or pixel caches.

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -372,6 +372,7 @@ def purge_folders(
     photos = photos_named(table, root or table.parent, names, columns) if table is not None else []
     sizes = sorted(cached_sizes(real)) if photos else []
     traces = traces_of(photos, names, root or (table.parent if table else Path()), sizes)
+    traces = replace(traces, columns=frozenset([columns[1]]))
     path = (receipt or real[0] / RECEIPT).absolute()
     journal = Journal(path.with_name(f"{path.stem}.journal"))
     shown = {

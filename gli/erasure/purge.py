@@ -51,6 +51,7 @@ from gli.erasure.ledger import (
     sync_folder,
 )
 from gli.errors import CheckpointError, DataError, SettingError
+from gli.metrics.registry import EVALUATION_SETS
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG, SETTINGS
 from gli.runs.spec import SPEC
@@ -59,7 +60,7 @@ from gli.system.files import load_yaml, read_csv, read_yaml
 
 # -- traces in bytes ---------------------------------------------------------------------------------------------------
 
-#: Shorter names, and names of digits only, occur by chance: they are looked for in the fields of known files only.
+#: Shorter names, and names of digits only, occur by chance: they are looked for in fields that hold people only.
 LEAST_NAME = 3
 #: Rows of pixels that are looked for in each picture: the most varied ones.
 PIXEL_ROWS = 4
@@ -103,6 +104,7 @@ class Traces:
         digests: Hexadecimal digests of their files.
         rows: Rows of their pixels as bytes.
         weights: SHA-256 of weights that remember them.
+        columns: Columns of tables that hold people, next to those that are known.
     """
 
     names: Sequence[str]
@@ -110,6 +112,7 @@ class Traces:
     digests: frozenset[str] = frozenset()
     rows: Sequence[bytes] = ()
     weights: frozenset[str] = field(default_factory=frozenset)
+    columns: frozenset[str] = frozenset()
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes] | None:
@@ -462,37 +465,60 @@ def named_rows(people: Mapping[str, npt.NDArray[Any]], traces: Traces) -> dict[s
     return {name: np.isin(values.astype(str), list(traces.names)) for name, values in people.items()}
 
 
-def fields_of(name: str, text: str) -> Iterator[str]:
-    """Yield the fields of a table, the values of JSON or YAML, or the lines of other text.
+#: Columns and keys that hold one person, and keys that hold several; a number under the latter is a count.
+PERSON_KEYS = frozenset(["identity", "person", "person_id", "subject", "name"])
+PEOPLE_KEYS = frozenset(["identities", "forget_identities", "held_out", "people", "persons", "subjects", "names"])
+#: Names of text files and tables without a header that list people.
+PEOPLE_FILES = PERSON_KEYS | PEOPLE_KEYS | {"requests", "forget"}
+
+
+def people_in(name: str, text: str, columns: Iterable[str] = ()) -> Iterator[str]:
+    """Yield what stands where a file has its people: in columns and under keys for them, or in a file named for them.
 
     Args:
         name: Name of the file; its ending says what it is.
         text: Its contents.
+        columns: Further columns of tables that hold people.
 
     Raises:
         ValueError: If it cannot be parsed.
     """
+    listed = Path(name).stem.lower() in PEOPLE_FILES
     if name.endswith(".csv"):
-        for row in csv.reader(io.StringIO(text, newline="")):
-            yield from row
+        table = [*csv.reader(io.StringIO(text, newline="")), []]
+        header, rows = table[0], table[1:]
+        known = PERSON_KEYS | {"names", *columns}
+        chosen = {number for number, column in enumerate(header) if column in known or column.strip().lower() in known}
+        if listed and not chosen:
+            yield from (cell for row in table for cell in row)
+        yield from (cell for row in rows for number, cell in enumerate(row) if number in chosen)
     elif name.endswith(".txt"):
-        yield from map(str.strip, text.splitlines())
+        yield from map(str.strip, text.splitlines() if listed else ())
     else:
-        yield from _values(load_yaml(text))
+        yield from _people(load_yaml(text), "people" if listed else "")
 
 
-def _values(value: Any) -> Iterator[str]:
-    """Yield the strings in nested values, and the numbers in lists, which may be people."""
+def _people(value: Any, key: str) -> Iterator[str]:
+    """Yield the people in nested values.
+
+    Args:
+        value: The values.
+        key: The key that they are under.
+    """
     if isinstance(value, Mapping):
-        yield from (key for key in value if isinstance(key, str))
-        for item in value.values():
-            yield from _values(item)
+        if key in PEOPLE_KEYS:
+            yield from map(str, value)
+        for each, item in value.items():
+            by_set = key in PEOPLE_KEYS and each in ("retain", *EVALUATION_SETS)
+            yield from _people(item, key if by_set else str(each).lower())
     elif isinstance(value, list):
-        yield from (str(item) for item in value if type(item) is int)
         for item in value:
-            yield from _values(item)
-    elif isinstance(value, str):
-        yield value
+            if isinstance(item, Mapping | list):
+                yield from _people(item, key)
+            elif key in PEOPLE_KEYS | PERSON_KEYS:
+                yield str(item)
+    elif (key in PERSON_KEYS and type(value) is int) or (key in PEOPLE_KEYS | PERSON_KEYS and isinstance(value, str)):
+        yield str(value)
 
 
 # -- the purge ---------------------------------------------------------------------------------------------------------
@@ -693,12 +719,12 @@ def _folder(path: Path, scope: Scope) -> Path:
 
 
 def _short_field(path: Path, traces: Traces) -> bool:
-    """Return whether a table or settings have a field that is a name too short to be searched for."""
+    """Return whether a table or settings have a name too short to be searched for, in a field that holds people."""
     short = Traces([name for name in traces.names if not is_searchable(name)])
     if not short.names or path.suffix not in FIELDS or path.name == LOG or path.stat().st_size > PIECE:
         return False
     with suppress(ValueError, csv.Error, yaml.YAMLError, RecursionError):
-        return any(map(short.is_name, fields_of(path.name, path.read_bytes().decode("utf-8"))))
+        return any(map(short.is_name, people_in(path.name, path.read_bytes().decode("utf-8"), traces.columns)))
     return False
 
 
@@ -844,7 +870,9 @@ def receipt_of(
     short = sum(not is_searchable(name) for name in scope.traces.names)
     limits = ["File systems that copy on write, flash memory and backups may keep old blocks."]
     if short:
-        limits.append(f"{short} names are too short to be searched for in every file; they were looked for in fields.")
+        limits.append(
+            f"{short} names are too short to be searched for in every file; they were looked for in fields for people."
+        )
     return {
         "schema": SCHEMA,
         "time": time,

@@ -363,6 +363,25 @@ def test_an_unrelated_run_below_a_related_one_stays(tmp_path):
     assert not (outer / "config.yaml").exists()
 
 
+def test_a_number_removes_files_only_where_it_is_a_person(tmp_path):
+    run = make_run(tmp_path / "gli_table/version_0", "GLI", "a", {"forget": ["dora"]})
+    with (run / "config.yaml").open("a") as file:
+        file.write("blocks: [1, 3]\n")
+    (tmp_path / "search.csv").write_text("trial,loss\n3,0.5\n")
+    kept = files_below(tmp_path)
+    people = {
+        "faces.csv": "file,identity\na.png,3\n",
+        "who.csv": "file,face\na.png,3\n",
+        "split.yaml": "forget_identities: [3]\n",
+        "held_out.txt": "2\n3\n",
+    }
+    for name, text in people.items():
+        (tmp_path / name).write_text(text)
+    receipt = tmp_path.with_name("receipt") / "purge.json"
+    purge_folders([tmp_path], ["3"], columns=("file", "face"), receipt=receipt, now=NOW)
+    assert files_below(tmp_path) == {**kept, ".lock": b""}
+
+
 def test_only_weights_are_originals(tmp_path):
     make_run(tmp_path / "gli_faces/version_0", "GLI", "a", {"forget": ["anna"]})
     (tmp_path / "originals").mkdir()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gli.erasure.purge import Traces, fields_of, rows_of_pixels, trace_in
+from gli.erasure.purge import Traces, people_in, rows_of_pixels, trace_in
 from tests.helpers.erasure import packed
 
 
@@ -75,17 +75,20 @@ def test_damaged_archives_and_pictures_are_searched_as_far_as_they_go(tmp_path):
     assert trace_in(tmp_path / "nowhere", Traces(["anna"])) == ""
 
 
-def test_short_names_and_numbers_are_looked_for_in_fields_only():
+def test_short_names_and_numbers_are_looked_for_in_fields_for_people_only():
     traces = Traces(["7", "jo"])
     assert not traces.found_in(b"7 jo 7 jo")
     for name, text, found in (
-        ("a.csv", "name,n\njoe,1\n8,jo\n", ["jo"]),
+        ("a.csv", "n,name\n7,joe\n8,jo\n", ["jo"]),
         ("a.yaml", "people: [7, 8]\nn: 5\n", ["7"]),
-        ("a.yaml", "folds: 7\nwho: joe\n", []),
-        ("a.json", '{"who": {"jo": 1}}', ["jo"]),
-        ("a.txt", "with jo\n 7 \n", ["7"]),
+        ("a.csv", "trial,loss\n7,jo\n", []),
+        ("a.yaml", "blocks: [7]\nfolds: 7\npeople: 7\nidentity: joe\n", []),
+        ("a.json", '{"people": {"jo": 1}, "trials": {"7": 1}}', ["jo"]),
+        ("a.json", '{"held_out": {"retain": [7], "loss": [7]}}', ["7"]),
+        ("a.txt", "with jo\n 7 \n", []),
+        ("held_out.txt", "with jo\n 7 \n", ["7"]),
     ):
-        assert list(filter(traces.is_name, fields_of(name, text))) == found
+        assert list(filter(traces.is_name, people_in(name, text))) == found
 
 
 def test_a_file_of_the_same_name_in_another_folder_is_another_file():
