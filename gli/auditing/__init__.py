@@ -1,1 +1,4 @@
-"""What an audit saw, the attacks on it, and what follows from them."""
+"""Records of audits, attacks on models, and their verdicts. Nothing is loaded with the package itself."""
+
+#: Reference models that the relative attack needs: each is attacked with the others.
+LEAST_REFERENCES = 3

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gli.auditing import LEAST_REFERENCES
 from gli.auditing.verdict import MARGIN, Attack, Exposure, Verdict, attack, exposures, judge
 from gli.errors import DataError
 from gli.metrics.iam import degree_of_memory, iam_scores
@@ -32,8 +33,6 @@ Margins = Mapping[str, Array]
 #: The sets whose people are attacked, in the order of all scores; images of ``test`` are the population of RMIA.
 ATTACKED = ("forget", "unseen")
 SETS = (*ATTACKED, "test")
-#: Reference models that the relative attack needs: each is attacked with the others.
-LEAST_REFERENCES = 3
 #: Correction of RMIA for OUT references only where there is no original to calibrate it on.
 DEFAULT_A = 0.5
 RMIA, MARGINS_ALONE = "RMIA relative to reference models", "margins of the audited model alone"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gli.auditing import LEAST_REFERENCES
 from gli.auditing.inside import InsideAudit
 from gli.auditing.record import check_people, read_model, read_people
 from gli.auditing.reference_audit import (
-    LEAST_REFERENCES,
     SETS,
     Audit,
     Distances,

@@ -196,9 +196,9 @@ def _audit_runs(
     margin: float | None,
     place: Place,
 ) -> int:
+    from gli.auditing import LEAST_REFERENCES
     from gli.auditing.chosen_on import who_chose
     from gli.auditing.contents import contents_of_runs
-    from gli.auditing.reference_audit import LEAST_REFERENCES
     from gli.auditing.run_audit import audit_run, check_finished
     from gli.auditing.verdict import MARGIN
     from gli.commands.report import read_runs

@@ -31,6 +31,7 @@ import numpy.typing as npt
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from gli.auditing import LEAST_REFERENCES
 from gli.erasure.ledger import (
     KEY_FILE,
     Ledger,
@@ -55,8 +56,6 @@ T = TypeVar("T", "Policy", "Settings")
 Route = Literal["auto", "retrain", "unlearn"]
 #: Longest side of the images, in pixels.
 LARGEST_IMAGE = 4096
-#: Reference models without which an unlearned model cannot be audited.
-LEAST_REFERENCES = 3
 #: With fewer people, the interval of an AUC means nothing.
 LEAST_PEOPLE = 5
 
