@@ -21,15 +21,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
 from gli.auditing import LEAST_REFERENCES
 from gli.erasure.ledger import (
@@ -45,6 +44,7 @@ from gli.erasure.ledger import (
     sha256_file,
 )
 from gli.errors import DataError, SettingError, did_you_mean
+from gli.study.settings import WRONG_TYPE, checked
 from gli.system.digest import digest, file_hash, person_hash
 from gli.system.files import file_lock, inside, read_csv, read_yaml
 
@@ -200,21 +200,17 @@ class Settings:
             raise SettingError(f"image_size is {self.image_size}; it must lie in 1 to {LARGEST_IMAGE}.")
 
 
-@cache
-def _parser_of(kind: Any) -> ArgumentParser:
-    """Return a parser of the types of some settings; it is made once."""
-    parser = ArgumentParser(exit_on_error=False, default_env=False)
-    parser.add_class_arguments(kind, skip={"policy", *_mappings_of(kind)})
-    return parser
-
-
-def _mappings_of(kind: Any) -> set[str]:
-    """Return the names of the settings that are mappings, whose values may be anything."""
-    return {name for name, hint in get_type_hints(kind).items() if get_origin(hint) is Mapping}
+def _expected(hint: Any) -> str:
+    """Return in words what a value of a type is."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, get_args(hint)))}"
+    if get_origin(hint) is Mapping:
+        return "names with values"
+    return getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
 
 
 def _read(kind: type[T], contents: Any, where: str) -> T:
-    """Return settings from the values of a YAML file, whose types jsonargparse checks.
+    """Return settings from the values of a YAML file, whose types are checked.
 
     Raises:
         DataError: If a value is missing, unknown, or of another type.
@@ -222,34 +218,23 @@ def _read(kind: type[T], contents: Any, where: str) -> T:
     """
     if not isinstance(contents, Mapping):
         raise DataError(f"{where}: holds no settings.")
-    fields = [each.name for each in dataclasses.fields(kind)]
-    for name in contents:
-        if name not in fields:
-            raise DataError(f"{where}: there is no setting {str(name)[:60]!r}.{did_you_mean(str(name), fields)}")
-    mappings = {name: contents[name] for name in fields if name in contents and name in _mappings_of(kind)}
-    for name, value in mappings.items():
+    hints, values = get_type_hints(kind), {}
+    for name, value in contents.items():
+        if name not in hints:
+            raise DataError(f"{where}: there is no setting {str(name)[:60]!r}.{did_you_mean(str(name), hints)}")
+        if name == "policy":
+            continue
         if value is None:
             raise DataError(f"{where}: {name} has no value.")
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise DataError(f"{where}: {name} is {str(value)[:60]!r}; expected names with values.")
-    given = {name: value for name, value in contents.items() if name != "policy" and name not in mappings}
-    try:
-        parsed = vars(_parser_of(kind).parse_object(given))  # type: ignore[arg-type]  # mypy: a class is not Hashable
-    except ArgumentError as error:
-        if missing := re.search(r"required: (\w+)", str(error)):
-            raise DataError(f"{where}: the setting {missing[1]!r} is missing.") from error
-        found = re.search(r'Parser key "(\w+)".*?Expected an? (.*?)\. ', str(error), re.S)
-        name, kind_of_value = (found[1], found[2]) if found else ("a setting", "another type")
-        expected = re.sub(
-            r"<class '(\w+)'>|typing\.Literal\[(.*)\]", lambda match: match[1] or f"one of {match[2]}", kind_of_value
-        )
-        raise DataError(f"{where}: {name} is {str(given.get(name))[:60]!r}; expected {expected}.") from error
-    if None in given.values():
-        raise DataError(f"{where}: {next(name for name in given if given[name] is None)} has no value.")
-    # As written: 30 for a number such as 30.0, since the ledger has a hash of these settings.
-    values: dict[str, Any] = {name: given[name] if given.get(name) == parsed[name] else parsed[name] for name in parsed}
-    values |= mappings  # Untouched: jsonargparse would turn the text 1e-3 into a number.
-    if "policy" in fields:
+        try:  # As written, since the ledger has a hash of these settings.
+            values[name] = checked(hints[name], value)
+        except WRONG_TYPE as error:
+            expected = _expected(hints[name])
+            raise DataError(f"{where}: {name} is {str(value)[:60]!r}; expected {expected}.") from error
+    for each in dataclasses.fields(kind):
+        if each.name not in values and each.default is each.default_factory is dataclasses.MISSING:
+            raise DataError(f"{where}: the setting {each.name!r} is missing.")
+    if "policy" in hints:
         values["policy"] = _read(Policy, contents.get("policy", {}), where)
     settings = kind(**values)
     settings.check()

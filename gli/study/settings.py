@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -23,6 +24,8 @@ T = TypeVar("T")
 Settings = Mapping[str, Any]
 #: Methods by name, each with its own settings; or names alone.
 Methods = dict[str, dict[str, Any]] | list[str]
+#: Origins of the types of mappings.
+MAPPINGS = (dict, Mapping)
 LARGEST_SEED = 2**32 - 1
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<=", LARGEST_SEED)])
 
@@ -74,8 +77,8 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
         if value is None:
             raise SettingError(f"{path}: {name} is null; expected {expected}.")
         try:
-            values[name] = _checked(hint, value)
-        except (ArgumentError, TypeError, ValueError) as error:
+            values[name] = checked(hint, value)
+        except WRONG_TYPE as error:
             raise SettingError(f"{path}: {name} is {value!r}; expected {expected}.") from error
     try:
         return kind(**values)
@@ -83,8 +86,14 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
         raise SettingError(f"{path}: {error}") from error
 
 
-def _checked(hint: Any, value: Any) -> Any:
-    """Return a value of a type. Values of type ``Any`` stay as given: jsonargparse would instantiate classes in them.
+#: What :func:`checked` raises.
+WRONG_TYPE = (ArgumentError, TypeError, ValueError)
+
+
+def checked(hint: Any, value: Any) -> Any:
+    """Return a value of a type, as it is written where that is equal: 30 for the number 30.0.
+
+    Values of type ``Any`` stay as given: jsonargparse would instantiate classes in them, and turn text into numbers.
 
     Raises:
         ArgumentError, TypeError or ValueError: If the value is of another type.
@@ -97,16 +106,22 @@ def _checked(hint: Any, value: Any) -> Any:
             raise TypeError("a name is no text")
         if dataclasses.is_dataclass(hint):
             types = get_type_hints(hint)
-            return hint(**{name: _checked(types.get(name, Any), each) for name, each in value.items()})  # type: ignore
+            return hint(**{name: checked(types.get(name, Any), item) for name, item in value.items()})  # type: ignore
         for kind in kinds:
-            if get_origin(kind) is dict:
-                return {name: _checked(get_args(kind)[1], each) for name, each in value.items()}
-    others = [kind for kind in kinds if get_origin(kind) is not dict and not dataclasses.is_dataclass(kind)]
+            if get_origin(kind) in MAPPINGS:
+                return {name: checked(get_args(kind)[1], item) for name, item in value.items()}
+    others = [kind for kind in kinds if get_origin(kind) not in MAPPINGS and not dataclasses.is_dataclass(kind)]
     if value is None or not others:  # jsonargparse takes None for a missing value, and reads mappings from text.
         raise TypeError("of another type")
+    parsed = _parser_of(others[0]).parse_object({"value": value}).value
+    return value if value == parsed else parsed
+
+
+@cache
+def _parser_of(kind: Any) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--value", type=others[0])
-    return parser.parse_object({"value": value}).value
+    parser.add_argument("--value", type=kind)
+    return parser
 
 
 def entries_of(methods: Methods, data: str) -> dict[str, Entry]:
