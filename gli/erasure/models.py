@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import warnings
 from argparse import ArgumentError
@@ -25,7 +24,7 @@ from gli.errors import DataError, SettingError, did_you_mean
 from gli.methods import Method
 from gli.runs.read import shared_trainer
 from gli.runs.spec import NEVER, RunSpec
-from gli.system.classes import concrete_subclasses
+from gli.system.classes import concrete_subclasses, init_parameters
 
 # -- a method and its settings -----------------------------------------------------------------------------------------
 
@@ -103,10 +102,7 @@ def settings_with(name: str, base: Mapping[str, Any], values: Mapping[str, str])
 
 def _names_of(cls: type[Method]) -> list[str]:
     """Return the names of the settings of a method that do not follow from the store."""
-    owners = [each for each in cls.__mro__ if "__init__" in vars(each) and issubclass(each, Method)]
-    parameters = [each for owner in owners for each in inspect.signature(vars(owner)["__init__"]).parameters.values()]
-    names = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
-    return [name for name in dict.fromkeys(names) if name not in ("self", *OF_THE_STORE)]
+    return [name for name in init_parameters(cls) if name not in OF_THE_STORE]
 
 
 def _parser_of(cls: type[Method]) -> ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from gli.errors import DataError
 from gli.runs.read import SETTINGS, read_run
 from gli.study.outcome import Objective, Outcome
 from gli.study.space import Settings
+from gli.system.classes import init_parameters
 from gli.system.console import console
 from gli.system.files import atomic_write, read_yaml, writable
 
@@ -36,25 +36,15 @@ def method_section(run: Path) -> dict[str, Any]:
         model = read_yaml(path, "the settings of a run")["model"]
         module, _, name = str(model["class_path"]).rpartition(".")
         given = dict(model.get("init_args") or {})
-        defaults = _defaults_of(getattr(import_module(module), name))
+        parameters = init_parameters(getattr(import_module(module), name))
     except (KeyError, TypeError, AttributeError, ImportError) as error:
         raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
     own = {
         key: value
         for key, value in given.items()
-        if key not in OF_THE_RUN and (key not in defaults or defaults[key] != _plain(value))
+        if key not in OF_THE_RUN and (key not in parameters or _plain(parameters[key].default) != _plain(value))
     }
     return {"class_path": name if module.startswith("gli.") else f"{module}.{name}", "init_args": own}
-
-
-def _defaults_of(method: type) -> dict[str, Any]:
-    """Return the defaults of all settings of a class; those of its bases are passed on as keyword arguments."""
-    defaults: dict[str, Any] = {}
-    for owner in reversed(method.__mro__):
-        if "__init__" in vars(owner) and owner is not object:
-            parameters = inspect.signature(vars(owner)["__init__"]).parameters
-            defaults |= {name: _plain(each.default) for name, each in parameters.items()}
-    return defaults
 
 
 def _plain(value: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from gli.errors import did_you_mean
+from gli.system.classes import init_parameters
 
 _CLASS_PATH = re.compile(r"Problem with given class_path '[^']*':\s*|typing\.")
 _BOILERPLATE = re.compile(
@@ -18,15 +18,10 @@ _BOILERPLATE = re.compile(
 def settings_of(prefix: str, owner: type) -> list[str]:
     """Return the dotted names of all settings of a class and its parents, nested dataclasses included."""
     names = []
-    for parent in owner.__mro__:
-        if "__init__" not in vars(parent) or parent.__module__.partition(".")[0] not in ("gli", "lightning"):
-            continue
-        for name, parameter in inspect.signature(vars(parent)["__init__"]).parameters.items():
-            if name == "self" or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                continue
-            names.append(f"{prefix}.{name}")
-            if dataclasses.is_dataclass(parameter.default):
-                names += [f"{prefix}.{name}.{field.name}" for field in dataclasses.fields(parameter.default)]
+    for name, parameter in init_parameters(owner).items():
+        names.append(f"{prefix}.{name}")
+        if dataclasses.is_dataclass(parameter.default):
+            names += [f"{prefix}.{name}.{field.name}" for field in dataclasses.fields(parameter.default)]
     return names
 
 
