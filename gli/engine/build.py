@@ -1,19 +1,24 @@
-"""Build the trainer of a run, for the command line, originals, timing and Python: the only place that makes one."""
+"""Build the trainer and the data of a run from settings.
+
+The command line, originals, timing and Python have their trainers from here: it is the only place that makes one.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from gli.callbacks import standard_callbacks, with_bar
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.engine.resume import AtomicCheckpointIO
-from gli.errors import SettingError
+from gli.errors import DataError, SettingError
 from gli.methods.base import Method
 
 #: Weights stay in float32: sign gradients and metrics are computed in it.
@@ -98,3 +103,19 @@ def audit_original(trainer: L.Trainer, method: Method, data: FaceDataModule, see
     """Audit the original model, for the row of iteration 0, and seed again, so that the run does not depend on it."""
     trainer.validate(method, datamodule=data, verbose=False)
     L.seed_everything(seed, workers=True, verbose=False)
+
+
+def build_data(section: Mapping[str, Any]) -> FaceDataModule:
+    """Return the data module of the data section of a run's settings.
+
+    Raises:
+        DataError: If it describes no data module.
+    """
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(FaceDataModule, "data")
+    try:
+        arguments = parser.parse_args([f"--data={json.dumps(section)}"])
+    except Exception as error:  # jsonargparse raises errors of several kinds.
+        raise DataError(f"The settings describe no data: {error}") from error
+    data: FaceDataModule = parser.instantiate(arguments).data
+    return data

@@ -150,7 +150,7 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
         plan: The plan.
         config: File of the plan, near which the configurations of the methods are.
     """
-    from gli.engine.data import build_data  # Loads torch.
+    from gli.engine.build import build_data  # Loads torch.
     from gli.engine.fit import method_names, specify
 
     settings = flags_of({name: value for name, value in plan.settings.items() if name.startswith("data.")})

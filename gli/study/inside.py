@@ -11,7 +11,7 @@ import torch
 
 from gli.auditing.inside import InsideAudit, Subjects, audit_inside
 from gli.data import FaceDataModule
-from gli.engine.data import build_data
+from gli.engine.build import build_data
 from gli.engine.originals import original_path
 from gli.errors import CheckpointError, DataError
 from gli.methods.from_scratch import Original
