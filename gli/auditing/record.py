@@ -71,7 +71,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """What a run kept of its audits, read once.
+    """The records of a run's audits, read once.
 
     Attributes:
         run: Folder of the run.

@@ -34,7 +34,7 @@ class RunAudit:
         audit: The attack and its verdict.
         distances: Distances from the original and from the references.
         accuracy: Test accuracy.
-        inside: What the weights give away beyond the answers; None if that was not audited.
+        inside: Scores of the weights, beyond the outputs; None if the weights were not audited.
     """
 
     name: str

@@ -103,8 +103,8 @@ def rehearsal_sets(store: Store, lines: Lines, people: int | None = None) -> Set
 def _able(store: Store, requests: Sequence[Request], taken_rows: Sequence[Photo]) -> list[str]:
     """Return the people who can play *forget*, in the order of their keyed hashes.
 
-    Left out are people who asked or were erased, people with a picture that is, or looks like, one of theirs, and
-    people who share a file with somebody else: the rehearsed model would be trained on it.
+    Leave out people who asked or were erased, people with a copy or near-copy of a picture of such a person, and people
+    who share a file with somebody else: the rehearsed model would be trained on it.
     """
     taken = {photo.identity for photo in taken_rows} | {each.subject for each in requests}
     taken |= {copy.identity for copy in read_copies(store)}

@@ -510,10 +510,10 @@ class Store:
 
 
 def note_departures(store: Store, now: datetime | None = None) -> Lines:
-    """Note in the ledger whose photographs have left both tables, refuse whoever returns, and return the ledger.
+    """Record requests whose photographs are gone; raise if an erased person is in a table again. Return the ledger.
 
-    Until their rows are removed, erased people are left out of training and audited again; from then on, a row of
-    theirs is a return. Call with the store locked.
+    Until their rows are removed, erased people are left out of training and audited again; from then on, a row with
+    their name is a return. Call with the store locked.
 
     Raises:
         DataError: If somebody has returned or was erased in another store, or held-out people are in the table.

@@ -1,6 +1,6 @@
-"""What an unlearning method is: a loss for a retain and a forget batch, and a step down its gradient.
+"""The base class of unlearning methods: a loss for a retain and a forget batch, and a step down its gradient.
 
-A method is a subclass of :class:`Method` with one function, :meth:`Method.unlearn`. What it may call besides:
+A method is a subclass of :class:`Method` with one function, :meth:`Method.unlearn`. It may also call:
 :mod:`~gli.methods.sweeps` (means and gradients over a whole set) and :mod:`~gli.methods.seeding` (random numbers).
 """
 

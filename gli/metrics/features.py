@@ -1,4 +1,4 @@
-"""What the weights of one model show, image by image or person by person, relative to models that never saw the people.
+"""Scores of a model's features, per image or per person, relative to models that never saw the people.
 
 A network that never saw a person still separates faces, so a value alone means nothing: only
 :func:`excess_over_references` counts.

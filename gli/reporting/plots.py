@@ -152,7 +152,7 @@ def people_figure(values: Sequence[float], low: float, high: float, label: str) 
         values: The values, the largest first.
         low: Lower limit of the band.
         high: Upper limit of the band.
-        label: What a value is.
+        label: Label of the axis of the values.
     """
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
