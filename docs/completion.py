@@ -37,11 +37,16 @@ def classes(base: type, package: ModuleType) -> list[str]:
     return sorted(name for name in concrete_subclasses(base) if name in vars(package))
 
 
+def configs() -> list[str]:
+    """Return the names of shipped configurations, without methods that were defined elsewhere in this process."""
+    return shipped_names({name: method for name, method in method_names().items() if method in vars(gli.methods)})
+
+
 def lists() -> str:
     """Return the lists as shell code."""
     values = {
         "commands": list(COMMANDS),
-        "configs": shipped_names(method_names()),
+        "configs": configs(),
         "methods": classes(Method, gli.methods),
         "data": classes(FaceDataModule, gli.data),
     }

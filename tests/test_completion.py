@@ -12,7 +12,7 @@ import pytest
 
 from gli.commands.main import COMMANDS
 from gli.data import FaceDataModule
-from gli.engine.fit import CALLBACKS, method_names
+from gli.engine.fit import CALLBACKS
 from gli.methods import Method
 from gli.runs.configs import shipped_names
 from gli.system.classes import concrete_subclasses
@@ -50,7 +50,7 @@ def test_the_lists_are_those_of_the_program():
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_kind_of_word_is_completed(shell, tmp_path):
-    names = [name for name in shipped_names(method_names()) if not name.startswith(("audit/", "benchmark/"))]
+    names = [name for name in lists.configs() if not name.startswith(("audit/", "benchmark/"))]
     shipped = {name for name, each in concrete_subclasses(Method).items() if each.__module__.startswith("gli.methods.")}
     assert complete(shell, "gli", "", folder=tmp_path) == {*COMMANDS, "--help", "--version"}
     assert complete(shell, "gli", "fit", "--config", "gli_", folder=tmp_path) == {
