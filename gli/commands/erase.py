@@ -144,8 +144,8 @@ def add(
         store: Folder of the store.
     """
     from gli.erasure import requests as ledger
-    from gli.erasure.ledger import counted
     from gli.erasure.store import Store
+    from gli.system.ledger import counted
 
     opened = Store(store)
     with opened.lock():
@@ -182,8 +182,8 @@ def plan(*, batch: str | None = None, measure: bool = True, store: Path = STORE)
         store: Folder of the store.
     """
     from gli.erasure import batches
-    from gli.erasure.ledger import printable
     from gli.erasure.store import Store
+    from gli.system.ledger import printable
 
     opened = Store(store)
     with opened.lock():
@@ -223,8 +223,8 @@ def rehearse(
     """
     from gli.erasure import rehearse as rehearsals
     from gli.erasure.evidence import detectable_auc
-    from gli.erasure.ledger import counted
     from gli.erasure.store import SETTINGS, Store
+    from gli.system.ledger import counted
 
     opened = Store(store)
     with opened.lock():

@@ -12,20 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gli.erasure.batches import BATCH, EVIDENCE, MODEL, WORK, choose, read_batch, read_evidence
-from gli.erasure.ledger import (
-    DOOMED,
-    HEAD,
-    KEY_FILE,
-    LEDGER,
-    Lines,
-    durable_copy,
-    is_named,
-    read_canonical,
-    sha256_file,
-    shred,
-    timestamp,
-    write_canonical,
-)
 from gli.erasure.purge import (
     INSTEAD,
     JOURNAL,
@@ -56,6 +42,20 @@ from gli.erasure.requests import (
 from gli.erasure.store import BATCHES, REHEARSAL, RELEASES, SETTINGS, Photo, Store
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import file_lock, inside, read_csv
+from gli.system.ledger import (
+    DOOMED,
+    HEAD,
+    KEY_FILE,
+    LEDGER,
+    Lines,
+    durable_copy,
+    is_named,
+    read_canonical,
+    sha256_file,
+    shred,
+    timestamp,
+    write_canonical,
+)
 
 # -- a batch -----------------------------------------------------------------------------------------------------------
 

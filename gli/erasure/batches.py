@@ -13,14 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.ledger import (
-    Lines,
-    durable_write,
-    read_canonical,
-    rehearsal_hash,
-    word_hash,
-    write_canonical,
-)
 from gli.erasure.requests import (
     Request,
     days_left,
@@ -44,6 +36,14 @@ from gli.erasure.store import (
 )
 from gli.errors import DataError, SettingError
 from gli.system.digest import file_hash, person_hash
+from gli.system.ledger import (
+    Lines,
+    durable_write,
+    read_canonical,
+    rehearsal_hash,
+    word_hash,
+    write_canonical,
+)
 
 # -- batches -----------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,12 @@ from typing import Any
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict
 from gli.erasure.batches import MODEL, choose, read_batch, read_evidence
-from gli.erasure.ledger import (
+from gli.erasure.purge import RECEIPT
+from gli.erasure.requests import step_of
+from gli.erasure.store import Store
+from gli.errors import DataError, SettingError
+from gli.reporting.page import environment
+from gli.system.ledger import (
     HEAD,
     LEDGER,
     Ledger,
@@ -33,11 +38,6 @@ from gli.erasure.ledger import (
     sha256_file,
     timestamp,
 )
-from gli.erasure.purge import RECEIPT
-from gli.erasure.requests import step_of
-from gli.erasure.store import Store
-from gli.errors import DataError, SettingError
-from gli.reporting.page import environment
 
 # -- the certificate ---------------------------------------------------------------------------------------------------
 

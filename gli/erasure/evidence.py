@@ -21,13 +21,13 @@ from gli.auditing.verdict import CHANCE, Attack, attack, auc_in_words
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.erasure.batches import held_out_halves, kept_for_rehearsals
-from gli.erasure.ledger import counted, rehearsal_hash, sha256_file
 from gli.erasure.requests import read_requests
 from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
 from gli.errors import DataError
 from gli.metrics.intervals import Answer, Interval, Trials, auc, equivalence, mean_interval, null_error, people_means
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
+from gli.system.ledger import counted, rehearsal_hash, sha256_file
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

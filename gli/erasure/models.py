@@ -18,13 +18,13 @@ from gli.data.table import FaceTable
 from gli.engine.execute import execute, failures, make_executor
 from gli.engine.fit import specify
 from gli.engine.timing import measure, planned_passes
-from gli.erasure.ledger import canonical
 from gli.erasure.store import Candidate, Store
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.methods import Method
 from gli.runs.read import shared_trainer
 from gli.runs.spec import NEVER, RunSpec
 from gli.system.classes import concrete_subclasses, init_parameters
+from gli.system.ledger import canonical
 
 # -- a method and its settings -----------------------------------------------------------------------------------------
 

@@ -36,7 +36,14 @@ from PIL import Image
 
 from gli.auditing.record import FOLDER as AUDITS
 from gli.auditing.record import PEOPLE, read_people
-from gli.erasure.ledger import (
+from gli.errors import CheckpointError, DataError, SettingError
+from gli.metrics.registry import EVALUATION_SETS
+from gli.runs.folder import ORIGINALS
+from gli.runs.read import LOG, SETTINGS
+from gli.runs.spec import SPEC
+from gli.system.digest import digest
+from gli.system.files import load_yaml, read_csv, read_yaml
+from gli.system.ledger import (
     DOOMED,
     canonical,
     has_other_names,
@@ -50,13 +57,6 @@ from gli.erasure.ledger import (
     shred,
     sync_folder,
 )
-from gli.errors import CheckpointError, DataError, SettingError
-from gli.metrics.registry import EVALUATION_SETS
-from gli.runs.folder import ORIGINALS
-from gli.runs.read import LOG, SETTINGS
-from gli.runs.spec import SPEC
-from gli.system.digest import digest
-from gli.system.files import load_yaml, read_csv, read_yaml
 
 # -- traces in bytes ---------------------------------------------------------------------------------------------------
 

@@ -17,17 +17,6 @@ from typing import Any
 
 from gli.erasure.batches import Sets, held_out_halves, kept_for_rehearsals, known_as, prepare, read_batch, route_of
 from gli.erasure.evidence import Models, Outputs, evaluate, gather_evidence, task_of
-from gli.erasure.ledger import (
-    Entry,
-    Lines,
-    canonical_before,
-    counted,
-    durable_write,
-    rehearsal_hash,
-    sha256,
-    sha256_file,
-    shred_folder,
-)
 from gli.erasure.models import (
     arguments_of,
     checkpoint_of,
@@ -54,6 +43,17 @@ from gli.errors import DataError, SettingError
 from gli.runs.cost import read_cost
 from gli.runs.spec import RunSpec
 from gli.study.space import grid
+from gli.system.ledger import (
+    Entry,
+    Lines,
+    canonical_before,
+    counted,
+    durable_write,
+    rehearsal_hash,
+    sha256,
+    sha256_file,
+    shred_folder,
+)
 
 # -- people ------------------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from typing import Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gli.erasure.ledger import Lines, durable_write, pseudonym
 from gli.erasure.store import Photo, Store, erased_in, note_departures
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.digest import person_hash
 from gli.system.files import read_csv
+from gli.system.ledger import Lines, durable_write, pseudonym
 
 # -- dates -------------------------------------------------------------------------------------------------------------
 

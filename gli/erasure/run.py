@@ -25,12 +25,12 @@ from gli.erasure.batches import (
     write_batch,
 )
 from gli.erasure.evidence import Models, evaluate, gather_evidence, task_of
-from gli.erasure.ledger import counted, durable_write, sha256, sha256_file, write_canonical
 from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
 from gli.erasure.rehearse import declared_hashes, how_found
 from gli.erasure.requests import step_of
 from gli.erasure.store import Photo, Route, Store, erased_in, note_departures, pixels_of, settings_text
 from gli.models.checkpoints import classifier_state
+from gli.system.ledger import counted, durable_write, sha256, sha256_file, write_canonical
 
 #: Form of the keys of runs in the ledger; entries of earlier versions name none.
 FORM = 2

@@ -31,7 +31,11 @@ import numpy.typing as npt
 import yaml
 
 from gli.auditing import LEAST_REFERENCES
-from gli.erasure.ledger import (
+from gli.errors import DataError, SettingError, did_you_mean
+from gli.study.settings import WRONG_TYPE, checked
+from gli.system.digest import digest, file_hash, person_hash
+from gli.system.files import file_lock, inside, read_csv, read_yaml
+from gli.system.ledger import (
     KEY_FILE,
     Ledger,
     Lines,
@@ -43,10 +47,6 @@ from gli.erasure.ledger import (
     sha256,
     sha256_file,
 )
-from gli.errors import DataError, SettingError, did_you_mean
-from gli.study.settings import WRONG_TYPE, checked
-from gli.system.digest import digest, file_hash, person_hash
-from gli.system.files import file_lock, inside, read_csv, read_yaml
 
 # -- settings ----------------------------------------------------------------------------------------------------------
 

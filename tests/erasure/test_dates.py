@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gli.erasure.ledger import timestamp
 from gli.erasure.requests import add_months, days_left, due_date, parse_days, parse_received, shown_days, today
 from gli.erasure.store import time_zone
 from gli.errors import SettingError
+from gli.system.ledger import timestamp
 
 
 @pytest.mark.parametrize(

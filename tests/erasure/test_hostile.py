@@ -16,11 +16,11 @@ from markupsafe import escape
 
 from gli.erasure.batches import group
 from gli.erasure.certificate import FIELDS, SCHEMA, certificate_page, read_certificate, sealed, verify
-from gli.erasure.ledger import START, canonical, make_entry, printable, sha256_file
 from gli.erasure.requests import add, read_copies, read_requests, status, wanted
 from gli.erasure.store import Policy, Settings, Store, check_batch_name, read_policy, read_settings
 from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.models.checkpoints import classifier_state
+from gli.system.ledger import START, canonical, make_entry, printable, sha256_file
 from tests.helpers.erasure import NOW, ask, files_below, make_store
 
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -19,8 +19,8 @@ import yaml
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import group, plan
 from gli.erasure.certificate import release, verify
-from gli.erasure.ledger import parse_lines
 from gli.erasure.store import Policy, Store, read_policy
+from gli.system.ledger import parse_lines
 from tests.helpers.erasure import NOW, ask, fake_run, files_below, make_home, make_store
 
 KILLS = 30

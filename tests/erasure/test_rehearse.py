@@ -24,7 +24,6 @@ from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import held_out_halves, kept_for_rehearsals, plan, sets_of
 from gli.erasure.certificate import release, verify
 from gli.erasure.evidence import baseline
-from gli.erasure.ledger import Ledger, durable_write, make_entry, parse_lines, pseudonym, rehearsal_hash
 from gli.erasure.purge import digests_of
 from gli.erasure.rehearse import (
     Outcome,
@@ -41,6 +40,7 @@ from gli.erasure.run import declared_settings, run
 from gli.erasure.store import Candidate, Policy, Store, create, pixels_of, settings_text
 from gli.errors import DataError, SettingError
 from gli.runs.spec import RunSpec
+from gli.system.ledger import Ledger, durable_write, make_entry, parse_lines, pseudonym, rehearsal_hash
 from tests.helpers.erasure import (
     NOW,
     InProcess,

@@ -21,12 +21,12 @@ from gli.erasure.certificate import (
     release,
     sealed,
 )
-from gli.erasure.ledger import canonical, parse_lines
 from gli.erasure.requests import status
 from gli.erasure.run import attempts_of, declared_settings, limits_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.models.checkpoints import load_classifier
+from gli.system.ledger import canonical, parse_lines
 from tests.helpers.erasure import NOW, TRAINED, ask, fake_run, files_below, make_store
 
 FILES = (

@@ -16,11 +16,11 @@ from PIL import Image
 
 from gli.engine import job as jobs
 from gli.erasure.batches import EVIDENCE, MODEL, group, hashes_of, requests_of, sets_of, write_batch
-from gli.erasure.ledger import sha256_file, write_canonical
 from gli.erasure.requests import add
 from gli.erasure.run import declared_settings, limits_of
 from gli.erasure.store import Policy, Settings, Store, create
 from gli.models.backbones import build_classifier
+from gli.system.ledger import sha256_file, write_canonical
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CLASSES = ["adult", "child"]

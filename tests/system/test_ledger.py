@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gli.erasure.ledger import HEAD, LEDGER, Ledger, canonical, canonical_before, parse_lines
 from gli.errors import DataError
+from gli.system.ledger import HEAD, LEDGER, Ledger, canonical, canonical_before, parse_lines
 from tests.helpers.erasure import NOW
 
 COUNT = 6

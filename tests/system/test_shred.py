@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gli.erasure.ledger import DOOMED, replace_contents, shred, shred_folder
+from gli.system.ledger import DOOMED, replace_contents, shred, shred_folder
 
 
 def test_shredded_files_are_overwritten_before_they_are_removed(tmp_path, monkeypatch):
@@ -12,7 +12,7 @@ def test_shredded_files_are_overwritten_before_they_are_removed(tmp_path, monkey
     path.write_bytes(b"secret" * 100)
     seen = []
     monkeypatch.setattr(
-        "gli.erasure.ledger.os.unlink", lambda each: seen.append((Path(each).name, Path(each).read_bytes()))
+        "gli.system.ledger.os.unlink", lambda each: seen.append((Path(each).name, Path(each).read_bytes()))
     )
     shred(path)
     ((name, data),) = seen
