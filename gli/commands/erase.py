@@ -17,7 +17,7 @@ HELP = """Honour erasure requests: from the first mail to the file to deploy and
     gli erase add --subject anna --received 2026-11-03
     gli erase plan                  who, photographs, copies, due dates, route, cost
     gli erase rehearse --try lr=0.003,0.01    settings of the method, found on people who did not ask
-    gli erase run                   exit status 0: pass, 3: cannot tell, 4: fail
+    gli erase run                   exit status 0: pass or exact by construction, 3: cannot tell, 4: fail
     gli erase purge --dry-run       what would be removed; then without --dry-run
     gli erase release               weights, model card, certificate
     gli erase verify releases/batch-1/certificate.json --weights model.safetensors
@@ -256,7 +256,7 @@ def rehearse(
 
 
 def run(*, batch: str | None = None, route: Literal["retrain", "unlearn"] | None = None, store: Path = STORE) -> int:
-    """Make the new model and audit it: exit status 0 pass, 3 cannot tell, 4 fail.
+    """Make the new model and audit it: exit status 0 pass or exact by construction, 3 cannot tell, 4 fail.
 
     Args:
         batch: Name of the batch (default: the first that waits for this step).
@@ -272,13 +272,13 @@ def run(*, batch: str | None = None, route: Literal["retrain", "unlearn"] | None
     print(f"{result.batch}: {result.answer} ({result.evidence['route']}{', as before' if result.repeated else ''})")
     for finding in result.evidence["findings"]:
         if finding["decides"]:
-            print(f"  {finding['answer']:<12} {finding['name']}: {finding['sentence']}")
+            print(f"  {finding['answer']:<21} {finding['name']}: {finding['sentence']}")
     for text in result.evidence["not_tested"]:
-        print(f"  {'not tested':<12} {text}")
+        print(f"  {'not tested':<21} {text}")
     if "found" in result.evidence["method"]:
-        print(f"  {'settings':<12} {result.evidence['method']['found']}.")
+        print(f"  {'settings':<21} {result.evidence['method']['found']}.")
     for text in result.evidence["limits"]:
-        print(f"  {'limit':<12} {text}")
+        print(f"  {'limit':<21} {text}")
     return result.status
 
 
@@ -294,7 +294,7 @@ def purge(
 
     Args:
         batch: Name of the batch (default: the first that waits for this step).
-        accept_risk: Go on although the verdict is not pass; is recorded.
+        accept_risk: Go on although the verdict is cannot tell or fail; is recorded.
         dry_run: List only.
         exception: A place that the purge does not reach, for the certificate: 'backup B expires 2027-01-15'.
         store: Folder of the store.
@@ -334,7 +334,7 @@ def release(
 
     Args:
         batch: Name of the batch (default: the first that waits for this step).
-        accept_risk: Go on although the verdict is not pass; is recorded.
+        accept_risk: Go on although the verdict is cannot tell or fail; is recorded.
         formats: Formats among safetensors, onnx and torch.
         sign: PEM file of an Ed25519 private key.
         store: Folder of the store.

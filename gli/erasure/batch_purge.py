@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.batches import BATCH, EVIDENCE, MODEL, WORK, choose, read_batch, read_evidence
+from gli.erasure.batches import BATCH, EVIDENCE, EXACT, MODEL, PASS, WORK, choose, read_batch, read_evidence
 from gli.erasure.purge import (
     INSTEAD,
     JOURNAL,
@@ -58,8 +58,6 @@ from gli.system.ledger import (
 )
 
 # -- a batch -----------------------------------------------------------------------------------------------------------
-
-PASS = "pass"
 
 
 @dataclass(frozen=True)
@@ -181,13 +179,13 @@ def check_texts(store: Store, name: str, texts: Sequence[str]) -> None:
 
 
 def check_verdict(store: Store, name: str, accepted_risk: str | None) -> None:
-    """Refuse a batch whose verdict is not pass, unless the risk is accepted.
+    """Refuse a batch whose verdict is neither pass nor exact, unless the risk is accepted.
 
     Raises:
         SettingError: If nobody accepts the risk.
     """
     answer = read_evidence(store, name)["answer"]
-    if answer != PASS and not (accepted_risk or "").strip():
+    if answer not in (PASS, EXACT) and not (accepted_risk or "").strip():
         raise SettingError(
             f"The verdict on {name} is {answer!r}. Retrain (gli erase run --route retrain), audit more people, or "
             'accept the risk with a reason, which the certificate will show: --accept-risk "REASON".'
@@ -219,7 +217,7 @@ def purge_batch(
         store: The store.
         name: Name of the batch; None for the first one that has run.
         dry_run: List what would be done, and change nothing.
-        accepted_risk: Reason for going on although the verdict is not ``pass``.
+        accepted_risk: Reason for going on although the verdict is ``cannot tell`` or ``fail``.
         exceptions: Places that the user knows of and the purge does not reach, such as ``backup B expires 2027-01-15``.
         now: The present; None for the clock's.
 

@@ -303,6 +303,8 @@ def read_batch(store: Store, name: str) -> dict[str, Any]:
 
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"
+#: Verdicts with which a batch is purged and released without a risk that somebody accepts.
+PASS, EXACT = "pass", "exact by construction"
 #: Attack of batches that were audited before their evidence named it.
 EARLIER_ATTACK = "RMIA, not relative to reference models"
 

@@ -219,7 +219,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-size: .9rem; } th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem;
   text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-.pass { color: #17803d; } .fail { color: #c0271d; } .cannot-tell { color: #a15c00; }
+.pass, .exact-by-construction { color: #17803d; } .fail { color: #c0271d; } .cannot-tell { color: #a15c00; }
 code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page; }
 </style></head><body>
 <section>

@@ -20,11 +20,11 @@ from gli.auditing import reference_audit
 from gli.auditing.verdict import CHANCE, Attack, attack, auc_in_words
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
-from gli.erasure.batches import held_out_halves, kept_for_rehearsals
+from gli.erasure.batches import EXACT, PASS, held_out_halves, kept_for_rehearsals
 from gli.erasure.requests import read_requests
 from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
 from gli.errors import DataError
-from gli.metrics.intervals import Answer, Interval, Trials, auc, equivalence, mean_interval, null_error, people_means
+from gli.metrics.intervals import Interval, Trials, auc, equivalence, mean_interval, null_error, people_means
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
 from gli.system.ledger import counted, rehearsal_hash, sha256_file
@@ -39,6 +39,9 @@ DETECTION = 1.959964 + 0.841621
 LEVEL, LEVEL_EXACT = 0.05, 0.001
 #: Numbers of people for which the baseline shows the smallest detectable AUC.
 SIZES = (1, 3, 10, 30)
+#: Answers, the one that decides in front. Only tests with power pass.
+FAIL, CANNOT_TELL = "fail", "cannot tell"
+ANSWERS = (FAIL, CANNOT_TELL, EXACT, PASS)
 #: The audited classifier, and the one before it.
 ENDS = ("after", "before")
 
@@ -133,7 +136,8 @@ class Finding:
 
     Attributes:
         name: What was tested.
-        answer: ``pass``, ``fail`` or ``cannot tell``.
+        answer: ``pass``, ``fail`` or ``cannot tell``, or ``exact by construction`` of a retrained model where the test
+            had no power.
         sentence: What was found, in one sentence.
         decides: Whether the answer is part of the verdict.
         value: The estimate; None where there is none.
@@ -174,16 +178,18 @@ class Evidence:
     Attributes:
         findings: All findings, those that decide in front.
         attack: The attack in words.
+        powered: Whether the test of single people could have shown that one of them is remembered.
     """
 
     findings: Sequence[Finding]
     attack: str
+    powered: bool = False
 
     @property
-    def answer(self) -> Answer:
-        """The verdict: fail if a finding that decides fails, else cannot tell if one cannot tell, else pass."""
+    def answer(self) -> str:
+        """The verdict: the first of ``ANSWERS`` among the findings that decide."""
         answers = {finding.answer for finding in self.findings if finding.decides}
-        return "fail" if "fail" in answers else "cannot tell" if "cannot tell" in answers or not answers else "pass"
+        return next((each for each in ANSWERS if each in answers), CANNOT_TELL)
 
 
 def detectable_auc(people: int, strangers: int) -> float:
@@ -196,6 +202,19 @@ def detectable_auc(people: int, strangers: int) -> float:
         strangers: Number of people who were never seen.
     """
     return min(1.0, CHANCE + DETECTION * null_error(people, strangers))
+
+
+def settled(answer: str, powered: bool, exact: bool) -> str:
+    """Return the answer of a test; without power it is neither ``pass`` nor ``fail``.
+
+    Args:
+        answer: What the numbers alone say.
+        powered: Whether the test could have shown a leak.
+        exact: Whether the model was retrained without the people.
+    """
+    if powered and answer in (PASS, FAIL):
+        return answer
+    return EXACT if exact else CANNOT_TELL
 
 
 @dataclass(frozen=True)
@@ -231,13 +250,14 @@ def gather_evidence(
     """
     audit = audited(forget, unseen, test, margin)
     assert audit.attack is not None  # A diverged model is refused when its weights are read.
-    findings = [_batch(audit, len(forget.after.people), margin, exact), _worst(audit.attack.trials, exact)]
+    worst, powered = _worst(audit.attack.trials, exact)
+    findings = [_batch(audit, len(forget.after.people), margin, exact), worst]
     if earlier is not None:
         # The correction is that of this batch: the classifier has forgotten those erased before already.
         again = audited(earlier, unseen, test, margin, audit.a)
         assert again.attack is not None
         findings.append(_earlier(again.attack, len(earlier.after.people), margin, exact))
-    return Evidence([*findings, *_utility(test, unseen, utility_margin, classes)], audit.attack.name)
+    return Evidence([*findings, *_utility(test, unseen, utility_margin, classes)], audit.attack.name, powered)
 
 
 def audited(
@@ -266,57 +286,63 @@ def _batch(audit: reference_audit.Audit, images: int, margin: float, exact: bool
     interval, trials = audit.attack.people, audit.attack.trials
     people = int(trials.positive.sum())
     strangers = len(trials.positive) - people
-    least = detectable_auc(people, strangers)
-    answer, sentence = audit.verdict.answer, audit.verdict.sentence
-    if people < LEAST_PEOPLE or strangers < LEAST_PEOPLE:
-        answer = "cannot tell"
+    least, powered = detectable_auc(people, strangers), _has_power(people, strangers)
+    answer, sentence = settled(audit.verdict.answer, powered, exact), audit.verdict.sentence
+    if exact and answer != FAIL:
+        sentence = (
+            "The model was retrained without these people. An audit finds nothing against it "
+            f"({auc_in_words(interval)}; it can show an AUC from {least:.2f} on)."
+        )
+    elif not powered:
         sentence = (
             f"{counted(people)} against {strangers} who were never seen cannot show an AUC below {least:.2f}: too few "
             f"for an answer (the attack's AUC is {interval.value:.2f})."
-        )
-    if exact and answer != "fail":
-        answer, sentence = (
-            "pass",
-            "The model was retrained without these people: exact by construction. An audit finds nothing against it "
-            f"({auc_in_words(interval)}; it can show an AUC from {least:.2f} on).",
         )
     if audit.references:
         sentence += f" Memory of these photographs: {audit.memory:.2f} (1 as before, 0 as retrained)."
     return _of_interval("this batch", answer, sentence, True, interval, margin, people, images)
 
 
-def _worst(trials: Trials, exact: bool) -> Finding:
-    """Return whether a single person stands out from all strangers, by a rank test over all people."""
+def _has_power(people: int, strangers: int) -> bool:
+    """Return whether an attack on some people could show a leak, were it perfect."""
+    return min(people, strangers) >= LEAST_PEOPLE and detectable_auc(people, strangers) < 1
+
+
+def _worst(trials: Trials, exact: bool) -> tuple[Finding, bool]:
+    """Return whether a single person stands out from all strangers, by a rank test over all people, and its power."""
     people, strangers = trials.scores[trials.positive], trials.scores[~trials.positive]
     above = [(1 + int((strangers >= score).sum())) / (1 + len(strangers)) for score in people]
     below = [(1 + int((strangers <= score).sum())) / (1 + len(strangers)) for score in people]
     chances = [min(1.0, 2 * min(pair) * len(people)) for pair in zip(above, below, strict=True)]
     worst, least = min(chances), min(1.0, 2 * len(people) / (1 + len(strangers)))
     level = LEVEL_EXACT if exact else LEVEL
+    powered = least < level
     if worst < level:
-        answer, text = "fail", "The attack separates one person from everybody who was never seen"
-    elif least >= level and not exact:
-        answer, text = "cannot tell", f"With {len(strangers)} strangers, not even a certain leak would show"
+        text = "The attack separates one person from everybody who was never seen"
+    elif powered:
+        text = "No single person stands out"
     else:
-        answer, text = "pass", "No single person stands out"
+        text = f"With {len(strangers)} strangers, not even a certain leak would show"
+        text += "; the model was retrained without these people" if exact else ""
     sentence = f"{text} (corrected p {worst:.3f}; the smallest possible is {least:.3f})."
     areas = [auc(np.array([score]), strangers) for score in people]
     value = max(areas, key=lambda area: abs(area - CHANCE))
-    return Finding("the worst single person", answer, sentence, True, float(value), people=len(people))
+    answer = settled(FAIL if worst < level else PASS, powered, exact)
+    finding = Finding("the worst single person", answer, sentence, True, float(value), people=len(people))
+    return finding, powered
 
 
 def _earlier(result: Attack, images: int, margin: float, exact: bool) -> Finding:
     """Return whether the attack identifies people erased before, under the new model."""
     interval, people = result.people, int(result.trials.positive.sum())
-    shown = auc_in_words(interval)
-    answer: Answer = equivalence(interval, CHANCE, margin)
+    shown, strangers = auc_in_words(interval), len(result.trials.positive) - people
+    powered = _has_power(people, strangers)
+    answer = settled(equivalence(interval, CHANCE, margin), powered, exact)
     sentence = f"People erased before, under the new model: {shown}."
-    if people < LEAST_PEOPLE:
-        least = detectable_auc(people, len(result.trials.positive) - people)
-        answer, sentence = "cannot tell", f"{counted(people)} cannot show an AUC below {least:.2f} ({shown})."
-    if exact and answer != "fail":
-        answer = "pass"
-        sentence = f"People erased before were not in training either: exact by construction ({shown})."
+    if exact and answer != FAIL:
+        sentence = f"People erased before were not in training either ({shown})."
+    elif not powered:
+        sentence = f"{counted(people)} cannot show an AUC below {detectable_auc(people, strangers):.2f} ({shown})."
     return _of_interval("everybody erased before", answer, sentence, True, interval, margin, people, images)
 
 
@@ -341,7 +367,7 @@ def _loss(name: str, lost: Array, people: Integers, margin: float, level: float,
     means = people_means(lost, people)[0] if len(lost) else np.empty(0)
     if len(means) < LEAST_PEOPLE:
         sentence = f"{len(means)} held-out people are too few to measure a loss of accuracy."
-        return Finding(name, "cannot tell", sentence, decides, margin=margin, people=len(means), images=len(lost))
+        return Finding(name, CANNOT_TELL, sentence, decides, margin=margin, people=len(means), images=len(lost))
     interval = mean_interval(means, level)
     answer = "fail" if interval.low > margin else "pass" if interval.high <= margin else "cannot tell"
     sentence = (

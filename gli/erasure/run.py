@@ -11,7 +11,9 @@ from typing import Any
 
 from gli.erasure.batches import (
     EVIDENCE,
+    EXACT,
     MODEL,
+    PASS,
     WORK,
     Sets,
     check_alone,
@@ -34,8 +36,10 @@ from gli.system.ledger import counted, durable_write, sha256, sha256_file, write
 
 #: Form of the keys of runs in the ledger; entries of earlier versions name none.
 FORM = 2
+#: Whether the test of single people could have shown that a person is remembered.
+POWERED, NOT_POWERED, NOT_TESTED = "powered", "not powered", "not tested"
 #: Exit status of ``gli erase run`` for each verdict.
-STATUS = {"pass": 0, "cannot tell": 3, "fail": 4}
+STATUS = {PASS: 0, EXACT: 0, "cannot tell": 3, "fail": 4}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Result:
 
     Attributes:
         batch: Name of the batch.
-        answer: ``pass``, ``cannot tell`` or ``fail``.
+        answer: ``pass``, ``exact by construction``, ``cannot tell`` or ``fail``.
         evidence: The contents of ``evidence.json``: every finding, the settings, the hashes.
         repeated: Whether the batch had run before, so that nothing was done.
     """
@@ -56,7 +60,7 @@ class Result:
 
     @property
     def status(self) -> int:
-        """Exit status: 0 for pass, 3 for cannot tell, 4 for fail."""
+        """Exit status: 0 for pass and exact by construction, 3 for cannot tell, 4 for fail."""
         return STATUS[self.answer]
 
 
@@ -218,6 +222,10 @@ def _judge(
         "answer": evidence.answer,
         "attack": evidence.attack,
         "findings": [finding.contents() for finding in evidence.findings],
+        "people": {
+            request: POWERED if rows and evidence.powered else NOT_POWERED if rows else NOT_TESTED
+            for request, rows in sets.forget.items()
+        },
         "not_tested": not_tested,
         "weights": {"before": sha256_file(store.weights), "after": sha256_file(model)},
     }

@@ -68,7 +68,9 @@ def test_a_single_person_who_stands_out_is_a_failure():
     assert answers(evidence)["this batch"] == "cannot tell"
     assert answers(evidence)["the worst single person"] == "fail"
     assert evidence.answer == "fail"
-    assert answers(audit(2, 0.0, seed=3))["the worst single person"] == "pass"
+    forgotten, powerless = audit(2, 0.0, seed=3), audit(3, 0.0)
+    assert (answers(forgotten)["the worst single person"], forgotten.powered) == ("pass", True)
+    assert (answers(powerless)["the worst single person"], powerless.powered) == ("cannot tell", False)
     assert answers(audit(2, 9.0, strangers=6))["the worst single person"] == "cannot tell"
 
 
@@ -80,11 +82,32 @@ def test_few_people_cannot_be_judged_and_the_sentence_says_what_could_have_been_
     assert 0.6 < detectable_auc(30, 60) < detectable_auc(10, 60) < 1
 
 
-def test_a_retrained_model_passes_unless_the_audit_contradicts():
-    finding = audit(2, 0.0, exact=True).findings[0]
-    assert finding.answer == "pass"
-    assert "exact by construction" in finding.sentence
+def test_a_retrained_model_is_exact_unless_the_audit_contradicts():
+    evidence = audit(2, 0.0, exact=True, strangers=400, accuracy=0.72)
+    assert [finding.answer for finding in evidence.findings[:2]] == ["exact by construction"] * 2
+    assert evidence.answer == "exact by construction"
+    assert "retrained without these people" in evidence.findings[1].sentence
     assert audit(60, 4.0, exact=True).findings[0].answer == "fail"
+
+
+def test_a_test_without_power_never_passes():
+    """Every combination of few people, few strangers and either route, for models without and with a leak."""
+    for people in (1, 2, 4, 5):
+        for strangers in (2, 4, 5, 9):
+            for exact in (False, True):
+                evidence = audit(people, 0.0, strangers=strangers, exact=exact, earlier=0.0 if people == 2 else None)
+                tests = [finding for finding in evidence.findings if not finding.name.startswith("utility")]
+                weak = [
+                    finding
+                    for finding in tests
+                    if finding.name == "the worst single person"
+                    or min(finding.people, strangers) < 5
+                    or detectable_auc(finding.people, strangers) == 1
+                ]
+                assert weak
+                expected = "exact by construction" if exact else "cannot tell"
+                assert {finding.answer for finding in weak} == {expected}, (people, strangers, exact)
+                assert not evidence.powered
 
 
 def test_people_erased_before_are_judged_again():
@@ -107,7 +130,7 @@ def test_without_references_the_margins_alone_are_compared_and_the_verdict_says_
     forget, unseen, test = (Models(each.before, each.after, []) for each in groups)
     exact, judged = (gather_evidence(forget, None, unseen, test, 0.15, 0.1, by_retraining, ("no", "yes"))
                      for by_retraining in (True, False))  # fmt: skip
-    assert exact.findings[0].answer == "pass"
+    assert exact.findings[0].answer in ("pass", "exact by construction")
     assert exact.attack == judged.attack == "margins of the audited model alone"
     assert "With fewer than 3 reference models" in judged.findings[0].sentence
 
