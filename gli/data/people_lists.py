@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,8 +14,8 @@ import numpy.typing as npt
 
 from gli.data.split_plan import SPLITS, SplitSettings, SplitTable
 from gli.errors import DataError, SettingError, did_you_mean
-from gli.system.digest import file_hash, person_hash
 from gli.system.files import read_csv, read_text
+from gli.system.ledger import Ledger, erased_in
 
 #: A list of people in a setting, or the path of a file with their names.
 PeopleList = Sequence[str | int] | str
@@ -155,14 +154,11 @@ def refuse_erased(store: Path, identities: npt.NDArray[np.str_], digests: npt.ND
     """
     try:
         key = bytes.fromhex(read_text(store / KEY).strip())
-        entries = [json.loads(line) for line in read_text(store / LEDGER).splitlines() if line.endswith("}")]
-        erased = [entry for entry in entries if entry["kind"] == "erased"]
-        requests = {hash_: entry["request"] for entry in erased for hash_ in (*entry["people"], *entry["files"])}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{store}: its key or its ledger is damaged ({error}). Restore them from a backup.") from error
-    people = {str(name): person_hash(key, str(name)) for name in np.unique(identities)}
+    except ValueError as error:
+        raise DataError(f"{store}: its key is damaged ({error}). Restore it from a backup.") from error
+    erased = erased_in(Ledger(store).read())
     for row, (name, digest) in enumerate(zip(identities.tolist(), digests.tolist(), strict=True)):
-        request = requests.get(people[name]) or requests.get(file_hash(key, digest.decode()))
+        request = erased.request_of(key, name, digest.decode())
         if request is not None:
             raise DataError(
                 f"Row {row + 1} of the table shows somebody who was erased by request {request} ({store}). Remove the "

@@ -28,6 +28,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from gli.errors import SettingError, did_you_mean
+from gli.system.digest import folded_name
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -405,20 +406,27 @@ def _requested_name(table: SplitTable, settings: SplitSettings, row: int) -> str
 
 
 def _without_erased(sets: Sets, table: SplitTable, settings: SplitSettings, warnings: list[str]) -> Sets:
-    """Return the sets without the people in ``erased`` and without files identical to theirs.
+    """Return the sets without the people in ``erased``, in any spelling, and without files identical to theirs.
 
     Names that are not in the table are allowed, because photographs of erased people are best removed from it.
     """
-    names = settings.erased
-    if not names:
+    if not settings.erased:
         return sets
-    both = sorted(set(settings.forget_identities or ()) & set(names))
+    folded = set(map(folded_name, settings.erased))
+    names = sorted(name for name in table.names if folded_name(name) in folded)
+    both = sorted(name for name in settings.forget_identities or () if folded_name(name) in folded)
     if both:
         raise SettingError(
             f"forget_identities names {both[0]!r}, who was erased before (data.erased). Remove the name from one of "
             "them."
         )
-    unknown = sorted(set(names) - table.names)
+    respelt = sorted(set(names) - set(settings.erased))
+    if respelt:
+        warnings.append(
+            f"data.erased leaves out {len(respelt)} names that differ in case or spelling only: {_first_names(respelt)}"
+        )
+    in_table = set(map(folded_name, names))
+    unknown = sorted(name for name in settings.erased if folded_name(name) not in in_table)
     if unknown:
         warnings.append(
             f"data.erased names {len(unknown)} people who are not in the table: their photographs were removed, or "

@@ -41,6 +41,7 @@ from gli.erasure.requests import (
 )
 from gli.erasure.store import BATCHES, REHEARSAL, RELEASES, SETTINGS, Photo, Store
 from gli.errors import DataError, SettingError, did_you_mean
+from gli.system.digest import one_spelling
 from gli.system.files import file_lock, inside, read_csv
 from gli.system.ledger import (
     DOOMED,
@@ -133,7 +134,9 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     # What was released before this batch remembers its people.
     released = [path for path in sorted((home / RELEASES).glob("*/*")) if path.suffix in WEIGHTS]
     weights = frozenset([evidence["weights"]["before"], *map(sha256_file, released)])
-    traces = traces_of(photos, [each.subject for each in requests], store.root, sizes, weights)
+    subjects = {one_spelling(each.subject) for each in requests}
+    spellings = sorted({photo.spelling for photo in photos if photo.identity in subjects})
+    traces = traces_of(photos, [*(each.subject for each in requests), *spellings], store.root, sizes, weights)
     batches = home / BATCHES
     kept = {home / each for each in (SETTINGS, KEY_FILE, LEDGER, HEAD)}
     kept |= {batches / name / each for each in (EVIDENCE, MODEL, BATCH, JOURNAL, RECEIPT)}

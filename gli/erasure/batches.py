@@ -35,7 +35,7 @@ from gli.erasure.store import (
     table_text,
 )
 from gli.errors import DataError, SettingError
-from gli.system.digest import file_hash, person_hash
+from gli.system.digest import file_hash, folded_name, one_spelling, person_hash
 from gli.system.ledger import (
     Lines,
     durable_write,
@@ -260,11 +260,12 @@ def hashes_of(store: Store, name: str, sets: Sets) -> dict[str, dict[str, list[s
     subjects, copies = {each.request: each.subject for each in requests}, held_out_copies(store, requests)
     return {
         request: {
-            "people": [person_hash(store.key, subjects[request])],
-            "words": [word_hash(store.key, subjects[request])],
+            "people": sorted({person_hash(store.key, each) for each in (subject, folded_name(subject))}),
+            "words": [word_hash(store.key, subject)],
             "files": sorted({file_hash(store.key, photo.digest) for photo in [*rows, *copies[request]]}),
         }
         for request, rows in sets.forget.items()
+        for subject in [one_spelling(subjects[request])]
     }
 
 

@@ -41,7 +41,7 @@ from gli.metrics.registry import EVALUATION_SETS
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG, SETTINGS
 from gli.runs.spec import SPEC
-from gli.system.digest import digest
+from gli.system.digest import digest, folded_name
 from gli.system.files import load_yaml, read_csv, read_yaml
 from gli.system.ledger import (
     DOOMED,
@@ -133,7 +133,7 @@ class Traces:
 
     @cached_property
     def _fields(self) -> frozenset[str]:
-        return frozenset(unicodedata.normalize("NFC", each) for each in (*self.names, *self.files))
+        return frozenset((*map(folded_name, self.names), *self.files))
 
     @cached_property
     def _encoded(self) -> list[tuple[bytes, int]]:
@@ -148,8 +148,8 @@ class Traces:
         return any(_is_word(data, text, width) for text, width in self._encoded)
 
     def is_name(self, text: str) -> bool:
-        """Return whether a field is a name, or the name of a file."""
-        return unicodedata.normalize("NFC", text) in self._fields
+        """Return whether a field is a name, in any spelling, or the name of a file."""
+        return folded_name(text) in self._fields or text in self._fields
 
     def without_names(self, text: str, instead: str) -> str:
         """Return a text with every name replaced."""
@@ -462,7 +462,8 @@ def owners(folders: Sequence[Path], runs: Sequence[Run], related: Mapping[Path, 
 
 def named_rows(people: Mapping[str, npt.NDArray[Any]], traces: Traces) -> dict[str, npt.NDArray[np.bool_]]:
     """Return for each evaluation set of a run which of its images show some people."""
-    return {name: np.isin(values.astype(str), list(traces.names)) for name, values in people.items()}
+    texts = {name: values.astype(str) for name, values in people.items()}
+    return {name: np.isin(each, list(filter(traces.is_name, np.unique(each)))) for name, each in texts.items()}
 
 
 #: Columns and keys that hold one person, and keys that hold several; a number under the latter is a count.

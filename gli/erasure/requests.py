@@ -16,11 +16,11 @@ from typing import Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gli.erasure.store import Photo, Store, erased_in, note_departures
+from gli.erasure.store import Photo, Store, note_departures
 from gli.errors import DataError, SettingError, did_you_mean
-from gli.system.digest import person_hash
+from gli.system.digest import one_spelling
 from gli.system.files import read_csv
-from gli.system.ledger import Lines, durable_write, pseudonym
+from gli.system.ledger import Lines, durable_write, erased_in, pseudonym
 
 # -- dates -------------------------------------------------------------------------------------------------------------
 
@@ -187,13 +187,13 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
     """
     lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
-    requests = {each.subject: each for each in read_requests(store)}
+    requests = {one_spelling(each.subject): each for each in read_requests(store)}
     added: dict[str, Request] = {}
-    for subject, text in dict.fromkeys(subjects):
+    for subject, text in dict.fromkeys((one_spelling(subject), text) for subject, text in subjects):
         received = parse_received(text, store.zone)
         if received > today(store.zone, now):
             raise SettingError(f"{text}: this day lies in the future. Give the day on which the request was received.")
-        before = erased.people.get(person_hash(store.key, subject))
+        before = erased.request_of(store.key, subject)
         if before:
             raise DataError(f"This person was erased by request {before}. Nothing was added.")
         if subject not in known:
@@ -253,7 +253,7 @@ def photos_of(store: Store, requests: Sequence[Request]) -> dict[str, list[Photo
     taken: set[str] = set()
     for each in requests:
         files = {copy.file for copy in copies if copy.request == each.request and copy.decision == "accept"}
-        own = [photo for photo in store.photos if photo.identity == each.subject or photo.file in files]
+        own = [photo for photo in store.photos if photo.identity == one_spelling(each.subject) or photo.file in files]
         rows[each.request] = [photo for photo in own if photo.file not in taken]
         taken |= {photo.file for photo in own}
     return rows
@@ -330,6 +330,7 @@ def find_copies(store: Store, request: str, subject: str) -> list[Copy]:
     Identical files are always erased as well; near-copies are for a person to decide. The held-out people are searched
     too: a photograph of the subject among them was trained on, and would make the audit void.
     """
+    subject = one_spelling(subject)
     own = [photo for photo in store.photos if photo.identity == subject]
     others = [photo for photo in store.photos if photo.identity != subject]
     digests = {photo.digest for photo in own}

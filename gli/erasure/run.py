@@ -30,9 +30,9 @@ from gli.erasure.evidence import Models, evaluate, gather_evidence, task_of
 from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
 from gli.erasure.rehearse import declared_hashes, how_found
 from gli.erasure.requests import step_of
-from gli.erasure.store import Photo, Route, Store, erased_in, note_departures, pixels_of, settings_text
+from gli.erasure.store import Photo, Route, Store, note_departures, pixels_of, settings_text
 from gli.models.checkpoints import classifier_state
-from gli.system.ledger import counted, durable_write, sha256, sha256_file, write_canonical
+from gli.system.ledger import counted, durable_write, erased_in, sha256, sha256_file, write_canonical
 
 #: Form of the keys of runs in the ledger; entries of earlier versions name none.
 FORM = 2

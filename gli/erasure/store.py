@@ -33,7 +33,7 @@ import yaml
 from gli.auditing import LEAST_REFERENCES
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.study.settings import WRONG_TYPE, checked
-from gli.system.digest import digest, file_hash, person_hash
+from gli.system.digest import digest, one_spelling
 from gli.system.files import file_lock, inside, read_csv, read_yaml
 from gli.system.ledger import (
     KEY_FILE,
@@ -42,6 +42,7 @@ from gli.system.ledger import (
     create_key,
     durable_copy,
     durable_write,
+    erased_in,
     read_key,
     remove_remains,
     sha256,
@@ -297,10 +298,11 @@ class Photo:
 
     Attributes:
         file: Name of the file, relative to the root.
-        identity: The person.
+        identity: The person, in the one spelling of all names that look the same.
         labels: Values of the label columns.
         digest: Content hash of the file.
         line: Line of the table.
+        spelling: The person as the table spells the name.
     """
 
     file: str
@@ -308,6 +310,7 @@ class Photo:
     labels: tuple[str, ...]
     digest: str = ""
     line: int = 0
+    spelling: str = ""
 
 
 def read_photos(path: Path, settings: Settings) -> list[Photo]:
@@ -323,7 +326,8 @@ def read_photos(path: Path, settings: Settings) -> list[Photo]:
         name, identity = inside(Path(settings.root), row[settings.file], where), row[settings.identity]
         if not identity:
             raise DataError(f"{where}: the identity is empty. Name the person on the image.")
-        photos.append(Photo(name, identity, tuple(row[label] for label in settings.labels), "", row.line))
+        labels = tuple(row[label] for label in settings.labels)
+        photos.append(Photo(name, one_spelling(identity), labels, "", row.line, identity))
     return photos
 
 
@@ -383,36 +387,6 @@ def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uin
 LOCK, WEIGHTS, BATCHES, RELEASES = ".lock", "weights/current.pt", "batches", "releases"
 REHEARSAL = "rehearsal"
 BATCH_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
-
-
-@dataclass(frozen=True)
-class Erased:
-    """The keyed hashes of erased people in a ledger.
-
-    Attributes:
-        people: Request pseudonym by keyed hash of a person.
-        files: Request pseudonym by keyed hash of a file.
-        gone: Requests whose photographs have left the table.
-    """
-
-    people: dict[str, str]
-    files: dict[str, str]
-    gone: frozenset[str]
-
-    def request_of(self, key: bytes, photo: Photo) -> str | None:
-        """Return the pseudonym of the request that erased the person or the file of a row; None for nobody."""
-        found = self.people.get(person_hash(key, photo.identity))
-        return found or (self.files.get(file_hash(key, photo.digest)) if photo.digest else None)
-
-
-def erased_in(lines: Lines) -> Erased:
-    """Return the erased people of a ledger."""
-    people: dict[str, str] = {}
-    files: dict[str, str] = {}
-    for entry in lines.of_kind("erased"):
-        people |= dict.fromkeys(map(str, entry.get("people", ())), str(entry.get("request")))
-        files |= dict.fromkeys(map(str, entry.get("files", ())), str(entry.get("request")))
-    return Erased(people, files, frozenset(str(entry.get("request")) for entry in lines.of_kind("gone")))
 
 
 class Store:
@@ -482,7 +456,7 @@ class Store:
         erased = erased_in(lines)
         rows: dict[str, list[Photo]] = {}
         for photo in self.photos:
-            request = erased.request_of(self.key, photo)
+            request = erased.request_of(self.key, photo.spelling, photo.digest)
             if request is not None:
                 refuse_return(request in erased.gone, request, self.settings.table, photo)
                 rows.setdefault(request, []).append(photo)
@@ -500,10 +474,10 @@ class Store:
         erased = erased_in(lines)
         rows: dict[str, list[Photo]] = {}
         for photo in self.held_out:
-            request = erased.request_of(self.key, photo)
+            request = erased.request_of(self.key, photo.spelling, photo.digest)
             if request is not None:
-                named = person_hash(self.key, photo.identity) in erased.people
-                refuse_return(named or request in erased.gone, request, self.settings.held_out, photo)
+                named = erased.request_of(self.key, photo.spelling)
+                refuse_return(named is not None or request in erased.gone, request, self.settings.held_out, photo)
                 rows.setdefault(request, []).append(photo)
         refuse_erased(self.held_out, self.settings.held_out, self.settings.erased)
         return rows
@@ -521,7 +495,7 @@ def note_departures(store: Store, now: datetime | None = None) -> Lines:
     lines = store.ledger.read()
     check_tables(store.photos, store.held_out, store.settings)
     present, erased = {**store.erased_rows(lines), **store.erased_held_out(lines)}, erased_in(lines)
-    for request in sorted({*erased.people.values()} - erased.gone - present.keys()):
+    for request in sorted(erased.requests - erased.gone - present.keys()):
         store.ledger.append("gone", {"request": request}, now)
     return store.ledger.read()
 
@@ -549,7 +523,7 @@ def refuse_erased(photos: list[Photo], table: str, stores: list[str]) -> None:
         folder = Path(name)
         key, erased = read_key(folder / KEY_FILE), erased_in(Ledger(folder).read())
         for photo in photos:
-            request = erased.request_of(key, photo)
+            request = erased.request_of(key, photo.spelling, photo.digest)
             refuse_return(request is not None, str(request), table, photo)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import rfc8785
 
 from gli.errors import DataError
-from gli.system.digest import keyed_digest
+from gli.system.digest import file_hash, folded_name, keyed_digest, one_spelling, person_hash, person_hashes
 from gli.system.files import atomic_write
 
 # -- words for people --------------------------------------------------------------------------------------------------
@@ -312,8 +312,8 @@ def read_key(path: Path) -> bytes:
 
 
 def word_hash(key: bytes, words: str) -> str:
-    """Return the keyed hash of a name as written in a text, without regard to case."""
-    return keyed_digest(key, "words", " ".join(words.casefold().split()))
+    """Return the keyed hash of a name as written in a text, in any spelling."""
+    return keyed_digest(key, "words", folded_name(words))
 
 
 def rehearsal_hash(key: bytes, identity: str) -> str:
@@ -546,3 +546,47 @@ class Ledger:
         entry = parse_canonical(line[:-1], "a line of a ledger")
         durable_write(self.head, _head(Lines([*lines.entries, entry], 0)))
         return entry
+
+
+# -- who was erased ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Erased:
+    """The keyed hashes of erased people in a ledger.
+
+    Attributes:
+        requests: Pseudonyms of the requests.
+        people: Request pseudonyms by keyed hash of a person.
+        others: Request pseudonyms by keyed hash of the name of somebody whom a decision keeps apart from their person.
+        files: Request pseudonym by keyed hash of a file.
+        gone: Requests whose photographs have left the table.
+    """
+
+    requests: frozenset[str]
+    people: Mapping[str, list[str]]
+    others: Mapping[str, list[str]]
+    files: Mapping[str, str]
+    gone: frozenset[str]
+
+    def request_of(self, key: bytes, identity: str, content_digest: str = "") -> str | None:
+        """Return the pseudonym of the request that erased a person, in any spelling, or a file; None for nobody."""
+        others = self.others.get(person_hash(key, one_spelling(identity)), ())
+        requests = (each for hash_ in person_hashes(key, identity) for each in self.people.get(hash_, ()))
+        found = next((each for each in requests if each not in others), None)
+        return found or (self.files.get(file_hash(key, content_digest)) if content_digest else None)
+
+
+def erased_in(lines: Lines) -> Erased:
+    """Return the erased people of a ledger."""
+    people: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
+    files: dict[str, str] = {}
+    for entry in lines.of_kind("erased"):
+        request = str(entry["request"])
+        for hashes, name in ((people, "people"), (others, "others")):
+            for each in entry.get(name, ()):
+                hashes.setdefault(str(each), []).append(request)
+        files |= dict.fromkeys(map(str, entry["files"]), request)
+    requests, gone = (frozenset(str(entry["request"]) for entry in lines.of_kind(kind)) for kind in ("erased", "gone"))
+    return Erased(requests, people, others, files, gone)
