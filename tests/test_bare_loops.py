@@ -1,4 +1,4 @@
-"""Two short runs of every method: in float32 beside a bare loop in plain PyTorch, and in bfloat16 with several labels.
+"""Short runs of every method: beside a bare loop in plain PyTorch, resumed from the middle, and in bfloat16.
 
 The bare loops (benchmarks/bare_loops.py) repeat the iterations of the run and must reach the same parameters.
 """
@@ -6,8 +6,10 @@ The bare loops (benchmarks/bare_loops.py) repeat the iterations of the run and m
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 
@@ -27,6 +29,8 @@ SETTINGS = {
     "SCRUB": ["--model.first=max", "--model.forget_batch_size=4"],
     "UNSIR": ["--model.impair_epochs=4"],
 }
+LENGTH, AUDITS = f"--trainer.max_steps={WARM_UP + 4}", "--trainer.val_check_interval=3"
+CALLBACKS = ["benchmarks.fit_timing.BareLoopTimer", f"{__name__}.KeepCheckpoint"]
 
 
 def short_run(method: str, *arguments: str) -> CLI:
@@ -34,11 +38,24 @@ def short_run(method: str, *arguments: str) -> CLI:
     return run(["fit", f"--model={method}", *TINY, *EVERY, *settings, *arguments])
 
 
+class KeepCheckpoint(L.Callback):
+    """Keep a copy of the last checkpoint of iteration 3, with which a kill after that iteration could be resumed."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if pl_module.iteration == 3:
+            shutil.copy(checkpoints(trainer) / "last.ckpt", checkpoints(trainer) / "middle.ckpt")
+
+
+def checkpoints(trainer: L.Trainer) -> Path:
+    """Return the folder of the checkpoints of a run."""
+    return Path(trainer.log_dir) / "checkpoints"
+
+
 def beside(method: str, loop, *arguments: str) -> tuple[CLI, float]:
     """A run beside a bare loop of its last four iterations, and the largest difference between their parameters."""
     BareLoopTimer.builders = {"bare": loop}
-    timer = "--trainer.callbacks+=benchmarks.fit_timing.BareLoopTimer"
-    command = short_run(method, timer, f"--trainer.max_steps={WARM_UP + 4}", *arguments)
+    timers = [f"--trainer.callbacks+={callback}" for callback in CALLBACKS]
+    command = short_run(method, *timers, LENGTH, *arguments)
     return command, find_callback(command.trainer, BareLoopTimer).differences["bare"]
 
 
@@ -68,13 +85,21 @@ def test_every_method_has_its_bare_loop():
 
 
 @pytest.mark.parametrize("method", BARE_LOOPS)
-def test_a_run_takes_the_steps_of_a_bare_loop(method):
-    command, difference = beside(method, BARE_LOOPS[method], "--trainer.val_check_interval=3")
+def test_a_run_takes_the_steps_of_a_bare_loop_and_when_resumed_ends_like_an_undisturbed_one(method):
+    command, difference = beside(method, BARE_LOOPS[method], AUDITS)
     # The operations and their order are the same; gradients near zero may round differently with another kernel.
     assert difference < 1e-5
     stages = [4] if method == "UNSIR" else []  # The end of a stage is audited too.
     for row in check_log(command, [0, 3, *stages, 6]):
         assert row["val/top2_accuracy"] >= row["val/accuracy"]
+    middle = checkpoints(command.trainer) / "middle.ckpt"
+    assert torch.load(middle, weights_only=True)["classifier"]["iteration"] == 3
+    resumed = short_run(method, AUDITS, LENGTH, f"--ckpt_path={middle}")
+    for name, value in command.model.model.state_dict().items():
+        assert torch.equal(value, resumed.model.model.state_dict()[name]), name
+    audit, audit_after = (ForgettingAudit.of(each.trainer) for each in (command, resumed))
+    assert audit_after.rows == audit.rows
+    assert audit_after.stages == audit.stages
 
 
 @pytest.mark.parametrize("method", BARE_LOOPS)

@@ -29,7 +29,7 @@ from gli.runs.read import EvaluationFolder, read_run
 from gli.system.classes import concrete_subclasses
 from gli.system.digest import digest
 from tests.helpers.forks import run_in_fork
-from tests.helpers.tiny import EVERY, NEEDED, TINY
+from tests.helpers.tiny import EVERY, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -183,36 +183,6 @@ def test_a_model_that_falls_apart_ends_the_run_and_keeps_the_last_good_checkpoin
     assert len((folder / "metrics.csv").read_text().splitlines()) < 100
     weights = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(value.isfinite().all() for value in weights.values())
-
-
-#: Where a run is stopped, in the middle of an epoch, at the end of one, and between passes.
-STOPS = [("GLI", 2, 3), ("UNSIR", 1, 3), ("SCRUB", 4, 6), ("BadTeaching", 1, 3), ("EUk", 2, 3)]
-STOPS += [(name, 1, 3) for name in ("LI", "NegGrad", "AdvancedNegGrad", "FineTune", "CFk", "Original", "Retrained")]
-#: Methods in which a setting changes over the length of the run.
-FOR_THE_LENGTH = ("CT", "MSG", "SSD", "L1Sparse", "NoisyFineTune", "RetrainBriefly", "SFRon", "TransposeDistil")
-STOPS += [(name, 1, 3) for name in (*FOR_THE_LENGTH, "LoTUS", "RandomLabels", "SalUn")]
-
-
-@pytest.mark.parametrize(("method", "stop", "end"), STOPS)
-def test_a_run_that_is_stopped_and_resumed_ends_like_an_undisturbed_one(method, stop, end):
-    arguments = [f"--model={method}", *TINY, *EVERY]
-    if method == "GLI":  # Fixed, since a warm-up runs over the length of the run.
-        arguments += ["--model.class_weight.initial=50", "--model.class_weight.final=50"]
-    arguments += NEEDED.get(method, [])
-    if method in FOR_THE_LENGTH:  # The half run must plan the same length.
-        stopping = [f"--trainer.max_steps={end}", "--trainer.callbacks+=tests.helpers.stop_at.StopAt"]
-        stopping += [f"--trainer.callbacks.iteration={stop}"]
-    else:
-        stopping = [f"--trainer.max_steps={stop}"]
-    whole = run(["fit", *arguments, f"--trainer.max_steps={end}"])
-    half = run(["fit", *arguments, *stopping])
-    last = Path(half.trainer.log_dir) / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=True)["classifier"]["iteration"] == stop
-    resumed = run(["fit", *arguments, f"--trainer.max_steps={end}", f"--ckpt_path={last}"])
-    for name, value in whole.model.model.state_dict().items():
-        assert torch.equal(value, resumed.model.model.state_dict()[name]), name
-    assert ForgettingAudit.of(resumed.trainer).rows == ForgettingAudit.of(whole.trainer).rows
-    assert ForgettingAudit.of(resumed.trainer).stages == ForgettingAudit.of(whole.trainer).stages
 
 
 @pytest.mark.parametrize(

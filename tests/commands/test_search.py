@@ -11,7 +11,7 @@ from gli.commands.search import main
 from gli.engine import execute
 from gli.runs.spec import RunSpec
 from gli.study import search
-from tests.helpers.fake_trials import FakeExecutor
+from tests.helpers.fake_trials import IMPATIENT, FakeExecutor
 from tests.helpers.tiny import TINY
 
 GLI = ["--model=GLI", "--data=SyntheticFaces"]
@@ -29,8 +29,8 @@ def fake(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(search, "make_executor", make_executor)
-    monkeypatch.setattr(execute, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(execute, "WATCH_SECONDS", -1.0)
+    for name, value in IMPATIENT.items():
+        monkeypatch.setattr(execute, name, value)
     return executors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -170,8 +171,16 @@ def test_ctrl_c_keeps_finished_work_and_the_run_can_be_resumed(whole, tmp_path, 
     assert_identical(checkpoint.parent.parent, whole)
 
 
-def test_two_runs_started_at_once_both_finish_correctly(whole, tmp_path):
-    processes = [done.wait() for done in [Fork(GLI, tmp_path) for _ in range(2)]]
+def test_a_run_waits_for_an_original_that_another_one_trains(whole, tmp_path):
+    first = Fork(GLI, tmp_path, partial(at_step, signal.SIGSTOP, "Original", 3))
+    try:
+        assert eventually(lambda: first.stopped)
+        second = Fork(GLI, tmp_path)
+        assert eventually(lambda: "waiting for it to finish" in second.text(1))
+        os.kill(first.pid, signal.SIGCONT)
+        processes = [first.wait(), second.wait()]
+    finally:
+        first.kill()
     outputs = [process.stderr for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     for number in range(2):
@@ -282,9 +291,3 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
         parent.kill()
     for path in children:
         assert eventually(lambda path=path: not alive(int(path.read_text())))
-
-
-def test_every_method_has_a_test_of_resuming():
-    from tests.commands.test_fit import STOPS
-
-    assert {name for name, _, _ in STOPS} == set(SHIPPED)

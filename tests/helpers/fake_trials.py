@@ -1,4 +1,4 @@
-"""Trials without training: an executor that writes logs. As a script: ``fake_trials.py FOLDER TOTAL KILL_AT``."""
+"""Trials without training: an executor that writes logs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import csv
 import math
 import os
 import signal
-import sys
 from pathlib import Path
 
 import yaml
 
-from gli.engine import execute
 from gli.engine.executor import Resources
 from gli.runs.membership import Membership, write_membership
 from gli.runs.spec import DONE, STOP, STOPPED, RunSpec
@@ -19,6 +17,8 @@ from gli.study.outcome import Objective
 from gli.study.search import Search
 from gli.study.space import Settings, sampled
 
+#: Constants of ``gli.engine.execute`` with which nobody waits for such runs.
+IMPATIENT = {"POLL_SECONDS": 0.0, "WATCH_SECONDS": -1.0}
 AUDITS = 6
 COLUMNS = ("accuracy", "mia_accuracy", "forgetting_score", "jsd", "final_score", "utility_drop", "loss_test")
 
@@ -116,7 +116,6 @@ def search(
     prune: bool = True,
 ) -> tuple[Search, FakeExecutor]:
     """Return a search and such an executor."""
-    execute.POLL_SECONDS, execute.WATCH_SECONDS = 0.0, -1.0
     executor = FakeExecutor(kill_at)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = Objective.named(objective, max_utility_drop)
@@ -130,8 +129,3 @@ def search(
         prune=prune,
     )
     return study, executor
-
-
-if __name__ == "__main__":
-    trials, fake = search(Path(sys.argv[1]), kill_at=int(sys.argv[3]))
-    trials.run(int(sys.argv[2]), fake)

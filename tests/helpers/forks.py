@@ -87,9 +87,14 @@ class Fork:
         while self.poll() is None:
             if time.monotonic() > deadline:
                 self.kill()
-                raise TimeoutError(f"a fork did not end within {timeout} s: {self._text(1)[-3000:]}")
+                raise TimeoutError(f"a fork did not end within {timeout} s: {self.text(1)[-3000:]}")
             time.sleep(0.01)
-        return subprocess.CompletedProcess([], self.returncode or 0, self._text(0), self._text(1))
+        return subprocess.CompletedProcess([], self.returncode or 0, self.text(0), self.text(1))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the process has been stopped by SIGSTOP."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     def kill(self) -> None:
         """Kill the process and its children, and wait for it."""
@@ -97,9 +102,10 @@ class Fork:
             os.killpg(self.pid, signal.SIGKILL)
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
-    def _text(self, number: int) -> str:
-        self._output[number].seek(0)
-        return self._output[number].read()
+    def text(self, number: int) -> str:
+        """Return what the process has written to standard output (0) or standard error (1) so far."""
+        file = self._output[number].fileno()  # Its position is that of the process, so it must not be moved.
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
 
 def run_in_fork(

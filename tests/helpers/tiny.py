@@ -1,4 +1,4 @@
-"""Settings of a run that takes a second: few small drawn faces, a slim network, one epoch for its original."""
+"""Settings of a run that takes a second: few small drawn faces, a tiny network, one epoch for its original."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TINY = [
     "--data.image_size=32",
     "--data.batch_size=16",
     "--data.recipe.epochs=1",
-    "--model.backbone=resnet18_slim",
+    "--model.backbone=test_resnet",
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
 ]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from gli.engine import execute
 from gli.errors import GLIError
 from gli.study.outcome import write_table
 from tests.helpers import fake_trials
 from tests.helpers.fake_trials import search
+from tests.helpers.forks import run_in_fork
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture(autouse=True, scope="module")
+def _impatient():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in fake_trials.IMPATIENT.items():
+            patch.setattr(execute, name, value)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +73,11 @@ def test_a_search_without_pruning_takes_no_run_that_ended_early(tmp_path):
 
 @pytest.mark.parametrize("kill_at", [4, 9])
 def test_a_killed_search_repeats_no_finished_trial_and_ends_like_an_undisturbed_one(undisturbed, tmp_path, kill_at):
-    command = [sys.executable, "-m", "tests.helpers.fake_trials", str(tmp_path), "14", str(kill_at)]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ)
+    def begin() -> None:
+        trials, executor = search(tmp_path, kill_at=kill_at)
+        trials.run(14, executor)
+
+    killed = run_in_fork(begin)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     trials, executor = search(tmp_path)
     assert len(trials.ended()) == kill_at - 1
