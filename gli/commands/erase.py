@@ -380,6 +380,21 @@ def verify(
     return 0
 
 
+def amend(*, reason: str, store: Path = STORE) -> None:
+    """Note changed settings in the ledger, or sign the ledger of an earlier version.
+
+    Args:
+        reason: Why; every later certificate shows it.
+        store: Folder of the store.
+    """
+    from gli.erasure import requests
+    from gli.erasure.store import Store
+
+    opened = Store(store, amending=True)
+    with opened.lock():
+        print(requests.amend(opened, reason))
+
+
 def status(*, fail_if_due_in: Annotated[str | None, Flag(metavar="DAYS")] = None, store: Path = STORE) -> int:
     """Print one line per request.
 
@@ -409,5 +424,6 @@ STEPS: dict[str, Callable[..., int | None]] = {
     "purge": purge,
     "release": release,
     "verify": verify,
+    "amend": amend,
     "status": status,
 }

@@ -15,12 +15,10 @@ import numpy.typing as npt
 from gli.data.split_plan import SPLITS, SplitSettings, SplitTable
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import read_csv, read_text
-from gli.system.ledger import Ledger, erased_in
+from gli.system.ledger import KEY_FILE, LEDGER, erased_in, open_ledger
 
 #: A list of people in a setting, or the path of a file with their names.
 PeopleList = Sequence[str | int] | str
-#: Files of a store of erasure requests (``gli erase``): what was done, and the key of the hashes in it.
-LEDGER, KEY = "ledger.jsonl", "key"
 
 
 def read_split_settings(given: Mapping[str, Any], table: SplitTable, identity_column: str) -> SplitSettings:
@@ -39,7 +37,8 @@ def read_split_settings(given: Mapping[str, Any], table: SplitTable, identity_co
     assignment = given["assignment"]
     if assignment is not None and forget is not None:
         raise SettingError("data.assignment and data.forget_identities both say whom to forget. Give one of them.")
-    if isinstance(erased, str) and is_store(erased):
+    # One of the two files is enough: a store without the other must not be taken for a list of names.
+    if isinstance(erased, str) and any(os.path.lexists(os.path.join(erased, name)) for name in (LEDGER, KEY_FILE)):
         refuse_erased(Path(erased), table.identities, table.digests)
         erased = None
     if assignment is not None or given["split"] not in ("identity", "stable"):
@@ -135,12 +134,6 @@ def read_assignment(path: Path, in_table: Collection[str]) -> dict[str, str]:
     return sets
 
 
-def is_store(folder: str) -> bool:
-    """Return whether a path is the folder of a store of erasure requests."""
-    # Unlike Path.is_file, it is False for a path that is too long or holds a NUL character.
-    return all(os.path.isfile(os.path.join(folder, name)) for name in (LEDGER, KEY))
-
-
 def refuse_erased(store: Path, identities: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]) -> None:
     """Refuse rows of people, or of files, whose keyed hash is in the ledger of a store.
 
@@ -152,13 +145,10 @@ def refuse_erased(store: Path, identities: npt.NDArray[np.str_], digests: npt.ND
     Raises:
         DataError: With the request that erased the first of them, and the row; or if the store cannot be read.
     """
-    try:
-        key = bytes.fromhex(read_text(store / KEY).strip())
-    except ValueError as error:
-        raise DataError(f"{store}: its key is damaged ({error}). Restore it from a backup.") from error
-    erased = erased_in(Ledger(store).read())
+    ledger = open_ledger(store)
+    erased = erased_in(ledger.read())
     for row, (name, digest) in enumerate(zip(identities.tolist(), digests.tolist(), strict=True)):
-        request = erased.request_of(key, name, digest.decode())
+        request = erased.request_of(ledger.key, name, digest.decode())
         if request is not None:
             raise DataError(
                 f"Row {row + 1} of the table shows somebody who was erased by request {request} ({store}). Remove the "

@@ -11,7 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.batches import BATCH, EVIDENCE, EXACT, MODEL, PASS, WORK, choose, read_batch, read_evidence
+from gli.erasure.batches import (
+    BATCH,
+    EVIDENCE,
+    EXACT,
+    MODEL,
+    PASS,
+    WORK,
+    choose,
+    new_weights,
+    read_batch,
+    read_evidence,
+)
 from gli.erasure.purge import (
     INSTEAD,
     JOURNAL,
@@ -142,7 +153,7 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     kept |= {batches / name / each for each in (EVIDENCE, MODEL, BATCH, JOURNAL, RECEIPT)}
     pages = [copies_page(store, each.request).resolve() for each in requests]
     works = [folder / WORK for folder in sorted(batches.iterdir())]
-    current = home / store.weights.relative_to(store.folder)
+    current = home / store.current.relative_to(store.folder)
     return Scope(
         folders,
         traces,
@@ -248,9 +259,9 @@ def purge_batch(
     if dry_run:
         files, _ = purge(scope, journal, dry_run=True)
         return Purged(name, files, scope.exceptions, [], None)
+    new, current = new_weights(store, name), store.weights if store.current.exists() else store.current
     erased_entries(store, lines, name, now)
     files, left = purge(scope, journal, before=lambda: _note_own(scope, store, journal))
-    new, current = folder / MODEL, store.weights
     if not current.exists() or sha256_file(current) != sha256_file(new):
         shred(current)
         durable_copy(new, current)

@@ -41,6 +41,7 @@ from gli.system.ledger import (
     durable_write,
     read_canonical,
     rehearsal_hash,
+    sha256_file,
     word_hash,
     write_canonical,
 )
@@ -322,6 +323,18 @@ def read_evidence(store: Store, name: str) -> dict[str, Any]:
     if not entries or entries[-1].get("evidence") != digest:
         raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
     return {"limits": [], "attack": EARLIER_ATTACK, **evidence}
+
+
+def new_weights(store: Store, name: str) -> Path:
+    """Return the weights that a batch has made, which must be those that were audited.
+
+    Raises:
+        DataError: If they were changed, or cannot be read.
+    """
+    path = store.batch(name) / MODEL
+    if sha256_file(path) != read_evidence(store, name)["weights"]["after"]:
+        raise DataError(f"{path}: was changed after the audit. Restore it from a backup.")
+    return path
 
 
 # -- the plan ----------------------------------------------------------------------------------------------------------

@@ -16,21 +16,21 @@ from typing import Any
 
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict
-from gli.erasure.batches import MODEL, choose, read_batch, read_evidence
+from gli.erasure.batches import choose, new_weights, read_batch, read_evidence
 from gli.erasure.purge import RECEIPT
 from gli.erasure.requests import step_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.reporting.page import environment
 from gli.system.ledger import (
-    HEAD,
+    KEY_FILE,
     LEDGER,
-    Ledger,
     Lines,
     canonical,
     durable_copy,
     durable_write,
     holds_own_hash,
+    open_ledger,
     parse_lines,
     read_bytes,
     read_canonical,
@@ -374,8 +374,6 @@ def release(
     check_verdict(store, name, accepted_risk)
     check_texts(store, name, [accepted_risk or "", *receipt["exceptions"]])
     evidence = read_evidence(store, name)
-    if sha256_file(store.batch(name) / MODEL) != evidence["weights"]["after"]:
-        raise DataError(f"{store.batch(name) / MODEL}: was changed after the audit. Restore it from a backup.")
     signing = load_private_key(key) if key is not None else None
     contents = _contents(store, name, evidence, receipt, accepted_risk)
     outputs = list(store.settings.classes or store.settings.labels)
@@ -463,7 +461,7 @@ def _weights(store: Store, name: str, folder: Path, formats: Sequence[str]) -> l
         "outputs": list(settings.classes or settings.labels),
         "normalize": settings.normalize,
     }
-    model = store.batch(name) / MODEL
+    model = new_weights(store, name)
     return export(model, folder, formats, name="model", description=description, image_size=settings.image_size)
 
 
@@ -471,9 +469,9 @@ def _weights(store: Store, name: str, folder: Path, formats: Sequence[str]) -> l
 
 
 def _ledger_lines(path: Path) -> Lines:
-    """Return the lines of a ledger, or of the copy that a release holds, which has no head."""
-    if (path.parent / HEAD).exists() and path.name == LEDGER:
-        lines = Ledger(path.parent).read()
+    """Return the lines of the ledger of a store, or of the copy that a release holds, without key and head."""
+    if path.is_dir() or (path.parent / KEY_FILE).exists():
+        lines = open_ledger(path if path.is_dir() else path.parent).read()
     else:
         lines = parse_lines(read_bytes(path, "a ledger"), str(path))
     if lines.torn:

@@ -16,11 +16,22 @@ from typing import Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gli.erasure.store import Photo, Store, note_departures
+from gli.erasure.store import Photo, Store, note_departures, noted_settings, read_photos, settings_text
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.digest import one_spelling
 from gli.system.files import read_csv
-from gli.system.ledger import Lines, durable_write, erased_in, pseudonym
+from gli.system.ledger import (
+    AMEND,
+    Entry,
+    Lines,
+    counted,
+    durable_write,
+    erased_in,
+    is_named,
+    pseudonym,
+    sha256,
+    word_hash,
+)
 
 # -- dates -------------------------------------------------------------------------------------------------------------
 
@@ -257,6 +268,49 @@ def photos_of(store: Store, requests: Sequence[Request]) -> dict[str, list[Photo
         rows[each.request] = [photo for photo in own if photo.file not in taken]
         taken |= {photo.file for photo in own}
     return rows
+
+
+def amend(store: Store, reason: str, now: datetime | None = None) -> str:
+    """Note in the ledger that settings were changed, and sign the lines of an earlier version; call with it locked.
+
+    Args:
+        store: The store, opened for amending.
+        reason: Reason, which every later certificate shows.
+        now: The present; None for the clock's.
+
+    Returns:
+        What was noted, in sentences.
+
+    Raises:
+        SettingError: If nothing was changed, or the reason is empty, names a person, or cannot be printed.
+    """
+    lines = store.ledger.read(unsigned=True)
+    unsigned = lines.unsigned if lines.unsigned == len(lines.entries) else 0
+    noted, current = noted_settings(lines), sha256(settings_text(store.settings))
+    if current in noted and not unsigned:
+        raise SettingError("There is nothing to amend: the settings are those of the ledger, and its lines are signed.")
+    people = read_photos(Path(store.settings.table), store.settings)
+    hashes = frozenset(word_hash(store.key, photo.identity) for photo in people)
+    if not reason.strip() or not reason.isprintable() or is_named(store.key, reason, hashes):
+        raise SettingError("--reason: certificates show it. Write it in one plain line, without names of people.")
+    fields = {"reason": reason, "before": noted[0], "after": current, "unsigned": unsigned}
+    return " ".join(amendments([store.ledger.append(AMEND, fields, now)]))
+
+
+def amendments(entries: Sequence[Entry]) -> list[str]:
+    """Return what lines of the kind ``AMEND`` say, one sentence each, for the first lines of certificates."""
+    sentences = []
+    for entry in entries:
+        day, reason = str(entry["time"])[:10], f"Reason: {entry['reason']}"
+        if entry["before"] != entry["after"]:
+            sentences.append(f"On {day} the settings of the store were changed, after it was created. {reason}")
+        if entry["unsigned"]:
+            count = counted(entry["unsigned"], "line", "lines")
+            sentences.append(
+                f"On {day} the first {count} of the ledger were signed; until then, whoever could write to the store "
+                f"could change them. {reason}"
+            )
+    return sentences
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------

@@ -36,14 +36,19 @@ from gli.study.settings import WRONG_TYPE, checked
 from gli.system.digest import digest, one_spelling
 from gli.system.files import file_lock, inside, read_csv, read_yaml
 from gli.system.ledger import (
+    AMEND,
+    HEAD,
     KEY_FILE,
+    LEDGER,
     Ledger,
     Lines,
     create_key,
     durable_copy,
     durable_write,
     erased_in,
+    open_ledger,
     read_key,
+    refuse_links,
     remove_remains,
     sha256,
     sha256_file,
@@ -389,34 +394,88 @@ REHEARSAL = "rehearsal"
 BATCH_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
+def noted_settings(lines: Lines) -> list[str]:
+    """Return the hash of the settings that a ledger noted last, and of those before where a kill may have left them.
+
+    Args:
+        lines: The ledger.
+    """
+    last = [entry for entry in lines.entries if entry["kind"] in ("init", "policy", AMEND)][-1]
+    if last["kind"] == "init":
+        return [str(last["policy"])]
+    return [str(last["after"]), *([str(last["before"])] if last["kind"] == "policy" else [])]
+
+
+def current_weights(lines: Lines) -> set[str]:
+    """Return the SHA-256 that the current classifier may have: a purge that was killed may have replaced it.
+
+    Args:
+        lines: The ledger.
+    """
+    after: dict[str, str] = {}
+    current: set[str] = set()
+    for entry in lines.entries:
+        if entry["kind"] == "init":
+            current = {str(entry["weights"])}
+        elif entry["kind"] == "run":
+            after[str(entry["batch"])] = str(entry["weights_after"])
+        elif entry["kind"] in ("erased", "purge") and entry["batch"] in after:
+            new = {after[str(entry["batch"])]}
+            current = new if entry["kind"] == "purge" else current | new
+    return current
+
+
 class Store:
     """A store that exists; see :func:`create` for a new one.
 
     Args:
         folder: Folder of the store.
+        amending: Accept a ledger of an earlier version, and settings that are not those of the ledger.
 
     Raises:
-        DataError: If there is no store in the folder, or its settings or its key cannot be read.
+        DataError: If there is no store in the folder, a file of it cannot be read, its ledger does not hold, or its
+            settings were changed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, amending: bool = False) -> None:
         self.folder = folder
         self.settings: Settings = read_settings(folder)
-        self.key = read_key(folder / KEY_FILE)
-        self.ledger = Ledger(folder)
+        self.ledger = open_ledger(folder, unsigned=amending)
+        self.key = self.ledger.key
         self.zone = time_zone(self.settings.policy.time_zone)
+        if not amending and sha256(settings_text(self.settings)) not in noted_settings(self.ledger.read()):
+            raise DataError(
+                f"{folder / SETTINGS}: was changed since the ledger noted it. Restore it, or have the change noted in "
+                'the ledger and in every certificate from now on: gli erase amend --reason "REASON".'
+            )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store; another process waits, and says so. The lock of a killed process is free."""
         with file_lock(self.folder / LOCK, "working on this store"):
+            refuse_links(self.folder)
             remove_remains(self.folder)
             yield
 
     @property
-    def weights(self) -> Path:
-        """The classifier that the next batch starts from."""
+    def current(self) -> Path:
+        """Path of the classifier that the next batch starts from."""
         return self.folder / WEIGHTS
+
+    @property
+    def weights(self) -> Path:
+        """The same classifier, for use: its SHA-256 is compared with the ledger.
+
+        Raises:
+            DataError: If it is not the one that the ledger names, or cannot be read.
+        """
+        expected = current_weights(self.ledger.read())
+        if (found := sha256_file(self.current)) not in expected:
+            raise DataError(
+                f"{self.current}: is not the classifier that the ledger names (its SHA-256 begins with {found[:16]}, "
+                f"not with {' or '.join(sorted(each[:16] for each in expected))}). Restore it from a backup."
+            )
+        return self.current
 
     @property
     def root(self) -> Path:
@@ -520,10 +579,10 @@ def refuse_erased(photos: list[Photo], table: str, stores: list[str]) -> None:
         DataError: Naming the table's line and the request.
     """
     for name in stores:
-        folder = Path(name)
-        key, erased = read_key(folder / KEY_FILE), erased_in(Ledger(folder).read())
+        ledger = open_ledger(Path(name))
+        erased = erased_in(ledger.read())
         for photo in photos:
-            request = erased.request_of(key, photo.spelling, photo.digest)
+            request = erased.request_of(ledger.key, photo.spelling, photo.digest)
             refuse_return(request is not None, str(request), table, photo)
 
 
@@ -575,43 +634,40 @@ def create(folder: Path, settings: Settings, weights: Path) -> Store:
         DataError: If a table cannot be read, or held-out people are in the table.
     """
     settings = replace(settings, weights_sha256=sha256_file(weights))
-    path = folder / SETTINGS
-    if (
-        not path.exists()
-        and folder.exists()
-        and any(each.name not in (LOCK, KEY_FILE, "weights") for each in folder.iterdir())
-    ):
+    path, own = folder / SETTINGS, (LOCK, KEY_FILE, "weights", LEDGER, HEAD)
+    others = [each for each in folder.glob("*") if each.name not in own and each.suffix != ".part"]
+    if others and not path.exists():
         raise SettingError(f"{folder}: is not empty, and holds no store. Name another folder with --store.")
     folder.mkdir(parents=True, exist_ok=True)
+    other = SettingError(f"{folder}: holds a store of other settings. Name another folder with --store.")
     with file_lock(folder / LOCK, "creating this store"):
+        remove_remains(folder)
         if path.exists():
             store = Store(folder)
             if replace(store.settings, policy=settings.policy) != settings:
-                raise SettingError(f"{folder}: holds a store of other settings. Name another folder with --store.")
-        else:
-            photos = with_digests(read_photos(Path(settings.table), settings), Path(settings.root))
-            held_out = with_digests(read_photos(Path(settings.held_out), settings), Path(settings.root))
-            check_tables(photos, held_out, settings)
-            refuse_erased(photos, settings.table, settings.erased)
-            refuse_erased(held_out, settings.held_out, settings.erased)
-            if not (folder / KEY_FILE).exists():
-                create_key(folder / KEY_FILE)
-            durable_copy(weights, folder / WEIGHTS)
-            durable_write(path, settings_text(settings))
-            store = Store(folder)
-        if not store.ledger.read().of_kind("init"):
-            store.ledger.append("init", _first_entry(store))
-    return store
-
-
-def _first_entry(store: Store) -> dict[str, Any]:
-    settings = store.settings
-    return {
-        "weights": settings.weights_sha256,
-        "backbone": settings.backbone,
-        "manifest": manifest(store.photos),
-        "images": len(store.photos),
-        "held_out_manifest": manifest(store.held_out),
-        "held_out_images": len(store.held_out),
-        "policy": sha256(settings_text(settings)),
-    }
+                raise other
+            return store
+        photos = with_digests(read_photos(Path(settings.table), settings), Path(settings.root))
+        held_out = with_digests(read_photos(Path(settings.held_out), settings), Path(settings.root))
+        check_tables(photos, held_out, settings)
+        refuse_erased(photos, settings.table, settings.erased)
+        refuse_erased(held_out, settings.held_out, settings.erased)
+        key = read_key(folder / KEY_FILE) if (folder / KEY_FILE).exists() else create_key(folder / KEY_FILE)
+        durable_copy(weights, folder / WEIGHTS)
+        first = {
+            "weights": settings.weights_sha256,
+            "backbone": settings.backbone,
+            "manifest": manifest(photos),
+            "images": len(photos),
+            "held_out_manifest": manifest(held_out),
+            "held_out_images": len(held_out),
+            "policy": sha256(settings_text(settings)),
+        }
+        ledger = Ledger(folder, key)
+        entries = ledger.read().entries
+        if len(entries) > 1 or any(entry["policy"] != first["policy"] for entry in entries):
+            raise other
+        if not entries:
+            ledger.append("init", first)
+        durable_write(path, settings_text(settings))
+    return Store(folder)

@@ -1,8 +1,10 @@
 """The ledger: one line of canonical JSON per step, each with the hash of the line before it; only ever appended to.
 
 ``ledger.jsonl`` holds the lines, ``ledger.head`` the number and the hash of the last one, so that lines missing at the
-end are noticed. A line is on the disk before its step counts as done. A line without a newline at its end was being
-written when the process was killed: it does not count, and the next entry replaces it.
+end are noticed. Each line and the head have a MAC under the key of the store, and the first line identifies the key.
+:func:`open_ledger` checks all of it, for every command. A line is on the disk before its step counts as done. A line
+without a newline at its end was being written when the process was killed: it does not count, and the next entry
+replaces it.
 
 The ledger stands on canonical JSON, durable and removed files, and keyed hashes of people; they are here too.
 """
@@ -345,6 +347,8 @@ def is_named(key: bytes, text: str, hashes: frozenset[str]) -> bool:
 # -- the ledger --------------------------------------------------------------------------------------------------------
 
 LEDGER, HEAD = "ledger.jsonl", "ledger.head"
+#: Kind of a line that records changed settings, and signs the lines of an earlier version.
+AMEND = "amend"
 #: Hash in front of the first line.
 START = "0" * 64
 #: Fields that every line has, besides those of its kind.
@@ -410,9 +414,10 @@ KINDS: Mapping[str, Mapping[str, Check]] = {
     "rehearse": {"asked": _text, "candidates": _candidates, "people": _texts, "held_out": _texts},
     "rehearsed": {"begun": _text, "outcomes": _outcomes, "unseen": _count},
     "policy": {"rehearsal": _text, "before": _text, "after": _text},
+    AMEND: {"reason": _text, "before": _text, "after": _text, "unsigned": _count},
     "request": {"request": _text, "received": _day, "due": _day},
     "plan": {"batch": _text, "requests": _texts},
-    "run": {"batch": _text, "evidence": _text, "key": _text},
+    "run": {"batch": _text, "evidence": _text, "key": _text, "weights_after": _text},
     "erased": {"batch": _text, "request": _text, "people": _texts, "files": _texts},
     "gone": {"request": _text},
     "purge": {"batch": _text, "receipt": _text},
@@ -428,16 +433,23 @@ class Lines:
         entries: The complete lines.
         length: Length of the complete lines in bytes.
         torn: Bytes of an incomplete last line.
+        unsigned: Number of lines in front that an earlier version wrote without a MAC.
     """
 
     entries: list[Entry]
     length: int
     torn: bytes = b""
+    unsigned: int = 0
 
     @property
     def last_hash(self) -> str:
         """Hash of the last line; ``START`` where there is none."""
         return str(self.entries[-1]["hash"]) if self.entries else START
+
+    @property
+    def shown(self) -> str:
+        """Number of lines and hash of the last one: whoever has noted it notices a ledger that was set back."""
+        return f"ledger: {counted(len(self.entries), 'line', 'lines')}, head {self.last_hash}"
 
     def of_kind(self, kind: str, **fields: Any) -> list[Entry]:
         """Return the entries of a kind whose fields have these values."""
@@ -448,76 +460,127 @@ class Lines:
         ]
 
 
-def make_entry(number: int, previous: str, time: str, kind: str, fields: dict[str, Any]) -> bytes:
+def make_entry(number: int, previous: str, time: str, kind: str, fields: dict[str, Any], key: bytes) -> bytes:
     """Return a line, with its newline."""
     entry = {**fields, "number": number, "previous": previous, "time": time, "kind": kind}
+    entry["mac"] = keyed_digest(key, "ledger line", canonical(entry))
     return canonical({**entry, "hash": sha256(canonical(entry))}) + b"\n"
 
 
-def parse_lines(data: bytes, where: str) -> Lines:
+def key_hash(key: bytes) -> str:
+    """Return the hash by which the first line of a ledger identifies its key."""
+    return keyed_digest(key, "ledger key")
+
+
+def _check_mac(entry: Entry, key: bytes, first: bool, where: str) -> None:
+    """Refuse a line that was not written with a key.
+
+    Args:
+        entry: The line.
+        key: The key.
+        first: Whether it is the first line with a MAC, which identifies the key.
+        where: File and line, for the messages.
+
+    Raises:
+        DataError: If the line is of another key, or somebody without the key made it up.
+    """
+    if first and entry.get("key") != key_hash(key):
+        raise DataError(
+            f"{where}: was written with another key than the file {KEY_FILE!r} of this store has now. Restore the key "
+            "from a backup: without it, nobody who was erased is recognised."
+        )
+    rest = {name: value for name, value in entry.items() if name not in ("mac", "hash")}
+    if entry["mac"] != keyed_digest(key, "ledger line", canonical(rest)):
+        raise DataError(
+            f"{where}: was made up without the key of this store: its MAC is wrong. Restore {LEDGER} and {HEAD} from a "
+            "backup."
+        )
+
+
+def parse_lines(data: bytes, where: str, key: bytes | None = None) -> Lines:
     """Check and return the lines of a ledger.
 
     Args:
         data: Contents of the file.
         where: Its path, for the messages.
+        key: Key of the store; None to check the chain of hashes only.
 
     Raises:
-        DataError: Naming the first line that was changed, removed, moved or repeated.
+        DataError: Naming the first line that was changed, removed, moved, repeated, or made up without the key.
     """
     entries: list[Entry] = []
-    previous = START
+    previous, unsigned = START, 0
     *complete, torn = data.split(b"\n")
     for number, text in enumerate(complete):
+        line = f"{where}, line {number + 1}"
         try:
             entry = parse_canonical(text, "a line of a ledger")
         except DataError as error:
-            raise DataError(f"{where}, line {number + 1}: {error}") from error
+            raise DataError(f"{line}: {error}") from error
         if not entry.keys() >= FIELDS or not holds_own_hash(entry, "hash", text):
-            raise DataError(f"{where}, line {number + 1}: was changed; its hash is not that of its contents.")
+            raise DataError(f"{line}: was changed; its hash is not that of its contents.")
         if entry["previous"] != previous or entry["number"] != number or not isinstance(entry["kind"], str):
-            raise DataError(
-                f"{where}, line {number + 1}: does not follow the line before it: one was removed, moved or repeated."
-            )
+            raise DataError(f"{line}: does not follow the line before it: one was removed, moved or repeated.")
         for name, fits in KINDS.get(entry["kind"], {}).items():
             if not fits(entry.get(name)):
-                raise DataError(
-                    f"{where}, line {number + 1}: gli did not write it: {name!r} is missing or of another kind."
-                )
+                raise DataError(f"{line}: gli did not write it: {name!r} is missing or of another kind.")
+        if "mac" not in entry:
+            if unsigned < number:
+                raise DataError(f"{line}: gli did not write it: it has no MAC, unlike the lines before it.")
+            unsigned += 1
+        elif key is not None:
+            _check_mac(entry, key, number == unsigned, line)
         previous = entry["hash"]
         entries.append(entry)
-    return Lines(entries, len(data) - len(torn), torn)
-
-
-def _head(lines: Lines) -> bytes:
-    return canonical({"lines": len(lines.entries), "hash": lines.last_hash}) + b"\n"
+    return Lines(entries, len(data) - len(torn), torn, unsigned)
 
 
 class Ledger:
-    """The ledger in a folder. Only one process at a time may append (see :meth:`gli.erasure.store.Store.lock`)."""
+    """The ledger in a folder. Only one process at a time may append (see :meth:`gli.erasure.store.Store.lock`).
 
-    def __init__(self, folder: Path) -> None:
-        self.path, self.head = folder / LEDGER, folder / HEAD
+    Args:
+        folder: The folder.
+        key: Key of the store.
+    """
 
-    def read(self) -> Lines:
+    def __init__(self, folder: Path, key: bytes) -> None:
+        self.path, self.head, self.key = folder / LEDGER, folder / HEAD, key
+
+    def _head(self, count: int, last: str) -> bytes:
+        mac = keyed_digest(self.key, "ledger head", count, last)
+        return canonical({"lines": count, "hash": last, "mac": mac}) + b"\n"
+
+    def read(self, *, unsigned: bool = False) -> Lines:
         """Return the checked lines.
 
+        Args:
+            unsigned: Accept a ledger of an earlier version, whose lines have no MAC.
+
         Raises:
-            DataError: If a line was changed, removed, moved or repeated, or the head is of another ledger.
+            DataError: If a line was changed, removed, moved, repeated or made up, or the head is of another ledger.
         """
         data = read_bytes(self.path, "a ledger") if self.path.exists() else b""
-        lines = parse_lines(data, str(self.path))
-        if not self.head.exists() and len(lines.entries) <= 1:
+        lines = parse_lines(data, str(self.path), self.key)
+        if lines.entries and lines.unsigned == len(lines.entries) and not unsigned:
+            raise DataError(
+                f"{self.path}, line 1: was written by an earlier version of gli, without a MAC under the key. Compare "
+                'the ledger with your certificates, then sign it: gli erase amend --reason "REASON".'
+            )
+        if not self.head.exists() and len(lines.entries) == lines.unsigned <= 1:
             return lines
+        hashes = [START, *(str(entry["hash"]) for entry in lines.entries)]
         try:
-            head = parse_canonical(read_bytes(self.head, "the head of a ledger").removesuffix(b"\n"), "a head")
+            text = read_bytes(self.head, "the head of a ledger")
+            head = parse_canonical(text.removesuffix(b"\n"), "a head")
             count, last = head["lines"], head["hash"]
             if type(count) is not int or count < 0 or not isinstance(last, str):
                 raise KeyError("lines")
         except (DataError, KeyError) as error:
             raise DataError(f"{self.head}: was changed or is missing. Restore it from a backup.") from error
+        if text != self._head(count, last) and not ("mac" not in head and 0 < count <= lines.unsigned):
+            raise DataError(f"{self.head}: was made up without the key of this store. Restore it from a backup.")
         # A kill between the line and the head leaves the head one line behind.
         behind = len(lines.entries) - count
-        hashes = [START, *(str(entry["hash"]) for entry in lines.entries)]
         if behind not in (0, 1) or hashes[count] != last:
             raise DataError(
                 f"{self.path}: has {len(lines.entries)} lines, but {self.head.name} was written for {count}: lines at "
@@ -531,11 +594,13 @@ class Ledger:
         Raises:
             DataError: If the ledger is damaged.
         """
-        lines = self.read()
-        line = make_entry(len(lines.entries), lines.last_hash, timestamp(now), kind, fields)
+        lines = self.read(unsigned=kind == AMEND)
+        count = len(lines.entries)
+        if count == lines.unsigned:
+            fields = {**fields, "key": key_hash(self.key)}
+        line = make_entry(count, lines.last_hash, timestamp(now), kind, fields, self.key)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if lines.entries:  # The head must not fall two lines behind.
-            durable_write(self.head, _head(lines))
+        durable_write(self.head, self._head(count, lines.last_hash))  # The head must not fall two lines behind.
         with self.path.open("r+b" if self.path.exists() else "x+b") as file:
             file.truncate(lines.length)
             file.seek(lines.length)
@@ -544,8 +609,37 @@ class Ledger:
             os.fsync(file.fileno())
         sync_folder(self.path.parent)
         entry = parse_canonical(line[:-1], "a line of a ledger")
-        durable_write(self.head, _head(Lines([*lines.entries, entry], 0)))
+        durable_write(self.head, self._head(count + 1, entry["hash"]))
         return entry
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder with a symbolic link in it: a purge would leave what is behind the link.
+
+    Raises:
+        DataError: Naming the link.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if (path := Path(parent, name)).is_symlink():
+                raise DataError(f"{path}: is a link, which no purge follows. Put the file or folder in its place.")
+
+
+def open_ledger(folder: Path, *, unsigned: bool = False) -> Ledger:
+    """Return the ledger of a store after checking its links, key, lines and head: the way in for every command.
+
+    Args:
+        folder: Folder of the store.
+        unsigned: Accept a ledger of an earlier version, whose lines have no MAC.
+
+    Raises:
+        DataError: Naming the file and the line of what was changed.
+    """
+    refuse_links(folder)
+    ledger = Ledger(folder, read_key(folder / KEY_FILE))
+    if not ledger.read(unsigned=unsigned).entries:
+        raise DataError(f"{ledger.path}: is missing or empty. Restore it and {HEAD} from a backup.")
+    return ledger
 
 
 # -- who was erased ----------------------------------------------------------------------------------------------------

@@ -175,5 +175,5 @@ def test_an_erased_person_or_photograph_is_refused_by_the_name_of_the_request(tm
     with pytest.raises(DataError, match=f"Row 15 of the table .* {request}"):
         splits()
     (store.folder / "ledger.jsonl").write_text("{}\n")
-    with pytest.raises(DataError, match="was changed"):
+    with pytest.raises(DataError, match=r"ledger\.jsonl, line 1: was changed"):
         splits()

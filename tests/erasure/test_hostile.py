@@ -20,8 +20,8 @@ from gli.erasure.requests import add, read_copies, read_requests, status, wanted
 from gli.erasure.store import Policy, Settings, Store, check_batch_name, read_policy, read_settings
 from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.models.checkpoints import classifier_state
-from gli.system.ledger import START, canonical, make_entry, printable, sha256_file
-from tests.helpers.erasure import NOW, ask, files_below, make_store
+from gli.system.ledger import canonical, printable, sha256_file
+from tests.helpers.erasure import NOW, ask, chained, files_below, make_store
 
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 NASTY = st.sampled_from(
@@ -187,19 +187,6 @@ def test_any_certificate_is_read_or_refused(tmp_path, data):
         verify(path)
 
 
-def chained(store: Store, change) -> None:
-    """Write the ledger of a store again with other fields; its hashes and its head are right."""
-    lines, previous = [], START
-    for number, entry in enumerate(store.ledger.read().entries):
-        fields = {name: value for name, value in entry.items() if name not in ("number", "previous", "hash")}
-        fields = change(fields)
-        line = make_entry(number, previous, fields.pop("time"), fields.pop("kind"), fields)
-        previous = json.loads(line)["hash"]
-        lines.append(line)
-    store.ledger.path.write_bytes(b"".join(lines))
-    store.ledger.head.write_bytes(canonical({"lines": len(lines), "hash": previous}) + b"\n")
-
-
 @given(st.sampled_from(["request", "received", "due", "batch", "requests", "policy", "weights"]), VALUES, st.booleans())
 @EXAMPLES
 def test_a_made_up_ledger_whose_hashes_are_right_is_refused_or_read(asked, name, value, gone):
@@ -208,7 +195,8 @@ def test_a_made_up_ledger_whose_hashes_are_right_is_refused_or_read(asked, name,
     with suppress(ValueError):  # Numbers that JSON does not have.
         canonical(value)
         try:
-            chained(asked, lambda fields: changed(fields, name, value, gone))
+            lines = asked.ledger.read().entries
+            chained(path, [changed(entry, name, value, gone) for entry in lines], asked.key)
             with suppress(GLIError):
                 assert all(isinstance(state.line, str) for state in status(asked, NOW))
                 add(asked, [("anna", "2026-11-03")], NOW)

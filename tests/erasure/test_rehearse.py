@@ -44,6 +44,7 @@ from gli.system.ledger import Ledger, durable_write, make_entry, parse_lines, ps
 from tests.helpers.erasure import (
     NOW,
     InProcess,
+    amended,
     ask,
     fake_run,
     files_below,
@@ -190,7 +191,7 @@ def names(photos):
 @given(st.binary(min_size=32, max_size=32), st.sets(st.sampled_from(TABLE), min_size=1, max_size=4))
 def test_nobody_is_rehearsed_on_who_asks_or_is_compared_with(roomy, store, key, subjects):
     fresh, days = Store(store.folder), (date(2026, 11, 3), date(2026, 12, 3))
-    fresh.key, fresh.ledger = key, Ledger(Path(tempfile.mkdtemp(dir=store.folder)))
+    fresh.key, fresh.ledger = key, Ledger(Path(tempfile.mkdtemp(dir=store.folder)), key)
     requests = [Request(pseudonym(key, name, str(days[0])), name, *days, "batch-1") for name in sorted(subjects)]
     write_requests(fresh, requests)
     before = sets_of(fresh, "batch-1")
@@ -362,6 +363,7 @@ def test_the_route_of_retraining_is_told_and_rehearsed_all_the_same(roomy, tmp_p
     executor()
     assert rehearsing.route_note(Store(folder)) == ""
     (folder / "store.yaml").write_text((folder / "store.yaml").read_text().replace("route: auto", "route: retrain"))
+    amended(folder)
     assert main(["erase", "rehearse", "--store", str(folder), "--try", "lr=0.01"]) == 0
     assert capsys.readouterr().out.startswith("The policy retrains, which is exact and needs no settings")
 
@@ -448,7 +450,7 @@ def test_somebody_who_asks_after_the_rehearsal_is_not_rehearsed_on_again(store, 
 def change_margin(folder: Path, margin: str) -> Store:
     path = folder / "store.yaml"
     path.write_text(re.sub(r"^  margin: .*$", f"  margin: {margin}", path.read_text(), flags=re.MULTILINE))
-    return Store(folder)
+    return amended(folder)
 
 
 def test_settings_that_were_found_are_declared_and_changed_margins_are_not(store, executor, judged):
@@ -468,7 +470,7 @@ def test_settings_that_were_found_are_declared_and_changed_margins_are_not(store
     for kept, is_declared in (({"msteps": 1, "lr": 0.5}, False), (POLICY.method_settings, True)):
         policy = replace(declared.policy, method_settings=kept)
         (store.folder / "store.yaml").write_bytes(settings_text(replace(declared, policy=policy)))
-        again = Store(store.folder)
+        again = amended(store.folder)
         write_policy(again, rehearse(again, ["lr=0.02"], now=NOW), NOW)
         assert declared_settings(again) == is_declared
     lines = len(kinds(store))
@@ -507,12 +509,12 @@ def test_the_certificate_says_how_the_settings_were_found(store, executor):
 def test_lines_of_rehearsals_are_checked():
     outcomes = [{"method": "CT", "settings": {"lr": 0.1}, "auc": [0.5, 0.4, 0.6], "loss": 0.0, "minutes": None}]
     good = {"begun": "", "outcomes": outcomes, "unseen": 5}
-    parse_lines(make_entry(0, "0" * 64, "", "rehearsed", good), "")
+    parse_lines(make_entry(0, "0" * 64, "", "rehearsed", good, b""), "")
     for name, value in (("outcomes", []), ("outcomes", [{**outcomes[0], "auc": ["a"]}]), ("unseen", -1), ("begun", 1)):
         with pytest.raises(DataError, match="gli did not write it"):
-            parse_lines(make_entry(0, "0" * 64, "", "rehearsed", {**good, name: value}), "")
+            parse_lines(make_entry(0, "0" * 64, "", "rehearsed", {**good, name: value}, b""), "")
     begun = {"asked": "", "candidates": [{"method": "CT", "settings": {}}], "people": [], "held_out": []}
-    parse_lines(make_entry(0, "0" * 64, "", "rehearse", begun), "")
+    parse_lines(make_entry(0, "0" * 64, "", "rehearse", begun, b""), "")
     for name in begun:
         with pytest.raises(DataError, match="gli did not write it"):
-            parse_lines(make_entry(0, "0" * 64, "", "rehearse", {**begun, name: 3}), "")
+            parse_lines(make_entry(0, "0" * 64, "", "rehearse", {**begun, name: 3}, b""), "")

@@ -27,7 +27,7 @@ from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.models.checkpoints import load_classifier
 from gli.system.ledger import canonical, parse_lines
-from tests.helpers.erasure import NOW, TRAINED, ask, fake_run, files_below, make_store
+from tests.helpers.erasure import NOW, TRAINED, amended, ask, fake_run, files_below, make_store
 
 FILES = (
     "model.safetensors",
@@ -184,7 +184,7 @@ def test_lines_removed_repeated_or_moved_are_noticed(shipped, released):
     # The store's ledger goes on behind an earlier release; its head tells when lines are missing at the end.
     folder = shipped.parent / "store"
     folder.mkdir()
-    for path in (of_store.path, of_store.head):
+    for path in (of_store.path, of_store.head, of_store.path.with_name("key")):
         shutil.copy(path, folder)
     verify(released[1][0], ledger=folder / "ledger.jsonl")
     (folder / "ledger.jsonl").write_bytes(b"".join(of_store.path.read_bytes().splitlines(keepends=True)[:-1]))
@@ -269,9 +269,9 @@ def test_settings_that_were_changed_later_are_on_the_certificate(store):
     path = store.folder / "store.yaml"
     for margin, changed in (("margin: 0.1", False), ("margin: 0.2", True)):
         path.write_text(path.read_text().replace("margin: 0.1\n", f"{margin}\n"))
-        limits = limits_of(1, declared_settings(Store(store.folder)))
+        store = amended(store.folder) if changed else Store(store.folder)
+        limits = limits_of(1, declared_settings(store))
         assert any("changed after it was created" in limit for limit in limits) == changed
-    store = Store(store.folder)
     purge_batch(store, fake_run(store), now=NOW)
     assert release(store, now=NOW).certificate["limits"][-1] == limits[0]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +17,11 @@ from PIL import Image
 
 from gli.engine import job as jobs
 from gli.erasure.batches import EVIDENCE, MODEL, group, hashes_of, requests_of, sets_of, write_batch
-from gli.erasure.requests import add
+from gli.erasure.requests import add, amend
 from gli.erasure.run import declared_settings, limits_of
 from gli.erasure.store import Policy, Settings, Store, create
 from gli.models.backbones import build_classifier
-from gli.system.ledger import sha256_file, write_canonical
+from gli.system.ledger import HEAD, START, Ledger, canonical, key_hash, make_entry, sha256, sha256_file, write_canonical
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CLASSES = ["adult", "child"]
@@ -122,10 +123,41 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
         "method": {"name": "Retrained", "backbone": BACKBONE, "image_size": 24, "seed": 0, "references": 0},
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
-    store.ledger.append(
-        "run", {"batch": name, "evidence": digest, "key": "k", "answer": answer, "route": "retrain"}, NOW
-    )
+    fields = {"batch": name, "evidence": digest, "key": "k", "answer": answer, "route": "retrain"}
+    fields |= {f"weights_{end}": value for end, value in evidence["weights"].items()}
+    store.ledger.append("run", fields, NOW)
     return name
+
+
+def amended(folder: Path, reason: str = "a test") -> Store:
+    """Note the changed settings of a store in its ledger; return the store."""
+    amend(Store(folder, amending=True), reason, NOW)
+    return Store(folder)
+
+
+def chained(path: Path, entries: Iterable[Mapping[str, Any]], key: bytes | None = None) -> None:
+    """Write lines and their head anew, with hashes that are right, as an attacker would.
+
+    Args:
+        path: The ledger.
+        entries: The lines.
+        key: Key of the attacker; None to keep the MACs as they are.
+    """
+    lines, previous = [], START
+    for number, entry in enumerate(entries):
+        fields = {name: value for name, value in entry.items() if name != "hash"}
+        fields |= {"number": number, "previous": previous}
+        if key is None:
+            line = canonical({**fields, "hash": sha256(canonical(fields))}) + b"\n"
+        else:
+            fields = {name: value for name, value in fields.items() if name not in ("mac", "number", "previous")}
+            fields |= {"key": key_hash(key)} if "key" in fields else {}
+            line = make_entry(number, previous, fields.pop("time"), fields.pop("kind"), fields, key)
+        previous = json.loads(line)["hash"]
+        lines.append(line)
+    path.write_bytes(b"".join(lines))
+    head = Ledger(path.parent, key or b"")._head(len(lines), previous)
+    path.with_name(HEAD).write_bytes(head if key else canonical({"lines": len(lines), "hash": previous}) + b"\n")
 
 
 def ask(store: Store, *subjects: str, received: str = "2026-11-03") -> list[str]:

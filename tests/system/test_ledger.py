@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gli.errors import DataError
-from gli.system.ledger import HEAD, LEDGER, Ledger, canonical, canonical_before, parse_lines
-from tests.helpers.erasure import NOW
+from gli.system.ledger import (
+    AMEND,
+    KEY_FILE,
+    LEDGER,
+    Ledger,
+    canonical,
+    canonical_before,
+    durable_write,
+    make_entry,
+    open_ledger,
+    parse_lines,
+)
+from tests.helpers.erasure import NOW, chained
 
 COUNT = 6
+KEY, OTHER = b"k" * 32, b"o" * 32
 
 
 @pytest.fixture
 def ledger(tmp_path) -> Ledger:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, KEY)
     for number in range(COUNT):
         ledger.append("step", {"value": number, "text": 'ä"\\\n'}, NOW)
     return ledger
@@ -40,12 +53,16 @@ BEFORE = rb"""{"hash":"b1529528517ab8ab6c04bceae9ede0ff7a83604ea3e75b1adf05f5a60
 """  # noqa: E501
 
 
-def test_a_ledger_of_earlier_versions_verifies_and_goes_on(tmp_path):
-    ledger = Ledger(tmp_path)
+def test_a_ledger_of_earlier_versions_is_signed_and_goes_on(tmp_path):
+    ledger = Ledger(tmp_path, KEY)
     ledger.path.write_bytes(BEFORE)
     last = parse_lines(BEFORE, "").last_hash
     ledger.head.write_bytes(canonical({"lines": 3, "hash": last}) + b"\n")
-    ledger.append("step", {"value": 1.0, "text": "zoë"}, NOW)
+    with pytest.raises(DataError, match=r"line 1: was written by an earlier version .* gli erase amend"):
+        ledger.append("step", {"value": 1.0, "text": "zoë"}, NOW)
+    amendment = {"reason": "a new version", "before": "", "after": "", "unsigned": 3}
+    ledger.append(AMEND, {**amendment, "value": 1.0, "text": "zoë"}, NOW)
+    assert ledger.read().unsigned == 3
     data = ledger.path.read_bytes()
     assert data.startswith(BEFORE)
     assert '"text":"zoë"'.encode() in data
@@ -59,6 +76,11 @@ def test_a_ledger_of_earlier_versions_verifies_and_goes_on(tmp_path):
     ):
         with pytest.raises(DataError, match="changed"):
             parse_lines(data.replace(before, after), "")
+    first, second, _, amend = parse_lines(data, "").entries
+    for forgery in ([first, second, amend], [{**first, "weights": "cc"}, second, amend]):
+        chained(ledger.path, forgery)
+        with pytest.raises(DataError, match="made up without the key"):
+            ledger.read()
 
 
 def test_the_form_of_earlier_versions_differs_in_numbers_and_in_characters_only():
@@ -136,16 +158,69 @@ def test_a_head_that_is_one_line_behind_is_what_a_kill_leaves(ledger):
         ledger.read()
 
 
-def test_a_ledger_without_its_head_is_refused_unless_it_has_just_begun(tmp_path):
-    ledger = Ledger(tmp_path)
+def test_a_ledger_without_its_head_is_refused(tmp_path):
+    ledger = Ledger(tmp_path, KEY)
     assert ledger.read().entries == []
-    ledger.append("step", {}, NOW)
-    ledger.head.unlink()
-    assert len(ledger.read().entries) == 1
-    ledger.append("step", {}, NOW)
-    (tmp_path / HEAD).unlink()
-    with pytest.raises(DataError, match="head"):
-        ledger.read()
+    for _ in range(2):
+        ledger.append("step", {}, NOW)
+        head = ledger.head.read_bytes()
+        ledger.head.unlink()
+        with pytest.raises(DataError, match=r"ledger\.head: was changed or is missing"):
+            ledger.read()
+        ledger.head.write_bytes(head)
+
+
+def test_whoever_has_no_key_can_neither_exchange_it_nor_make_up_lines(tmp_path):
+    """Each forgery has a right chain and, where a key is needed, that of the attacker."""
+    path = tmp_path / KEY_FILE
+    durable_write(path, KEY.hex().encode(), 0o600)
+    ledger = Ledger(tmp_path, KEY)
+    for number in range(COUNT):
+        ledger.append("step", {"value": number}, NOW)
+    lines, files = ledger.read().entries, [each.read_bytes() for each in (ledger.path, ledger.head)]
+    unsigned = [{name: value for name, value in line.items() if name not in ("mac", "key")} for line in lines]
+    made_up = make_entry(COUNT, lines[-1]["hash"], lines[0]["time"], "step", {"value": COUNT}, OTHER)
+    forgeries = {
+        "line 3: was made up without the key": [*lines[:2], *lines[3:]],
+        "line 2: was made up without the key": [lines[0], {**lines[1], "value": 7}, *lines[2:]],
+        "line 1: was written with another key": lines[1:],
+        "line 4: gli did not write it: it has no MAC": [*lines[:3], *unsigned[3:]],
+        "line 1: was written by an earlier version": unsigned,
+        "head: was made up without the key": lines,
+    }
+    for message, forgery in forgeries.items():
+        chained(ledger.path, forgery)
+        with pytest.raises(DataError, match=message):
+            open_ledger(tmp_path)
+    ledger.path.write_bytes(files[0] + made_up)
+    ledger.head.write_bytes(files[1])
+    with pytest.raises(DataError, match=f"line {COUNT + 1}: was made up without the key"):
+        open_ledger(tmp_path)
+    ledger.path.write_bytes(files[0])
+    assert open_ledger(tmp_path).read().entries == lines
+    path.write_bytes(OTHER.hex().encode())
+    with pytest.raises(DataError, match=r"ledger\.jsonl, line 1: was written with another key"):
+        open_ledger(tmp_path)
+    # With a key of one's own for everything, all of it fits: only a hash that was noted elsewhere contradicts.
+    head = f"head {lines[-1]['hash']}"
+    assert parse_lines(files[0], "", KEY).shown.endswith(head)
+    chained(ledger.path, lines, OTHER)
+    assert not open_ledger(tmp_path).read().shown.endswith(head)
+
+
+def test_a_store_with_a_link_or_without_a_ledger_is_not_opened(tmp_path, ledger):
+    durable_write(tmp_path / KEY_FILE, KEY.hex().encode(), 0o600)
+    assert len(open_ledger(tmp_path).read().entries) == COUNT
+    (tmp_path / "batches").mkdir()
+    for target in (tmp_path / "missing", Path("/tmp")):
+        (tmp_path / "batches/link").symlink_to(target)
+        with pytest.raises(DataError, match="batches/link: is a link"):
+            open_ledger(tmp_path)
+        (tmp_path / "batches/link").unlink()
+    for path in (ledger.path, ledger.head):
+        path.unlink()
+    with pytest.raises(DataError, match=r"ledger\.jsonl: is missing or empty"):
+        open_ledger(tmp_path)
 
 
 @given(st.binary(max_size=200))
