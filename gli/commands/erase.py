@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from gli.commands import parse
 from gli.commands.parse import Flag
@@ -22,6 +23,7 @@ HELP = """Honour erasure requests: from the first mail to the file to deploy and
     gli erase release               weights, model card, certificate
     gli erase verify releases/batch-1/certificate.json --weights model.safetensors
     gli erase status --fail-if-due-in 7d
+    gli erase amend --reason "..."  note settings that were changed
 
 Every step can be killed and repeated. gli erase STEP --help shows the options of a step."""
 
@@ -45,7 +47,22 @@ def main(args: Sequence[str]) -> int:
     if answered is not None:
         return answered
     interrupted = "stopped. The same command continues."
-    return parse.run(f"gli erase {args[0]}", STEPS[args[0]], args[1:], interrupted=interrupted)
+    return parse.run(f"gli erase {args[0]}", showing_head(STEPS[args[0]]), args[1:], interrupted=interrupted)
+
+
+def showing_head(step: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Return a step that prints the head of the ledger: whoever keeps this line notices a store that was set back."""
+
+    @functools.wraps(step)
+    def call(*positional: Path, **named: Any) -> int | None:
+        status = step(*positional, **named)
+        if "store" in named:
+            from gli.system.ledger import open_ledger
+
+            print(open_ledger(named["store"]).read().shown)
+        return status
+
+    return call
 
 
 def init(
@@ -356,21 +373,23 @@ def verify(
     ledger: Path | None = None,
     receipt: Path | None = None,
     public_key: Path | None = None,
+    certificate_only: bool = False,
 ) -> int:
     """Check a certificate offline.
 
     Args:
         certificate: The file certificate.json.
         weights: The deployed file (default: the one beside the certificate).
-        ledger: The file ledger.jsonl (default: the one beside the certificate).
+        ledger: The file ledger.jsonl, or a store (default: the file beside the certificate).
         receipt: The file purge.json (default: the one beside the certificate).
         public_key: PEM file of the key that must have signed.
+        certificate_only: Accept a release whose weights are not here.
     """
     from gli.erasure import certificate as certificates
 
     key = certificates.load_public_key(public_key) if public_key else None
     try:
-        passed = certificates.verify(certificate, weights, ledger, receipt, key)
+        passed = certificates.verify(certificate, weights, ledger, receipt, key, certificate_only)
     except DataError as error:
         print(f"gli erase verify: fails. {error}", file=sys.stderr)
         return NOT_VERIFIED

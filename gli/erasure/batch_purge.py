@@ -266,6 +266,7 @@ def purge_batch(
         shred(current)
         durable_copy(new, current)
     more = {"batch": name, "accepted_risk": accepted_risk, "requests": sorted(each.request for each in requests)}
+    more |= {"ledger": store.ledger.read().last_hash}
     receipt = receipt_of(scope, journal, left, timestamp(now), more)
     digest = write_canonical(folder / RECEIPT, receipt)
     if left:

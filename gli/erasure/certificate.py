@@ -17,12 +17,13 @@ from typing import Any
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict
 from gli.erasure.batches import choose, new_weights, read_batch, read_evidence
-from gli.erasure.purge import RECEIPT
-from gli.erasure.requests import step_of
+from gli.erasure.purge import RECEIPT, WEIGHTS
+from gli.erasure.requests import amendments, step_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.reporting.page import environment
 from gli.system.ledger import (
+    AMEND,
     KEY_FILE,
     LEDGER,
     Lines,
@@ -41,8 +42,13 @@ from gli.system.ledger import (
 
 # -- the certificate ---------------------------------------------------------------------------------------------------
 
-#: Of new certificates. Those of the form before, which do not name the attack, still verify.
-SCHEMA, SCHEMA_BEFORE = "gli-erasure-certificate/2", "gli-erasure-certificate/1"
+#: Forms of certificates, that of new ones last, with the fields that each has added. Earlier ones still verify.
+SCHEMAS: Mapping[str, tuple[str, ...]] = {
+    "gli-erasure-certificate/1": (),
+    "gli-erasure-certificate/2": ("attack",),
+    "gli-erasure-certificate/3": ("amended",),
+}
+SCHEMA = list(SCHEMAS)[-1]
 CERTIFICATE, SIGNATURE, PAGE = "certificate.json", "certificate.sig", "certificate.html"
 ALGORITHM = "Ed25519"
 #: Fields of a certificate and the type of each.
@@ -60,6 +66,7 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "hardware": str,
     "verdict": dict,
     "attack": str,
+    "amended": list,
     "findings": list,
     "not_tested": list,
     "limits": list,
@@ -95,9 +102,10 @@ def sealed(contents: Mapping[str, Any]) -> dict[str, Any]:
 def problem_of(certificate: Mapping[str, Any]) -> str:
     """Return what is wrong with the form of a certificate; an empty string if nothing is."""
     schema = certificate.get("schema")
-    if schema not in (SCHEMA, SCHEMA_BEFORE):
+    if not isinstance(schema, str) or schema not in SCHEMAS:
         return f"it is not of the form {SCHEMA}"
-    fields = {name: kind for name, kind in FIELDS.items() if name != "attack" or schema == SCHEMA}
+    later = {name for form in list(SCHEMAS)[list(SCHEMAS).index(schema) + 1 :] for name in SCHEMAS[form]}
+    fields = {name: kind for name, kind in FIELDS.items() if name not in later}
     for name in fields.keys() ^ certificate.keys():
         return f"the field {str(name)[:40]!r} is {'missing' if name in fields else 'unknown'}"
     for name, kind in fields.items():
@@ -225,6 +233,7 @@ code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page;
 <section>
 <h1>Erasure of {{ c.requests | length }} {{ 'request' if c.requests | length == 1 else 'requests' }}: {{ c.batch }}</h1>
 <p>Verdict: <b class="{{ c.verdict.answer | replace(' ', '-') }}">{{ c.verdict.answer }}</b>. {{ c.created }}</p>
+{% for each in c.amended %}<p><b>Amended:</b> {{ each }}</p>{% endfor %}
 {% if c.accepted_risk is not none %}<p><b>Risk accepted:</b> {{ c.accepted_risk }}</p>{% endif %}
 <h2>What was asked</h2>
 <table><tr><th>request</th><th>received</th><th>due</th><th>photographs</th></tr>
@@ -433,6 +442,7 @@ def _contents(
             "because": [f"{each['name']}: {each['sentence']}" for each in decided],
         },
         "attack": evidence["attack"],
+        "amended": amendments(store.ledger.read().of_kind(AMEND)),
         "findings": evidence["findings"],
         "not_tested": evidence["not_tested"],
         "limits": [*LIMITS, *evidence["limits"]],
@@ -468,15 +478,19 @@ def _weights(store: Store, name: str, folder: Path, formats: Sequence[str]) -> l
 # -- verification ------------------------------------------------------------------------------------------------------
 
 
-def _ledger_lines(path: Path) -> Lines:
-    """Return the lines of the ledger of a store, or of the copy that a release holds, without key and head."""
-    if path.is_dir() or (path.parent / KEY_FILE).exists():
-        lines = open_ledger(path if path.is_dir() else path.parent).read()
-    else:
-        lines = parse_lines(read_bytes(path, "a ledger"), str(path))
+def _ledger_lines(path: Path) -> tuple[Lines, str]:
+    """Return the lines of a ledger, and what was checked: all of it in a store, without its key the chain only.
+
+    Raises:
+        DataError: If it does not hold.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or (folder / KEY_FILE).exists():
+        return open_ledger(folder).read(), "is an unbroken chain under the key of its store"
+    lines = parse_lines(read_bytes(path, "a ledger"), str(path))
     if lines.torn:
         raise DataError(f"{path}: its last line is incomplete.")
-    return lines
+    return lines, "is an unbroken chain; without the key of its store, nobody can tell who wrote it"
 
 
 def verify(
@@ -485,32 +499,43 @@ def verify(
     ledger: Path | None = None,
     receipt: Path | None = None,
     public_key: str | None = None,
+    certificate_only: bool = False,
 ) -> list[str]:
     """Check a certificate against everything that it speaks of.
 
     Args:
         certificate: ``certificate.json``.
         weights: The deployed file; None for the weights beside the certificate.
-        ledger: ``ledger.jsonl``; None for the copy beside the certificate.
+        ledger: ``ledger.jsonl``, or the folder of a store; None for the copy beside the certificate.
         receipt: ``purge.json``; None for the copy beside the certificate.
         public_key: Public key, in hexadecimal digits, that must have signed; None for the one that the certificate
             names, if any.
+        certificate_only: Accept a release without weights.
 
     Returns:
-        One sentence per check that was passed.
+        One sentence per check that was passed, and per file that was not seen.
 
     Raises:
+        SettingError: If a path does not exist.
         DataError: For the first check that fails.
     """
+    for path in (certificate, weights, ledger, receipt):
+        if path is not None and not path.exists():
+            raise SettingError(f"{path}: no such file. Nothing was verified.")
     contents, digest = read_certificate(certificate)
-    folder = certificate.parent
+    folder, files = certificate.parent, contents["files"]
     passed = [
         f"{certificate.name} is as gli wrote it (batch {contents['batch']}, {contents['verdict'].get('answer')})."
     ]
 
     own_copy = ledger is None
     ledger = ledger or folder / LEDGER
-    lines = _ledger_lines(ledger)
+    lines, checked = _ledger_lines(ledger)
+    if contents["previous"] not in {entry["hash"] for entry in lines.entries}:
+        raise DataError(
+            f"{ledger}: does not have the line {contents['previous']}, after which this certificate was written: it is "
+            "the ledger of another store, or was set back to an earlier state."
+        )
     releases = lines.of_kind("release", batch=contents["batch"])
     if len(releases) != 1 or releases[0].get("certificate") != digest:
         raise DataError(f"{ledger}: has no line about the release of this certificate.")
@@ -519,30 +544,40 @@ def verify(
         raise DataError(f"{ledger}: the line before the release is not the one that the certificate names.")
     if own_copy and lines.entries[-1] is not release:
         raise DataError(f"{ledger}: does not end with the release of this certificate.")
-    passed.append(f"{ledger.name} is an unbroken chain of {len(lines.entries)} lines with this release in it.")
+    passed.append(f"{ledger.name} {checked} ({len(lines.entries)} lines, with this release).")
 
-    _, receipt_digest = read_canonical(receipt or folder / RECEIPT, "a receipt of a purge")
-    purges = lines.of_kind("purge", batch=contents["batch"])
-    if receipt_digest != contents["files"].get(RECEIPT) or [each.get("receipt") for each in purges][-1:] != [
-        receipt_digest
-    ]:
+    purged, receipt_digest = read_canonical(receipt or folder / RECEIPT, "a receipt of a purge")
+    purge = lines.of_kind("purge", batch=contents["batch"])[-1:]
+    if receipt_digest != files.get(RECEIPT) or [each.get("receipt") for each in purge] != [receipt_digest]:
         raise DataError(f"{receipt or folder / RECEIPT}: is not the receipt of this batch's purge.")
+    if purged.get("ledger", purge[0]["previous"]) != purge[0]["previous"]:
+        raise DataError(f"{ledger}: the line before the purge is not the one that the receipt names.")
     passed.append(f"{RECEIPT} is the receipt of the purge.")
 
+    signature = [] if contents["signed_by"] is None else [SIGNATURE]
+    expected = {**files, **release["pages"]}
+    known = {certificate.name, LEDGER, *signature, *expected}
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file() or path.name not in known:
+            what = "a link" if path.is_symlink() else "not a file of this release"
+            raise DataError(f"{path}: is {what}. Verify the folder as it was released.")
+    hashes = {name: value for name, value in files.items() if Path(name).suffix in WEIGHTS}
     if weights is not None:
         found = sha256_file(weights)
-        if found not in {value for name, value in contents["files"].items() if name != RECEIPT}:
-            raise DataError(f"{weights}: is not a file of this release (SHA-256 {found[:16]}).")
+        if found not in hashes.values():
+            raise DataError(f"{weights}: is not a file of weights of this release (SHA-256 {found[:16]}).")
         passed.append(f"{weights.name} is a file of this release.")
-    for name, expected in sorted({**contents["files"], **release["pages"]}.items()):
-        path = folder / Path(str(name)).name
-        if name == RECEIPT or not path.exists():
-            continue
-        if sha256_file(path) != expected:
-            raise DataError(f"{path}: was changed after the release.")
+    missing = [name for name in sorted(expected) if not (folder / name).exists() and name != RECEIPT]
+    for name in sorted(expected.keys() - {*missing, RECEIPT}):
+        if sha256_file(folder / name) != expected[name]:
+            raise DataError(f"{folder / name}: was changed after the release.")
         passed.append(f"{name} is unchanged.")
-    if weights is None and not any((folder / name).exists() for name in contents["files"] if name != RECEIPT):
-        raise DataError(f"{folder}: holds no weights of this release. Name the deployed file with --weights.")
+    if weights is None and hashes.keys() <= set(missing) and not certificate_only:
+        raise DataError(
+            f"{folder}: holds no weights of this release ({', '.join(hashes)}). Name the deployed file with --weights, "
+            "or verify the papers only with --certificate-only."
+        )
+    passed += [f"Not seen: {name} is missing here." for name in missing]
 
     signed_by = contents["signed_by"]
     if public_key is not None and signed_by != public_key:

@@ -145,6 +145,7 @@ def made_up(draw) -> dict[str, object]:
         "hardware": text,
         "verdict": {"answer": text},
         "attack": text,
+        "amended": [text],
         "findings": [{**finding, "value": None, "low": draw(st.floats(-9, 9)), "high": 1, "margin": 0.1}],
         "not_tested": [text],
         "limits": [text],

@@ -6,15 +6,16 @@ import json
 import random
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gli.commands.erase import main
 from gli.erasure import certificate as verifying
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.certificate import (
-    SCHEMA_BEFORE,
     load_public_key,
     problem_of,
     read_certificate,
@@ -27,7 +28,7 @@ from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.models.checkpoints import load_classifier
 from gli.system.ledger import canonical, parse_lines
-from tests.helpers.erasure import NOW, TRAINED, amended, ask, fake_run, files_below, make_store
+from tests.helpers.erasure import NOW, TRAINED, amended, ask, chained, fake_run, files_below, make_store
 
 FILES = (
     "model.safetensors",
@@ -62,7 +63,7 @@ def released(template, tmp_path_factory):
     folders = []
     for subjects, received in ((("anna", "ben"), "2026-08-01"), (("carla",), "2026-11-03")):
         ask(store, *subjects, received=received)
-        fake_run(store)
+        fake_run(store, seed=1 + len(folders))
         purge_batch(store, exceptions=["tape B expires 2027-01-15"], now=NOW)
         folder = release(store, formats=("safetensors", "torch"), key=private, now=NOW).folder
         folders.append(shutil.copytree(folder, home / "deployed" / folder.name))
@@ -206,26 +207,54 @@ def test_a_signature_of_another_key_or_none_is_noticed(shipped, released, tmp_pa
 
 
 def test_weights_of_another_release_and_missing_files_are_noticed(shipped, released):
-    with pytest.raises(DataError, match="is not a file of this release"):
-        verify(shipped, weights=released[1][0] / "purge.json")
+    for path in (released[1][0] / "model.pt", shipped / "MODEL_CARD.md", shipped / "purge.json"):
+        with pytest.raises(DataError, match="is not a file of weights of this release"):
+            verify(shipped, weights=path)
+    with pytest.raises(SettingError, match=r"nowhere\.pt: no such file"):
+        verify(shipped, weights=shipped / "nowhere.pt")
+    for name, make in (("model.onnx", Path.touch), ("link", lambda path: path.symlink_to("model.pt"))):
+        make(shipped / name)
+        with pytest.raises(DataError, match=f"{name}: is "):
+            verify(shipped)
+        (shipped / name).unlink()
     with pytest.raises(DataError, match="is not the receipt"):
         verify(shipped, receipt=released[1][0] / "purge.json")
     (shipped / "model.safetensors").unlink()
-    verify(shipped)  # The state dict is still there.
-    (shipped / "model.pt").unlink()
+    assert "Not seen: model.safetensors is missing here." in verify(shipped)  # The state dict is still there.
+    kept = (shipped / "model.pt").rename(shipped.parent / "model.pt")
     (shipped / "MODEL_CARD.md").unlink()
-    with pytest.raises(DataError, match="holds no weights"):
+    with pytest.raises(DataError, match=r"holds no weights of this release \(model"):
         verify(shipped)
+    assert "Not seen: model.pt is missing here." in verify(shipped, certificate_only=True)
+    assert "model.pt is a file of this release." in verify(shipped, weights=kept)
 
 
-def test_certificates_of_the_form_before_verify_without_an_attack(shipped):
+def test_a_store_that_was_set_back_contradicts_its_papers(shipped, released, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(released[0] / "erasures", store)
+    ledger = Store(store).ledger
+    assert "under the key of its store" in " ".join(verify(shipped, ledger=store))
+    entries = ledger.read().entries
+    first = [entry["kind"] for entry in entries].index("release") + 1
+    chained(ledger.path, entries[:first], ledger.key)
+    with pytest.raises(DataError, match="was set back to an earlier state"):
+        verify(shipped, ledger=store)
+
+
+def test_a_missing_certificate_is_one_sentence(tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "certificate.json")]) == 2
+    assert capsys.readouterr().err.endswith("certificate.json: no such file. Nothing was verified.\n")
+
+
+def test_certificates_of_earlier_forms_are_read_without_the_fields_of_later_ones(shipped):
     path = shipped / "certificate.json"
     contents = json.loads(path.read_bytes())
-    assert contents.pop("attack")
-    assert "'attack' is missing" in problem_of(contents)
-    contents["schema"] = SCHEMA_BEFORE
-    path.write_bytes(canonical(sealed(contents)) + b"\n")
-    assert read_certificate(path)[0]["schema"] == SCHEMA_BEFORE
+    for schema, later in (("gli-erasure-certificate/2", "amended"), ("gli-erasure-certificate/1", "attack")):
+        contents.pop(later)
+        assert f"'{later}' is missing" in problem_of(contents)
+        contents["schema"] = schema
+        path.write_bytes(canonical(sealed(contents)) + b"\n")
+        assert read_certificate(path)[0]["schema"] == schema
 
 
 def test_a_forged_certificate_is_not_in_the_ledger(shipped):
