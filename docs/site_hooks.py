@@ -1,15 +1,16 @@
-"""Hooks of the site: pages for the notebooks, the API from the packages' public names, and links that leave docs/."""
+"""Hooks of the site: pages for the notebooks and the API, and links that leave docs/."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
 import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-#: Packages whose public names (``__all__``) the API page documents, in its order.
+#: Packages whose public names (``__all__``) the API documents, a page each, in this order.
 PACKAGES = (
     "gli",
     "gli.data",
@@ -17,26 +18,23 @@ PACKAGES = (
     "gli.perturbation",
     "gli.models",
     "gli.metrics",
-    "gli.engine",
     "gli.callbacks",
     "gli.reporting",
 )
-#: Pages that the navigation may name before they exist.
-OPTIONAL = {"erasure.md"}
-#: Mark on the API page that is replaced by the names.
-API = "<!-- public names -->"
 DOCS = Path(__file__).parent
 Config = Any
 
 
 def on_config(config: Config) -> Config:
     """Fill the navigation: a page for each method, the notebooks, and all pages that it does not name."""
-    entries = [entry for entry in config["nav"] if not set(_paths(entry)) & OPTIONAL or _exist(entry)]
+    entries = config["nav"]
     methods = sorted(f"methods/{path.name}" for path in (DOCS / "methods").glob("*.md") if path.name != "README.md")
     notebooks = [f"notebooks/{path.stem}.md" for path in sorted((DOCS / "notebooks").glob("*.ipynb"))]
     for entry in entries:
         if "Methods" in entry:
             entry["Methods"] = ["methods/README.md", *methods]
+        if "API" in entry:
+            entry["API"] = ["api.md", *map(api_path, PACKAGES)]
     named = {path for entry in entries for path in _paths(entry)}
     pages = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
     more = [page for page in pages if page not in named]
@@ -52,33 +50,35 @@ def _paths(entry: Any) -> list[str]:
     return [path for child in children for path in _paths(child)]
 
 
-def _exist(entry: Any) -> bool:
-    return all((DOCS / path).exists() for path in _paths(entry))
-
-
 def on_files(files: Any, config: Config) -> Any:
-    """Add a page for each notebook: its text and its code."""
+    """Add a page for each notebook and for each package's public names."""
     from mkdocs.structure.files import File
 
-    for path in sorted((DOCS / "notebooks").glob("*.ipynb")):
-        text = notebook_markdown(path)
-        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+    notebooks = sorted((DOCS / "notebooks").glob("*.ipynb"))
+    pages = {f"notebooks/{path.stem}.md": notebook_markdown(path) for path in notebooks}
+    pages |= {api_path(package): api_markdown(package) for package in PACKAGES}
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
     return files
 
 
 def notebook_markdown(path: Path) -> str:
-    """Return a notebook as Markdown."""
+    """Return a notebook as Markdown: its text, its code, what that printed and the figures that it showed."""
     parts = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data:
+                parts.append(f'<img alt="The figure that this code shows" src="data:image/png;base64,{data["image/png"]}">')
+            else:
+                parts.append(f"```text\n{''.join(output.get('text') or data['text/plain']).rstrip()}\n```")
     return "\n\n".join([*parts, f"*This page is the notebook `docs/notebooks/{path.name}`.*", ""])
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replace links that leave docs/ by the path they lead to, and list the public names on the API page."""
-    if API in markdown:
-        markdown = markdown.replace(API, "\n\n".join(map(api_section, PACKAGES)))
+    """Replace links that leave docs/ by the path they lead to."""
     folder = (DOCS / page.file.src_uri).parent
 
     def replace(match: re.Match[str]) -> str:
@@ -113,13 +113,23 @@ def _home_of_data(package: str, name: str) -> str:
     return package
 
 
-def api_section(package: str) -> str:
-    """Return the part of the API page about a package; empty where it has no public names."""
-    names = public_names(package)
-    if not names:
-        return ""
+def api_path(package: str) -> str:
+    """Return the path of the page about a package."""
+    return f"api/{package}.md"
+
+
+def api_markdown(package: str) -> str:
+    """Return the page about a package: functions first, then classes and constants, and errors last."""
+
+    def order(name: str) -> int:
+        value = pkgutil.resolve_name(name)
+        if inspect.isclass(value):
+            return 3 if issubclass(value, Exception) else 1
+        return 0 if inspect.isroutine(value) else 2
+
     summary = inspect.getdoc(import_module(package)) or ""
-    return "\n\n".join([f"## {package}", summary.partition("\n")[0], *(f"::: {name}" for name in names)])
+    names = sorted(public_names(package), key=order)
+    return "\n\n".join([f"# {package}", summary.partition("\n")[0], *(f"::: {name}" for name in names), ""])
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -46,7 +48,7 @@ def test_the_navigation_names_pages_and_the_api_page_names_that_exist():
     """Without mkdocs, which make docs installs."""
     text = re.sub(r"!!python\S+", "", (ROOT / "mkdocs.yml").read_text())
     pages = [path for entry in yaml.safe_load(text)["nav"] for path in hooks._paths(entry)]
-    assert [path for path in pages if path not in hooks.OPTIONAL and not (ROOT / "docs" / path).is_file()] == []
+    assert [path for path in pages if not (ROOT / "docs" / path).is_file()] == []
     names = [name for package in hooks.PACKAGES for name in hooks.public_names(package)]
     assert [name for name in names if pkgutil.resolve_name(name) is None] == []
     assert len(names) > 50
@@ -101,13 +103,40 @@ def test_a_page_loads_nothing_from_the_network(pages):
     assert [address for address in loaded if re.match(r"(https?:)?//", address)] == []
 
 
-def test_every_public_name_is_documented(site, pages):
-    text = (site / "api.html").read_text()
+def test_every_public_name_is_documented_on_the_page_of_its_package(site, pages):
+    assert set(re.findall(r"api/([\w.]+)\.md", (ROOT / "docs/api.md").read_text())) == set(hooks.PACKAGES)
     for package in hooks.PACKAGES:
-        for name in hooks.public_names(package):
-            assert name in pages[site / "api.html"].anchors, f"{name}: not on the page"
-    assert ":class:<code>" not in text
-    assert len(pages[site / "api.html"].anchors) > 100
+        path = site / f"api/{package}.html"
+        assert set(hooks.public_names(package)) <= pages[path].anchors
+        assert ":class:<code>" not in path.read_text()
+    text = hooks.api_markdown("gli")
+    assert text.index("::: gli.api.forget.forget") < text.index("::: gli.api.result.Result") < text.index("::: gli.errors")
+
+
+def test_a_notebook_shows_its_outputs(tmp_path):
+    figure = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "aGk="}}
+    printed = {"output_type": "stream", "name": "stdout", "text": ["pass\n", "fail\n"]}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title"]},
+        {"cell_type": "code", "source": ["print(result)"], "outputs": [printed, figure]},
+    ]
+    (tmp_path / "page.ipynb").write_text(json.dumps({"cells": cells}))
+    text = hooks.notebook_markdown(tmp_path / "page.ipynb")
+    assert text.startswith("# Title\n\n```python\nprint(result)\n```\n\n```text\npass\nfail\n```\n\n<img ")
+    assert 'src="data:image/png;base64,aGk="' in text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_search_works_where_the_pages_are_opened_from_a_folder(site):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"file://{site}/index.html")
+        page.wait_for_selector("iframe", state="attached")
+        page.locator("input.md-search__input").press_sequentially("membership", delay=20)
+        page.wait_for_selector(".md-search-result__item")
+        assert "matching" in page.locator(".md-search-result__meta").inner_text()
 
 
 def test_links_that_leave_the_docs_become_paths():
