@@ -42,10 +42,11 @@ bench: install   ## measure speed as ratios: half an hour on two cores (GROUPS="
 scaling: install ## measure how time and memory grow, and write docs/scaling.md
 	$(BIN)/python -m benchmarks.scaling
 
-docs: install    ## generate docs/methods, a picture and the shell completion, and build the documentation as a site in site/
+docs: install    ## generate docs/methods, a picture and the shell completion, run the notebooks, and build the documentation as a site in site/
 	$(PIP) -e '.[docs]'
 	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/completion.py
+	$(BIN)/python docs/notebook_output.py
 	PYTHONPATH=docs $(BIN)/python -c 'from figures import faces; faces()'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 

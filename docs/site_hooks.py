@@ -71,14 +71,19 @@ def notebook_markdown(path: Path) -> str:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "image/png" in data:
-                parts.append(f'<img alt="The figure that this code shows" src="data:image/png;base64,{data["image/png"]}">')
+                parts.append(
+                    f'<img alt="The figure that this code shows" src="data:image/png;base64,{data["image/png"]}">'
+                )
             else:
                 parts.append(f"```text\n{''.join(output.get('text') or data['text/plain']).rstrip()}\n```")
     return "\n\n".join([*parts, f"*This page is the notebook `docs/notebooks/{path.name}`.*", ""])
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replace links that leave docs/ by the path they lead to."""
+    """Replace links that leave docs/ by the path they lead to; link the packages that api.md names to their pages."""
+    if page.file.src_uri == "api.md":
+        for package in PACKAGES:
+            markdown = markdown.replace(f"| `{package}` |", f"| [{package}]({api_path(package)}) |")
     folder = (DOCS / page.file.src_uri).parent
 
     def replace(match: re.Match[str]) -> str:

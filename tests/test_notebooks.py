@@ -23,7 +23,11 @@ def home(tmp_path_factory):
 
 @pytest.mark.figures
 @pytest.mark.usefixtures("at_home")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [DOCS / "notebooks/quickstart.ipynb", pytest.param(DOCS / "notebooks/own_method.ipynb", marks=pytest.mark.slow)],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs_and_holds_outputs_of_the_same_form(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     names, outputs = notebook_output.run_notebook(notebook)
