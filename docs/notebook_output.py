@@ -1,4 +1,4 @@
-"""Run the notebooks without a kernel, and write what they print and show into them: ``python docs/notebook_output.py``."""
+"""Run the notebooks without a kernel, and write their outputs into them: ``python docs/notebook_output.py``."""
 
 from __future__ import annotations
 
