@@ -19,7 +19,7 @@ from benchmarks.faces import drawn_faces
 from benchmarks.timing import Measurement, image_size, printed_number, relative_cost
 from gli.data.loading import Pass
 from gli.methods import GLI, FineTune
-from gli.system.memory import memory
+from gli.system.process import memory
 
 BATCH = 64
 #: Iterations with twelve passes in total: one of GLI has two inner steps and a training step.

@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from gli.data.faces import Images
 from gli.errors import DataError
-from gli.system.children import end_with_parent
 from gli.system.console import progress
-from gli.system.cores import usable_cores
 from gli.system.digest import digest
 from gli.system.files import atomic_write, file_lock, remove_leftovers, writable
+from gli.system.process import end_with_parent, usable_cores
 
 #: Part of the file name; increment it whenever decoding or resizing changes its result.
 VERSION = 1
@@ -30,15 +29,10 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class PixelCache:
-    """All pixels of a table; identical images are stored once.
+    """All pixels of a table; identical images are stored once."""
 
-    Attributes:
-        pixels: Memory-mapped uint8 RGB of shape ``(distinct images, size, size, 3)``.
-        slots: Index into ``pixels`` of each row of the table.
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    slots: npt.NDArray[np.int64]
+    pixels: npt.NDArray[np.uint8]  # Memory-mapped uint8 RGB of shape ``(distinct images, size, size, 3)``.
+    slots: npt.NDArray[np.int64]  # Index into ``pixels`` of each row of the table.
 
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Return a copy of the pixels of these rows, of shape ``(rows, size, size, 3)``."""
@@ -47,19 +41,12 @@ class PixelCache:
 
 @dataclass(frozen=True)
 class _ChunkWriter:
-    """Decode images and write their pixels into the cache file.
+    """Decode images and write their pixels into the cache file."""
 
-    Attributes:
-        path: The file, with its header and its full length.
-        images: The images.
-        size: Side in pixels.
-        start: Length of the header in bytes.
-    """
-
-    path: Path
-    images: Images
-    size: int
-    start: int
+    path: Path  # The file, with its header and its full length.
+    images: Images  # The images.
+    size: int  # Side in pixels.
+    start: int  # Length of the header in bytes.
 
     def __call__(self, rows: list[int], slot: int) -> int:
         """Write the pixels of ``rows`` from slot ``slot`` on, and return the number of rows."""
@@ -134,10 +121,7 @@ def _write_cache(path: Path, images: Images, rows: npt.NDArray[np.int64], size: 
 def cache_path(distinct: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> Path:
     """Return the path of the cache file of some images.
 
-    Args:
-        distinct: Content hashes of the images, sorted and without duplicates.
-        size: Side in pixels.
-        cache_dir: Folder of the cache.
+    ``distinct`` are their content hashes, sorted and without duplicates.
     """
     return cache_dir / f"pixels-{size}-{digest(VERSION, size, distinct.tobytes())}.npy"
 
@@ -146,12 +130,6 @@ def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cach
     """Open the cache of some images at a size; decode the images first if there is no such cache yet.
 
     If two processes start at once, one of them decodes and the other waits for it.
-
-    Args:
-        images: The images.
-        digests: Content hash of each image.
-        size: Side in pixels.
-        cache_dir: Folder of the cache.
 
     Raises:
         DataError: If an image cannot be read, or the cache cannot be written.

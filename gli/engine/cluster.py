@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gli.engine.executor import Resources
 from gli.errors import SettingError
 
 #: Times that a job is started again after its worker was killed.
@@ -18,12 +18,13 @@ RETRIES = 2
 OBJECT_STORE = 80 * 2**20
 
 
-def _run(command: Sequence[str], log: str, folder: str, cpus: float, gpus: float) -> int:
-    """Run a command on a worker; its output goes to a file, so that it ends with the worker."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, int(cpus)))}
+def _run(arguments: Sequence[str], log: str, folder: str, gpus: float) -> int:
+    """Run a script on a worker; its output goes to a file, so that it ends with the worker."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     if not gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves it unset, and the job would see every GPU.
     Path(log).parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", *arguments]
     with open(log, "wb") as file:
         return subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, cwd=folder, env=environment, check=False
@@ -31,7 +32,7 @@ def _run(command: Sequence[str], log: str, folder: str, cpus: float, gpus: float
 
 
 class Cluster:
-    """Run jobs on a Ray cluster: one GPU per job that asks for one; a killed worker's job is started again.
+    """Run scripts on a Ray cluster: a core each, and a GPU if it has GPUs; a killed worker's job is started again.
 
     Results are files, so the folders of the runs must be shared by all machines. A cluster that is started by hand
     should have token authentication: ``RAY_AUTH_MODE=token`` and ``RAY_AUTH_TOKEN`` on all machines.
@@ -71,13 +72,11 @@ class Cluster:
             ) from error
         self._remote = ray.remote(max_retries=RETRIES)(_run)
 
-    def submit(self, command: Sequence[str], *, log: Path, resources: Resources = Resources()) -> Future[int]:
-        """Run a command as soon as there is room; see :meth:`gli.engine.executor.Executor.submit`."""
-        gpus = resources.gpus
-        if gpus is None:
-            gpus = 1 if self._ray.cluster_resources().get("GPU", 0) else 0
-        options = self._remote.options(num_cpus=resources.cpus, num_gpus=gpus)
-        reference = options.remote(list(command), str(log.absolute()), str(Path.cwd()), resources.cpus, gpus)
+    def submit(self, arguments: Sequence[str], *, log: Path) -> Future[int]:
+        """Run a script as soon as there is room; see :class:`gli.engine.execute.Executor`."""
+        gpus = 1 if self._ray.cluster_resources().get("GPU", 0) else 0
+        options = self._remote.options(num_cpus=1, num_gpus=gpus)
+        reference = options.remote(list(arguments), str(log.absolute()), str(Path.cwd()), gpus)
         future: Future[int] = reference.future()
         return future
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gli.engine.executor import Executor, Resources
 from gli.errors import SettingError
 from gli.runs.spec import RunSpec
 from gli.system.console import console
@@ -28,6 +27,22 @@ POLL_SECONDS, WATCH_SECONDS = 0.1, 1.0
 MOST_COLUMNS = 10
 #: Script that runs a folder, and the module with its imports, from which local runs are forked.
 SCRIPT, PRELOADED = Path(__file__).with_name("job.py"), "gli.engine.fit"
+
+
+class Executor(Protocol):
+    """The seam between runs and the machines that run them; it runs as many at once as there is room for."""
+
+    def submit(self, arguments: Sequence[str], *, log: Path) -> Future[int]:
+        """Run ``python -P ARGUMENTS`` as soon as there is room, with its output in a log file, which is replaced.
+
+        Returns:
+            A future of the exit status; negative for the number of the signal that ended the script.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop all jobs, running or waiting, and leave no process behind."""
+        ...
 
 
 def make_executor(jobs: int = 1, cluster: str | None = None) -> Executor:
@@ -54,17 +69,11 @@ def make_executor(jobs: int = 1, cluster: str | None = None) -> Executor:
 
 @dataclass(frozen=True)
 class Record:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        spec: The run.
-        state: ``DONE``, ``STOPPED`` (asked to end early) or ``FAILED``.
-        run: Folder of its log; None where it failed.
-    """
-
-    spec: RunSpec
-    state: str
-    run: Path | None
+    spec: RunSpec  # The run.
+    state: str  # ``DONE``, ``STOPPED`` (asked to end early) or ``FAILED``.
+    run: Path | None  # Folder of its log; None where it failed.
 
     @classmethod
     def of(cls, spec: RunSpec, stopped_counts: bool = True) -> Record:
@@ -79,12 +88,7 @@ def failures(records: Iterable[Record]) -> list[str]:
 
 
 class Board:
-    """The state of each run, and an estimate of the time left.
-
-    Args:
-        specs: All runs, in the order in which they start.
-        slots: Number of runs at once, for the estimate.
-    """
+    """The state of each run, and an estimate of the time left."""
 
     def __init__(self, specs: Sequence[RunSpec], slots: int) -> None:
         self.specs, self.slots = specs, slots
@@ -155,7 +159,6 @@ def execute(
     executor: Executor,
     *,
     slots: int = 1,
-    resources: Resources = Resources(gpus=None),
     ended: Callable[[Record], None] | None = None,
     watch: Callable[[RunSpec], None] | None = None,
     stopped_counts: bool = False,
@@ -166,7 +169,6 @@ def execute(
         specs: The runs: a sequence, or an iterator that is asked for the next run whenever there is room for one.
         executor: Executes them; closed at the end, also after an interruption.
         slots: Number of runs at once.
-        resources: Share of the machine that each run gets.
         ended: Called for each run that has ended, also for one that was finished before.
         watch: Called about once a second for each running run; it may ask it to end (:meth:`RunSpec.stop`).
         stopped_counts: Whether a run that was asked to end early counts as finished; otherwise it failed.
@@ -175,11 +177,17 @@ def execute(
         The records in the order in which the runs ended; those of a sequence in its order.
     """
     listed = list(specs) if isinstance(specs, Sequence) else None
-    source = _Source(listed if listed is not None else specs)
+    waiting, more = list(listed or ()), iter(() if listed is not None else specs)
     board = None if listed is None else Board(listed, slots)
     live = Live(board, console=console, refresh_per_second=1) if board and console.is_terminal else None
     running: dict[Path, _Running] = {}
     records: list[Record] = []
+
+    def next_ready() -> RunSpec | None:
+        """Return the first run whose predecessors have ended; None where there is none at present."""
+        pending = {*running, *(spec.folder for spec in waiting)}
+        ready = next((place for place, spec in enumerate(waiting) if not spec.after & pending), None)
+        return next(more, None) if ready is None else waiting.pop(ready)
 
     def end(spec: RunSpec) -> None:
         records.append(Record.of(spec, stopped_counts))
@@ -190,15 +198,14 @@ def execute(
         if live:
             live.start()
         while True:
-            while len(running) < slots and (spec := source.next_ready(running)) is not None:
+            while len(running) < slots and (spec := next_ready()) is not None:
                 if spec.folder in running:
                     running[spec.folder].specs.append(spec)
                 elif spec.run is not None or (stopped_counts and spec.stopped_run is not None):
                     end(spec)
                 else:
                     spec.prepare()
-                    command = [sys.executable, "-P", str(SCRIPT), str(spec.folder.absolute())]
-                    future = executor.submit(command, log=spec.log, resources=resources)
+                    future = executor.submit([str(SCRIPT), str(spec.folder.absolute())], log=spec.log)
                     running[spec.folder] = _Running([spec], future)
                     if board:
                         board.start(spec)
@@ -226,19 +233,3 @@ def execute(
         order = {id(spec): place for place, spec in enumerate(listed)}
         records.sort(key=lambda record: order[id(record.spec)])
     return records
-
-
-class _Source:
-    """Runs that have not started, in order; a run waits for those that it names."""
-
-    def __init__(self, specs: Iterable[RunSpec]) -> None:
-        self._waiting: list[RunSpec] = list(specs) if isinstance(specs, Sequence) else []
-        self._more: Iterator[RunSpec] = iter(()) if isinstance(specs, Sequence) else iter(specs)
-
-    def next_ready(self, running: Iterable[Path]) -> RunSpec | None:
-        """Return the first run whose predecessors have ended; None where there is none at present."""
-        pending = {*running, *(spec.folder for spec in self._waiting)}
-        for place, spec in enumerate(self._waiting):
-            if not spec.after & pending:
-                return self._waiting.pop(place)
-        return next(self._more, None)

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import queue
 import runpy
-import subprocess
 import sys
 import threading
 import time
@@ -18,9 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import gli
-from gli.engine.executor import Resources
-from gli.system.children import end_with_parent
-from gli.system.cores import usable_cores
+from gli.system.process import end_with_parent, usable_cores
 
 #: Seconds that a terminated job has to end by itself.
 PATIENCE_SECONDS = 10.0
@@ -63,10 +60,6 @@ def _run_script(arguments: Sequence[str], log: Path, threads: int, environment: 
     runpy.run_path(arguments[0], run_name="__main__")
 
 
-def _is_script(command: Sequence[str]) -> bool:
-    return list(command[:2]) == [sys.executable, "-P"]
-
-
 def _number_of_gpus() -> int:
     import torch
 
@@ -74,16 +67,15 @@ def _number_of_gpus() -> int:
 
 
 class Local:
-    """Run jobs in processes of this machine, a given number at once.
+    """Run scripts in processes of this machine, a given number at once; see :class:`gli.engine.execute.Executor`.
 
-    Commands of the form ``python -P SCRIPT ...`` are forked from a server that has imported ``preload``: they start at
-    once, and share no state. Others are started as programs.
+    They are forked from a server that has imported ``preload``: they start at once, and share no state.
 
     Args:
-        jobs: Number of jobs at once. Each gets its share of the cores that this process may use.
+        jobs: Number of jobs at once. Each gets its share of the cores that this process may use, and one GPU where
+            there are GPUs.
         preload: Modules to import once.
-        gpus: Numbers of the GPUs to assign, one to a job; None for all of this machine, found at the first job that
-            asks for one.
+        gpus: Numbers of the GPUs to assign; None for all of this machine, found at the first job.
     """
 
     def __init__(self, jobs: int, preload: Sequence[str] = (), gpus: Sequence[int] | None = None) -> None:
@@ -93,67 +85,50 @@ class Local:
         self._threads = max(1, usable_cores() // jobs)
         self._gpus, self._lock = gpus, threading.Lock()
         self._free: queue.SimpleQueue[int] | None = None
-        self._number = 0
-        self._running: set[BaseProcess | subprocess.Popen[bytes]] = set()
+        self._running: set[BaseProcess] = set()
         self._closed = False
 
-    def submit(self, command: Sequence[str], *, log: Path, resources: Resources = Resources()) -> Future[int]:
-        """Run a command as soon as there is room; see :meth:`gli.engine.executor.Executor.submit`."""
-        if _is_script(command) and self._context.get_start_method() == "forkserver":
-            with _ENVIRONMENT, _package_first():
-                forkserver.ensure_running()
-        return self._pool.submit(self._run, list(command), log, resources)
+    def submit(self, arguments: Sequence[str], *, log: Path) -> Future[int]:
+        """Run a script as soon as there is room."""
+        with _ENVIRONMENT, _package_first():
+            forkserver.ensure_running()
+        return self._pool.submit(self._run, list(arguments), log)
 
-    def _run(self, command: list[str], log: Path, resources: Resources) -> int:
+    def _run(self, arguments: list[str], log: Path) -> int:
         if self._closed:
             return -15
         log.parent.mkdir(parents=True, exist_ok=True)
-        devices = self._devices() if resources.gpus != 0 else None
-        if devices is None or (resources.gpus is None and not self._number):
-            return self._wait(command, log, "")
-        device = devices.get()
+        devices = self._devices()
+        if devices is None:
+            return self._wait(arguments, log, "")
+        device = devices.get()  # Waits for a free one.
         try:
-            return self._wait(command, log, str(device))
+            return self._wait(arguments, log, str(device))
         finally:
             devices.put(device)
 
-    def _devices(self) -> queue.SimpleQueue[int]:
-        """Return the queue of free GPUs; a job that finds it empty waits."""
+    def _devices(self) -> queue.SimpleQueue[int] | None:
+        """Return the queue of free GPUs; None without GPUs."""
         with self._lock:
-            if self._free is None:
+            if self._gpus is None:
+                self._gpus = range(_number_of_gpus())
+            if self._free is None and self._gpus:
                 self._free = queue.SimpleQueue()
-                numbers = self._gpus if self._gpus is not None else range(_number_of_gpus())
-                self._number = len(numbers)
-                for number in numbers:
+                for number in self._gpus:
                     self._free.put(number)
             return self._free
 
-    def _wait(self, command: list[str], log: Path, device: str) -> int:
+    def _wait(self, arguments: list[str], log: Path, device: str) -> int:
         with _ENVIRONMENT:
             environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
-        if _is_script(command):
-            process = self._context.Process(target=_run_script, args=(command[2:], log, self._threads, environment))
-            process.start()
-            self._started(process)
-            process.join()
-            self._running.discard(process)
-            return int(process.exitcode or 0)
-        with (
-            log.open("wb") as file,
-            subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-            ) as program,
-        ):
-            self._started(program)
-            status = program.wait()
-            self._running.discard(program)
-        return status
-
-    def _started(self, process: BaseProcess | subprocess.Popen[bytes]) -> None:
-        """Note a running process; stop it if this executor was closed in the meantime."""
+        process = self._context.Process(target=_run_script, args=(arguments, log, self._threads, environment))
+        process.start()
         self._running.add(process)
         if self._closed:  # After noting it: either this or close() sees it.
             process.kill()
+        process.join()
+        self._running.discard(process)
+        return int(process.exitcode or 0)
 
     def close(self) -> None:
         """Terminate the running jobs, drop the waiting ones, and wait for their end."""

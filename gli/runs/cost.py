@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gli.system.files import write_json
-from gli.system.memory import memory
+from gli.system.process import memory
 
 if TYPE_CHECKING:
     import torch
@@ -19,10 +19,7 @@ NUMBERS = ("training_seconds", "peak_memory_bytes")
 def write_cost(folder: Path, training_seconds: float, device: torch.device) -> None:
     """Write the cost of a run into its folder.
 
-    Args:
-        folder: Folder of the run.
-        training_seconds: Time spent in training steps, without audits.
-        device: Device that the model was trained on, whose peak memory is written.
+    The time is that of training steps, without audits; the memory is the peak of the device.
     """
     cost: dict[str, Any] = {"training_seconds": training_seconds, "peak_memory_bytes": memory()[1]}
     if device.type == "cuda":

@@ -13,8 +13,7 @@ import optuna
 import optuna.storages.journal
 from optuna.trial import TrialState
 
-from gli.engine.execute import DONE, STOPPED, Record, execute, make_executor
-from gli.engine.executor import Executor
+from gli.engine.execute import DONE, STOPPED, Executor, Record, execute, make_executor
 from gli.errors import DataError, GLIError
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import read_log
@@ -49,10 +48,6 @@ def warning_about_people(arguments: Sequence[str], run: RunSpec) -> str:
     """Return one line about people who choose the settings and are reported too; empty if there are none.
 
     Drawn people with another ``data.seed`` on the command line are other people.
-
-    Args:
-        arguments: Arguments of ``gli fit``.
-        run: A trial of the search.
     """
     given = {argument.partition("=")[0].replace(".init_args.", ".") for argument in arguments}
     if run.data["init_args"].get("rehearsal") or "--data.seed" in given:
@@ -273,17 +268,7 @@ def search(
 ) -> tuple[list[Outcome], list[str], str]:
     """Run a search and write its table after each trial.
 
-    Args:
-        arguments: Arguments of ``gli fit`` that all trials share.
-        grid: Values of which all combinations run; without any, settings are sampled.
-        sampled: Settings to sample.
-        objective: What to optimise.
-        output: Table of the trials; their folders and the journal are beside it.
-        trials: Number of sampled trials.
-        seed: Seed of the sampling.
-        prune: Whether to end trials early that are worse than most.
-        jobs: Number of trials at once.
-        cluster: Address of a Ray cluster, or ``local``; None for processes of this machine.
+    The arguments are those of the command; either ``grid`` or ``sampled`` has settings.
 
     Returns:
         The trials, best first; a message for each that failed; a warning about the people, or an empty string.

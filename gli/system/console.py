@@ -27,12 +27,7 @@ _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|See
 
 @contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; yield a function that advances it.
-
-    Args:
-        text: Text before the bar.
-        total: Number of steps.
-    """
+    """Show a bar while the block runs; yield a function that advances it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(text, total=total)

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write nested values as JSON, whole or not at all; numbers that JSON cannot express, such as NaN, become null."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json_text(value), encoding="utf-8")
+    write_text(path, json_text(value))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, whole or not at all; a value that a row does not have is empty."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def json_text(value: Any) -> str:
@@ -61,9 +74,7 @@ def _finite(value: Any) -> Any:
 def file_lock(path: Path, activity: str) -> Iterator[None]:
     """Hold a lock that only one process holds at a time; the lock of a killed process is free.
 
-    Args:
-        path: The lock file.
-        activity: Activity of the holder, such as ``training the original model``, for processes that wait.
+    Processes that wait say what its holder is doing: ``activity``.
     """
     lock = FileLock(path)
     try:
@@ -78,12 +89,7 @@ def file_lock(path: Path, activity: str) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove temporary files that killed processes left below a folder; call only if no other process writes there.
-
-    Args:
-        folder: The folder.
-        name: Name of the files that were being written; a glob pattern.
-    """
+    """Remove temporary files that killed processes left below a folder; call only if no other process writes there."""
     for temporary in folder.rglob(f".{name}.*.part"):
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -167,9 +173,7 @@ def load_yaml(text: str | bytes) -> Any:
 def read_yaml(path: Path, kind: str) -> Any:
     """Return the value of a YAML file, see :func:`load_yaml`.
 
-    Args:
-        path: The file.
-        kind: Kind of file, such as ``a configuration``, for the message.
+    ``kind`` is the kind of file for the message, such as ``a configuration``.
 
     Raises:
         DataError: If the file does not exist or cannot be read.
@@ -263,10 +267,7 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
 def inside(root: Path, name: str, where: str) -> str:
     """Return the name of a file below ``root`` unchanged.
 
-    Args:
-        root: The folder.
-        name: Path relative to ``root``.
-        where: File and line of the name, for the message.
+    ``where`` is file and line of the name, for the message.
 
     Raises:
         DataError: If the name is empty or absolute, or leads out of ``root`` by ``..`` or by a link.

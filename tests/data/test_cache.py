@@ -19,7 +19,7 @@ from gli.data.faces import ImageFiles, Images
 from gli.errors import DataError
 from gli.system.digest import digest
 from gli.system.files import atomic_write
-from gli.system.memory import memory
+from gli.system.process import memory
 
 SIZE = 6
 

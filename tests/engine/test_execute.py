@@ -12,7 +12,6 @@ from rich.console import Console
 
 from gli.engine.build import _chosen
 from gli.engine.execute import Board, Record, execute, failures, make_executor
-from gli.engine.executor import Executor, Resources
 from gli.engine.fit import specify
 from gli.errors import SettingError
 from gli.runs.spec import RunSpec
@@ -79,8 +78,8 @@ class Recorder:
         self.folders: list[Path] = []
         self.fails, self.closed = fails, False
 
-    def submit(self, command, *, log, resources=Resources()):
-        folder = Path(command[-1])
+    def submit(self, arguments, *, log):
+        folder = Path(arguments[-1])
         self.folders.append(folder)
         if folder.name.partition("-")[0] not in self.fails:
             (folder / "run").mkdir()
@@ -125,7 +124,7 @@ def test_a_run_of_wrong_settings_fails_with_its_message_and_the_next_one_runs(tm
     wrong = replace(
         wrong, method={"class_path": "gli.methods.CFk", "init_args": {"k": 99, **wrong.method["init_args"]}}
     )
-    executor: Executor = make_executor(1)
+    executor = make_executor(1)
     failed, done = execute([wrong, make_run(tmp_path, "right")], executor)
     assert failed.state == "failed"
     assert wrong.reason_of_failure().startswith("wrong, seed 0: gli: model.k is 99")
@@ -197,9 +196,9 @@ def test_the_settings_of_a_run_specify_the_same_run_again(tmp_path):
 
 def test_a_run_that_was_asked_to_end_early_failed_unless_that_counts(tmp_path):
     class Stopping(Recorder):
-        def submit(self, command, *, log, resources=Resources()):
-            future = super().submit(command, log=log)
-            (Path(command[-1]) / "done.json").rename(Path(command[-1]) / "stopped.json")
+        def submit(self, arguments, *, log):
+            future = super().submit(arguments, log=log)
+            (Path(arguments[-1]) / "done.json").rename(Path(arguments[-1]) / "stopped.json")
             return future
 
     run = make_run(tmp_path, "a")

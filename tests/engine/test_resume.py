@@ -277,7 +277,7 @@ def test_a_file_does_not_exist_if_writing_it_fails(tmp_path):
 def test_children_end_when_their_parent_is_killed(tmp_path):
     """Otherwise workers that fill the cache, or run a cell of a benchmark, would continue in the background."""
     code = (
-        "import multiprocessing, time, os\nfrom gli.system.children import end_with_parent\n"
+        "import multiprocessing, time, os\nfrom gli.system.process import end_with_parent\n"
         "def child(path):\n    end_with_parent()\n    open(path, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    for number, method in enumerate(('fork', 'forkserver')):\n"

@@ -82,13 +82,13 @@ class Faked(InProcess):
         self.real, self.stop_after, self.without = real, stop_after, without
         self.done: list[str] = []
 
-    def submit(self, command, *, log, resources=None):
+    def submit(self, arguments, *, log):
         if len(self.done) >= self.stop_after:
             raise KeyboardInterrupt
-        folder = Path(command[-1])
+        folder = Path(arguments[-1])
         self.done.append(folder.name)
         if folder.name.startswith(self.real):
-            return super().submit(command, log=log, resources=resources)
+            return super().submit(arguments, log=log)
         run = folder / "lightning_logs/fake/version_0"
         (run / "checkpoints").mkdir(parents=True)
         (run / "metrics.csv").touch()

@@ -168,9 +168,9 @@ def ask(store: Store, *subjects: str, received: str = "2026-11-03") -> list[str]
 class InProcess:
     """Executor that runs jobs in this process, one after the other: no time is lost on imports."""
 
-    def submit(self, command: Sequence[str], *, log: Path, resources: Any = None) -> Future[int]:
+    def submit(self, arguments: Sequence[str], *, log: Path) -> Future[int]:
         done: Future[int] = Future()
-        done.set_result(jobs.main(Path(command[-1])))
+        done.set_result(jobs.main(Path(arguments[-1])))
         return done
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from gli.engine.executor import Resources
 from gli.runs.membership import Membership, write_membership
 from gli.runs.spec import DONE, STOP, STOPPED, RunSpec
 from gli.study.outcome import Objective
@@ -92,8 +91,8 @@ class FakeExecutor:
         self.folders: list[Path] = []
         self.kill_at, self.closed = kill_at, False
 
-    def submit(self, command, *, log, resources=Resources()):
-        self.folders.append(Path(command[-1]))
+    def submit(self, arguments, *, log):
+        self.folders.append(Path(arguments[-1]))
         return FakeFuture(self.folders[-1], 2 if len(self.folders) == self.kill_at else -1)
 
     def close(self) -> None:

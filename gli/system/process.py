@@ -1,10 +1,33 @@
-"""Memory of this process."""
+"""This process: its cores, its memory, and children that do not outlive it."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import resource
 import sys
+import threading
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+
+def end_with_parent() -> None:
+    """Exit when the parent process dies, even by SIGKILL. Call first in a child."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait, args=(parent,), daemon=True).start()
+
+
+def _wait(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use: fewer than the machine has, under ``taskset`` or SLURM."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def memory() -> tuple[int, int]:
