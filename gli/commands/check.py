@@ -28,29 +28,17 @@ LABEL_DISTANCE = 0.1
 
 @dataclass
 class Checked:
-    """What a dry run found.
+    """What a dry run found."""
 
-    Attributes:
-        data: Class name of the data module.
-        split: Its split.
-        inventory: The contents of the table and of its sets.
-        near_copies: Images outside forget that look like one in it, exact copies included.
-        power: Standard error and smallest detectable difference of an audit's AUC over people.
-        timing: Time of the method; None where it was not measured.
-        audit_seconds: Time of one audit of the run; None where no step was measured.
-        original: Whether the original is given, found, or has to be trained first.
-        notes: What the user should know before a run.
-    """
-
-    data: str
-    split: str
-    inventory: Inventory
-    near_copies: int
-    power: Mapping[str, float]
-    timing: Timing | None = None
-    audit_seconds: float | None = None
-    original: str = ""
-    notes: list[str] = field(default_factory=list)
+    data: str  # Class name of the data module.
+    split: str  # Its split.
+    inventory: Inventory  # The contents of the table and of its sets.
+    near_copies: int  # Images outside forget that look like one in it, exact copies included.
+    power: Mapping[str, float]  # Standard error and smallest detectable difference of an audit's AUC over people.
+    timing: Timing | None = None  # Time of the method; None where it was not measured.
+    audit_seconds: float | None = None  # Time of one audit of the run; None where no step was measured.
+    original: str = ""  # Whether the original is given, found, or has to be trained first.
+    notes: list[str] = field(default_factory=list)  # What the user should know before a run.
 
 
 def main(args: Sequence[str]) -> int:
@@ -93,8 +81,7 @@ def check(*, json: bool = False, steps: int = 2, settings: Annotated[Sequence[st
 def dry_run(rest: Sequence[str]) -> CLI:
     """Parse the settings of ``gli fit``, build its model, data and trainer, and run nothing.
 
-    Args:
-        rest: The command line without ``fit``; without a method it is for :data:`DEFAULT_METHOD`.
+    ``rest`` is the command line without ``fit``; without a method it is for :data:`DEFAULT_METHOD`.
 
     Raises:
         GLIError: If ``gli fit`` would refuse the settings.
@@ -125,13 +112,12 @@ def dry_run(rest: Sequence[str]) -> CLI:
 
 
 def look(data: FaceDataModule) -> Checked:
-    """Return what a dry run finds in a data module that is set up, without times.
+    """Return what a dry run finds in a data module that is set up, without times."""
+    import numpy as np
 
-    Args:
-        data: The data module.
-    """
     from gli.auditing.verdict import MARGIN
     from gli.data.inventory import label_distance, take_inventory
+    from gli.data.near_copies import find_near_copies
     from gli.metrics.intervals import detectable_difference, null_error, people_for_margin
 
     inventory = take_inventory(data.faces, data.splits, data.digests)
@@ -144,7 +130,9 @@ def look(data: FaceDataModule) -> Checked:
         "margin": MARGIN,
         "people_for_margin": people_for_margin(MARGIN),
     }
-    checked = Checked(type(data).__name__, data.split, inventory, _near_copies(data), power)
+    remaining = np.concatenate([rows for name, rows in data.splits.items() if name != "forget"])
+    copies = {pair.copy_row for pair in find_near_copies(data.pixels, data.splits["forget"], remaining)}
+    checked = Checked(type(data).__name__, data.split, inventory, len(copies), power)
     if power["detectable"] >= 0.5:
         checked.notes.append(
             "An audit of one model has no power: with so few people it would find no leak of any size. Forget more "
@@ -167,17 +155,6 @@ def look(data: FaceDataModule) -> Checked:
     return checked
 
 
-def _near_copies(data: FaceDataModule) -> int:
-    """Return the number of images outside forget that look like one in it."""
-    import numpy as np
-
-    from gli.data.near_copies import find_near_copies
-
-    others = np.concatenate([rows for name, rows in data.splits.items() if name != "forget"])
-    pairs = find_near_copies(data.pixels, data.splits["forget"], others)
-    return len({pair.copy_row for pair in pairs})
-
-
 def _original(command: CLI) -> str:
     """Return whether the original of the run is given, found, or has to be trained."""
     from gli.engine.originals import original_path
@@ -187,30 +164,16 @@ def _original(command: CLI) -> str:
         return "not needed"
     if method.original is not None:
         return f"given: {method.original}" if Path(method.original).exists() else f"{method.original}: no such file"
-    recipe = _recipe(data)
     precision = str(command.trainer.precision)
-    path = original_path(command.originals, data, method, recipe, command.seed, precision=precision)
-    return f"found: {path}" if path.exists() else f"to be trained first ({recipe.epochs} epochs)"
-
-
-def _recipe(data: FaceDataModule) -> Any:
-    """Return the recipe of the original: the epochs of the retrained model do not change its name."""
-    from dataclasses import replace
-
-    return replace(data.recipe, retrained_epochs=None)
+    path = original_path(command.originals, data, method, data.recipe, command.seed, precision=precision)
+    return f"found: {path}" if path.exists() else f"to be trained first ({data.recipe.epochs} epochs)"
 
 
 # -- minutes -----------------------------------------------------------------------------------------------------------
 
 
 def time_method(command: CLI, checked: Checked, steps: int) -> None:
-    """Add the time of the method: that of a finished run with the same settings, or an estimate from a few steps.
-
-    Args:
-        command: The dry run.
-        checked: What was found so far; the time is added to it.
-        steps: Steps of each pass that are measured.
-    """
+    """Add the time of the method: that of a finished run with the same settings, or an estimate from a few steps."""
     import yaml
 
     from gli.engine.timing import finished_run, measure, planned_passes, seconds_per_audit

@@ -225,15 +225,7 @@ def _split(parser: Parser, args: Sequence[str]) -> tuple[list[str], list[str]]:
 def choose(
     prog: str, commands: Mapping[str, str], args: Sequence[str], description: str, epilog: str = ""
 ) -> int | None:
-    """Answer a command line that names none of some commands, and return the exit status; None where it names one.
-
-    Args:
-        prog: Words before the name of the command.
-        commands: Purpose of each command by name.
-        args: The command line after ``prog``.
-        description: Text of the help above the list of commands.
-        epilog: Text below it.
-    """
+    """Answer a command line that names none of some commands, and return the exit status; None where it names one."""
     lines = [f"  {name:<11}{purpose}" for name, purpose in commands.items()]
     usage = f"usage: {prog} {{{','.join(commands)}}} ..."
     text = "\n".join([usage, "", description.strip(), "", "commands:", *lines, *(["", epilog] if epilog else [])])
@@ -256,10 +248,7 @@ def choose(
 def run_command(name: str, work: Callable[[], int], interrupted: str = "") -> int:
     """Run a command; an error that the user can correct becomes one message, and Ctrl-C ends it cleanly.
 
-    Args:
-        name: Name of the command, in front of its messages.
-        work: Does the work and returns the exit status.
-        interrupted: Message after Ctrl-C.
+    ``interrupted`` is the message after Ctrl-C.
 
     Returns:
         The exit status: that of the work, 2 after an error that the user can correct, 130 after Ctrl-C.

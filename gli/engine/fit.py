@@ -42,7 +42,7 @@ from gli.system import ranks
 from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.explain import explain, settings_of
-from gli.system.files import atomic_write, read_yaml
+from gli.system.files import read_yaml, write_text
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {
@@ -98,8 +98,7 @@ class SaveSettings(SaveConfigCallback):
             write_membership(self._path.parent, membership)
         checkpoint = Path(self.config.get("ckpt_path") or "")
         if not self._path.exists() or checkpoint.parent.parent != self._path.parent:
-            with atomic_write(self._path) as temporary:
-                temporary.write_text(self.parser.dump(self.config, skip_unset=False))
+            write_text(self._path, self.parser.dump(self.config, skip_unset=False))
 
 
 class CLI(LightningCLI):

@@ -26,10 +26,6 @@ NEVER_TRAINED_ON = ("test", "unseen")
 def judge_membership(method: Method, data: FaceDataModule) -> Membership:
     """Return how a run knows who its original was trained on; call before the original is found or trained.
 
-    Args:
-        method: The method; ``method.original`` is the file that the user gave, or None.
-        data: The data module.
-
     Raises:
         SettingError: If people are declared as never trained on, but the original's file records their images; or if
             the original was, or may have been, trained on test and unseen people of a rehearsal.
@@ -51,11 +47,7 @@ def require_rehearsal_original(
 ) -> None:
     """Refuse a given original for a rehearsal whose test and unseen people are retained people of the ordinary split.
 
-    Args:
-        recorded: Content hashes of the original's training images; None if they are not known.
-        splits: Row numbers of each set of the rehearsal.
-        digests: Content hash of each row.
-        original: Path of the original, for the message.
+    ``recorded`` are the content hashes of its training images; None if they are not known.
 
     Raises:
         SettingError: If the original was trained on test or unseen people, or if that is not known.
@@ -80,13 +72,8 @@ def compare_membership(
 ) -> Membership:
     """Return how it is known who a model was trained on, and what contradicts the sets of a run.
 
-    Args:
-        recorded: Content hashes of the model's training images; None if they are not known.
-        held_out: Whether each row shows a person declared as never trained on; None if nobody is declared.
-        splits: Row numbers of each set.
-        digests: Content hash of each row.
-        identities: Identity of each row.
-        original: Path of the model, for the messages.
+    ``recorded``, the content hashes of its training images, is None if they are not known; ``held_out``, whether each
+    row shows a person declared as never trained on, is None if nobody is.
 
     Raises:
         SettingError: If a person is declared as never trained on, but the record has one of their images.

@@ -56,6 +56,7 @@ def original_path(
         backbone += f" {_digest_of(method.start_weights)}"
     if precision not in (None, "32", "32-true"):
         backbone += f" {precision}"
+    recipe = replace(recipe, retrained_epochs=None)  # They must not change the original's name.
     key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
     return folder / f"{role}_{data.label}-{key}.ckpt"
 
@@ -78,7 +79,7 @@ def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
     The file holds weights and plain values only. Call on one process, after the last epoch.
     """
     # The recipe that was followed: the data's, with the changes of the command line.
-    recipe = replace(method.recipe, epochs=trainer.current_epoch, retrained_epochs=None)
+    recipe = replace(method.recipe, epochs=trainer.current_epoch)
     role = type(method).__name__.lower()
     path = original_path(folder, method.data, method, recipe, seed, role, str(trainer.precision))
     audit, stopwatch = ForgettingAudit.of(trainer), find_callback(trainer, Stopwatch)
@@ -104,17 +105,12 @@ def retrained_scores(
 ) -> dict[str, float] | None:
     """Return the scores of the retrained model of the same data, backbone, recipe and seed.
 
-    Args:
-        method: The method that it is compared with.
-        data: The data module.
-        seed: Seed of the run.
-        folder: Folder of the originals, where runs of Retrained are stored too.
-        precision: Precision of the run.
+    ``folder`` is that of the originals, where runs of Retrained are stored too.
 
     Returns:
         None where there is no such model, or it was audited on other images.
     """
-    recipe = replace(data.recipe, epochs=data.recipe.retrained_epochs or data.recipe.epochs, retrained_epochs=None)
+    recipe = replace(data.recipe, epochs=data.recipe.retrained_epochs or data.recipe.epochs)
     path = original_path(folder, data, method, recipe, seed, "retrained", precision)
     with suppress(CheckpointError):
         contents = read_checkpoint(path)
@@ -156,11 +152,9 @@ def find_or_train(
     if not method.needs_original:
         return ""
     if method.original is None:
-        # The epochs of the retrained model must not change the original's name.
-        recipe = replace(data.recipe, retrained_epochs=None)
         precision = str((trainer_settings or {}).get("precision") or "32-true")
         folder = folder or Path(logs) / ORIGINALS
-        path = original_path(folder, data, method, recipe, seed, precision=precision)
+        path = original_path(folder, data, method, data.recipe, seed, precision=precision)
         if not path.exists() and torch.distributed.is_initialized():
             # Lightning's barriers wait for all processes of the group, even those of a trainer on one device.
             raise SettingError(

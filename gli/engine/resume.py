@@ -69,9 +69,7 @@ def upgrade(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def check_checkpoint(path: str | None, class_path: str) -> None:
     """Refuse a checkpoint that is not of a run, or is of another method, before any work.
 
-    Args:
-        path: What ``--ckpt_path`` was given; None or a keyword of Lightning are left to it.
-        class_path: Class path of the method.
+    None, and keywords of Lightning as ``path``, are left to it.
 
     Raises:
         CheckpointError: If it is not the complete checkpoint of a run.
@@ -105,13 +103,7 @@ def iteration_of(checkpoint: Path) -> int | None:
 
 
 def find_run(logs: Path, method: str, settings: Mapping[str, Any]) -> Path | None:
-    """Return the newest run of the same settings (seed, model and data) that has a checkpoint to continue from.
-
-    Args:
-        logs: Folder of all runs.
-        method: Class name of the method.
-        settings: The settings, as in ``config.yaml``.
-    """
+    """Return the newest run of the same settings (seed, model and data) that has a checkpoint to continue from."""
     checkpoints = logs.glob(f"{snake_case(method)}_*/version_*/checkpoints/last.ckpt")
     for checkpoint in sorted(checkpoints, key=lambda path: path.stat().st_mtime, reverse=True):
         folder = checkpoint.parent.parent

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 
 from gli.callbacks import Stopwatch
 from gli.data import FaceDataModule
-from gli.data.loading import Batch, EpochPlan, FaceDataset, Pass
+from gli.data.loading import EpochPlan, Pass
 from gli.engine.build import make_trainer
 from gli.errors import DataError
 from gli.methods.base import Method
@@ -34,50 +33,35 @@ COMPLETE = 0.9
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the training steps of a run take, without audits.
+    """How long the training steps of a run take, without audits."""
 
-    Attributes:
-        method: Class name of the method.
-        iterations: Iterations of the run.
-        seconds: Time of all of them, preparation included.
-        source: Where the time comes from, as text.
-    """
-
-    method: str
-    iterations: int
-    seconds: float
-    source: str
+    method: str  # Class name of the method.
+    iterations: int  # Iterations of the run.
+    seconds: float  # Time of all of them, preparation included.
+    source: str  # Where the time comes from, as text.
 
 
 def planned_passes(method: Method, data: FaceDataModule, epochs: int | None, steps: int = -1) -> list[tuple[Pass, int]]:
     """Return the different passes of a run with the number of batches of each, in the order of their first use.
 
-    Args:
-        method: The method.
-        data: The data module, set up.
-        epochs: Epochs of the run; None where only ``steps`` ends it.
-        steps: Most iterations of the run; -1 for no limit.
+    ``epochs`` is None where only ``steps`` ends the run; ``steps`` is -1 for no limit.
     """
     assert epochs is not None or steps >= 0, "a run needs a limit"
-    passes: list[tuple[Pass, int]] = []
+    passes: list[Pass] = []
+    batches: list[int] = []
     left = float("inf") if steps < 0 else steps
     for epoch in count() if epochs is None else range(epochs):
         if not left:
             break
         for pass_ in method.passes_in(epoch):
-            batches = int(min(left, len(_plan(data, pass_))))
-            left -= batches
-            place = next((place for place, (known, _) in enumerate(passes) if known == pass_), None)
-            if place is None:
-                passes.append((pass_, batches))
-            else:
-                passes[place] = (pass_, passes[place][1] + batches)
-    return [(pass_, batches) for pass_, batches in passes if batches]
-
-
-def _plan(data: FaceDataModule, pass_: Pass) -> EpochPlan:
-    sets = {name: data.rows(name) for name in pass_.names}
-    return EpochPlan(sets, [pass_], data.batch_size, augmentation=data.augmentation)
+            sets = {name: data.rows(name) for name in pass_.names}
+            taken = int(min(left, len(EpochPlan(sets, [pass_], data.batch_size))))
+            left -= taken
+            if pass_ not in passes:  # Passes have no hash.
+                passes.append(pass_)
+                batches.append(0)
+            batches[passes.index(pass_)] += taken
+    return [(pass_, planned) for pass_, planned in zip(passes, batches, strict=True) if planned]
 
 
 def finished_run(
@@ -85,13 +69,8 @@ def finished_run(
 ) -> Timing | None:
     """Return the time of the newest finished run of a method with the same data settings, backbone and length.
 
-    Args:
-        name: Class name of the method.
-        data: The data module.
-        settings: ``data.<name>`` and ``model.backbone`` as the folder of the run would have them.
-        iterations: Iterations of the run that is asked for.
-        logs: Folder of all runs.
-        device: Name of the device here, as in ``cost.json``.
+    ``settings`` are ``data.<name>`` and ``model.backbone``, and ``device`` is the name, as the folder of the run would
+    have them.
     """
     runs = (logs / f"{snake_case(name)}_{data.label}").glob("version_*")
     for folder in sorted(runs, key=lambda folder: folder.stat().st_mtime, reverse=True):
@@ -109,11 +88,11 @@ def finished_run(
 
 
 class _StepTimes(Stopwatch):
-    """Keep the time of each step, and that of the preparation."""
+    """Keep the times of the steps of each epoch, and that of the preparation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.total: list[float] = []
+        self.steps: dict[int, list[float]] = {}
         self.prepared = 0.0
         self._begin = time.perf_counter()
 
@@ -123,38 +102,9 @@ class _StepTimes(Stopwatch):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        before = self.seconds
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        self.total.append(self.seconds)
-
-
-class _Loader:
-    """Iterate over batches. A list would be taken for several loaders."""
-
-    def __init__(self, batches: Sequence[dict[str, Batch]]) -> None:
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[dict[str, Batch]]:
-        return iter(self._batches)
-
-
-class _FewBatches(L.LightningDataModule):
-    """A data module with the training batches given; for everything else it is another one."""
-
-    def __init__(self, data: FaceDataModule, batches: Sequence[dict[str, Batch]]) -> None:
-        super().__init__()
-        self._data, self._batches = data, batches
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_data"], name)
-
-    def train_dataloader(self) -> _Loader:
-        return _Loader(self._batches)
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self._data.on_after_batch_transfer(batch, dataloader_idx)
+        self.steps.setdefault(trainer.current_epoch, []).append(self.seconds - before)
 
 
 def measure(
@@ -167,57 +117,35 @@ def measure(
     """Measure a few training steps of each pass, on a network with random weights, and return the time of the run.
 
     One more step of each pass comes first and does not count: memory is allocated in it. The method is used up.
-
-    Args:
-        method: The method, new.
-        data: The data module, set up.
-        passes: What :func:`planned_passes` returns.
-        steps: Steps of each pass that count, at least 1.
-        trainer_settings: Accelerator and precision.
     """
     method.restored = True  # The weights do not matter.
-    dataset = FaceDataset(data.pixels, data.faces.labels)
-    batches: list[Any] = []
-    lengths = []
-    for pass_, _ in passes:
-        loaded = [dataset[selection] for selection in islice(_plan(data, pass_), steps + 1)]
-        batches += loaded
-        lengths.append(len(loaded))
+    method.passes_in = lambda epoch: [passes[epoch][0]]  # type: ignore[method-assign]  # An epoch for each pass.
     times = _StepTimes()
-    with quiet_loggers(TRAINER_LOG), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+    with quiet_loggers(TRAINER_LOG):
         trainer = make_trainer(
-            max_epochs=1,
+            max_epochs=len(passes),
+            limit_train_batches=steps + 1,
             callbacks=[times],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            num_sanity_val_steps=0,
             limit_val_batches=0,
             devices=1,
             use_distributed_sampler=False,
             **(trainer_settings or {}),
         )
-        trainer.fit(method, datamodule=_FewBatches(data, batches))
-    each = np.diff([0.0, *times.total])
-    seconds, first = times.prepared, 0
-    for (_, planned), length in zip(passes, lengths, strict=True):
-        own = each[first : first + length]
-        seconds += planned * float((own[1:] if length > 1 else own).mean())
-        first += length
-    counted_steps = sum(max(1, length - 1) for length in lengths)
-    iterations = sum(planned for _, planned in passes)
-    return Timing(method.name, iterations, seconds, f"measured over {counted_steps} steps")
+        trainer.fit(method, datamodule=data)
+    counted = [seconds[1:] or seconds for seconds in times.steps.values()]
+    iterations = [planned for _, planned in passes]
+    seconds = times.prepared + sum(planned * fmean(steps) for planned, steps in zip(iterations, counted, strict=True))
+    return Timing(method.name, sum(iterations), seconds, f"measured over {sum(map(len, counted))} steps")
 
 
 def seconds_per_audit(method: Method, data: FaceDataModule, device: torch.device) -> float:
     """Return the time of one audit's forward passes, from one batch, in seconds.
 
-    Args:
-        method: A method whose network is built.
-        data: The data module, set up.
-        device: Device of the run.
+    The network of the method is built, and the data are set up.
     """
     images = sum(len(data.rows(name)) for name in data.evaluation_sets)
     rows = data.rows(data.evaluation_sets[0])[: data.eval_batch_size]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -89,12 +90,10 @@ def _state(model: Classifier) -> dict[str, Tensor]:
 
 
 def _safetensors(model: Classifier, facts: Mapping[str, Any], image_size: int) -> bytes:
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise SettingError("The format safetensors needs its package: pip install safetensors.") from error
     # A single entry: the package writes several in an order that differs between processes.
-    return save(_state(model), {"gli": json.dumps({**facts, "image_size": image_size}, sort_keys=True)})
+    return safetensors.torch.save(
+        _state(model), {"gli": json.dumps({**facts, "image_size": image_size}, sort_keys=True)}
+    )
 
 
 def _torch(model: Classifier, facts: Mapping[str, Any], image_size: int) -> bytes:
@@ -138,9 +137,7 @@ _BYTES = {"safetensors": _safetensors, "torch": _torch, "onnx": _onnx}
 def _read(data: bytes, kind: str) -> dict[str, Tensor]:
     """Return the weights in an exported file."""
     if kind == "safetensors":
-        from safetensors.torch import load
-
-        return load(data)
+        return safetensors.torch.load(data)
     weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["state_dict"]
     return weights
 

@@ -33,10 +33,6 @@ def pack(digests: Digests) -> Tensor:
 def unpack(contents: Mapping[str, Any], path: str | Path) -> Digests | None:
     """Return the content hashes in a checkpoint, sorted; None if it has no record of its training images.
 
-    Args:
-        contents: Contents of the checkpoint.
-        path: The checkpoint, for the message.
-
     Raises:
         CheckpointError: If the record is damaged.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,8 @@ def test_another_file_is_another_original(tmp_path: Path) -> None:
         method = FineTune(weights=str(tmp_path / "weights.pth"))
         names.add(original_path(tmp_path, data, method, data.recipe, 0).name)
     names.add(original_path(tmp_path, data, FineTune(), data.recipe, 0).name)
+    shorter = replace(data.recipe, retrained_epochs=3)  # The epochs of the retrained model make no other original.
+    names.add(original_path(tmp_path, data, FineTune(), shorter, 0).name)
     assert len(names) == 3
     with pytest.raises(CheckpointError, match="no such file of weights"):
         original_path(tmp_path, data, FineTune(weights="nowhere.pth"), data.recipe, 0)
