@@ -2,12 +2,13 @@
 
 ``python docs/figures.py RUN...`` takes folders below lightning_logs: the first picture shows GLI, LI and NegGrad among
 them, the other one all runs. Without runs only the faces are drawn. ``python docs/figures.py --tradeoff REPORT
-NAME`` draws ``tradeoff_NAME.png`` from the folder of a report instead, and ``python docs/figures.py --curves NAME
+NAME`` copies ``tradeoff_NAME.png`` from the folder of a report instead, and ``python docs/figures.py --curves NAME
 RUN...`` the scores over the iterations of these runs.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 
 from gli.auditing.plots import save
 from gli.data import SyntheticFaces
-from gli.reporting.plots import save_tradeoff, utility_grid
+from gli.reporting.plots import utility_grid
 from gli.reporting.results import labels
 from gli.runs.read import Run, read_run
 
@@ -61,7 +62,7 @@ def curves(runs: Sequence[Run]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--tradeoff"]:
         report, name = sys.argv[2:]
-        save_tradeoff(Path(report), IMAGES / f"tradeoff_{name}.png")
+        shutil.copyfile(Path(report) / "tradeoff.png", IMAGES / f"tradeoff_{name}.png")
         sys.exit()
     if sys.argv[1:2] == ["--curves"]:
         name, *folders = sys.argv[2:]

@@ -14,12 +14,7 @@ def best_audit(
 ) -> Row | None:
     """Return the best audit after iteration 0, or None where there is none.
 
-    Args:
-        rows: Audits: ``iteration`` and the scores. An audit without a final score (losses that are not finite) never
-            wins.
-        max_utility_drop: Audits with a larger utility drop are left out.
-        score: Score to rank by.
-        mode: ``max`` or ``min``.
+    An audit without a final score (losses that are not finite) never wins. ``mode`` is ``max`` or ``min``.
     """
     allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
     scored = [row for row in allowed if not math.isnan(row.get("final_score", math.nan)) and score in row]

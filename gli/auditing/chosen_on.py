@@ -20,9 +20,7 @@ TABLE = ("root", "csv", "seed", "people", "pictures")
 def who_chose(reported: Sequence[Path], rehearsals: Sequence[Path]) -> str:
     """Return a sentence about the people who chose the settings of runs.
 
-    Args:
-        reported: Folders of the runs that are reported.
-        rehearsals: Folders with the rehearsals by which the settings were chosen; empty if that is not declared.
+    Without rehearsals, by which the settings were chosen, that is not declared.
 
     Raises:
         DataError: If somebody is in both, if a folder holds no run or one that is no rehearsal, or if its people are

@@ -22,11 +22,7 @@ def contents_of_methods(
 ) -> dict[str, Any]:
     """Return an audit of methods.
 
-    Args:
-        data: Name of the data set.
-        audits: The methods, with ``RETRAINED`` among them.
-        costs: Training time of each method as a share of retraining.
-        facts: Numbers of models and people, margin, and who chose the settings, by name.
+    ``costs`` are training times as a share of retraining; ``facts`` hold for all methods, by name.
     """
     retrained = next(audit for audit in audits if audit.name == RETRAINED).exposed
     methods = [
@@ -55,13 +51,7 @@ def contents_of_methods(
 
 
 def contents_of_runs(data: str, audits: Sequence[RunAudit], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return an audit of existing runs.
-
-    Args:
-        data: Class name of the data module.
-        audits: One for each run.
-        facts: What holds for all of them, by name.
-    """
+    """Return an audit of existing runs."""
     runs = []
     for run in audits:
         assert run.audit.attack is not None  # Runs that have diverged are refused.

@@ -27,23 +27,14 @@ LEAST_ORIGINALS = 6
 
 @dataclass(frozen=True)
 class Draw:
-    """One model of the fleet: an original and the people that it has to forget.
+    """One model of the fleet: an original and the people that it has to forget."""
 
-    Attributes:
-        original: Number of the original, from 0; originals 2i and 2i + 1 are a pair.
-        number: Number of the draw from this original, from 0.
-        retain: Names of the people to remember.
-        forget: Names of the people to forget.
-        unseen: Names of the people whom the original never saw.
-        test: Names of the people on whom accuracy is measured; no model sees them.
-    """
-
-    original: int
-    number: int
-    retain: tuple[str, ...]
-    forget: tuple[str, ...]
-    unseen: tuple[str, ...]
-    test: tuple[str, ...]
+    original: int  # Number of the original, from 0; originals 2i and 2i + 1 are a pair.
+    number: int  # Number of the draw from this original, from 0.
+    retain: tuple[str, ...]  # Names of the people to remember.
+    forget: tuple[str, ...]  # Names of the people to forget.
+    unseen: tuple[str, ...]  # Names of the people whom the original never saw.
+    test: tuple[str, ...]  # Names of the people on whom accuracy is measured; no model sees them.
 
     @property
     def name(self) -> str:
@@ -116,23 +107,15 @@ def plan_draws(
 
 @dataclass(frozen=True)
 class Fleet:
-    """Margins of all images in all models of one method.
+    """Margins of all images in all models of one method."""
 
-    Attributes:
-        margins: Shape ``(models, images, labels)``; one label in a multi-class task. NaN where they were not recorded.
-        states: ``FORGOTTEN``, ``NEVER_SEEN`` or ``OTHER``, shape ``(models, images)``.
-        people: Number of the person on each image, shape ``(images,)``.
-        names: Name of each person, by number.
-        originals: Number of the original of each model, shape ``(models,)``.
-        accuracy: Test accuracy of each model, shape ``(models,)``.
-    """
-
+    #: Shape ``(models, images, labels)``; one label in a multi-class task. NaN where they were not recorded.
     margins: Array
-    states: Integers
-    people: Integers
-    names: tuple[str, ...]
-    originals: Integers
-    accuracy: Array
+    states: Integers  # ``FORGOTTEN``, ``NEVER_SEEN`` or ``OTHER``, shape ``(models, images)``.
+    people: Integers  # Number of the person on each image, shape ``(images,)``.
+    names: tuple[str, ...]  # Name of each person, by number.
+    originals: Integers  # Number of the original of each model, shape ``(models,)``.
+    accuracy: Array  # Test accuracy of each model, shape ``(models,)``.
 
     @property
     def pairs(self) -> Integers:
@@ -143,9 +126,7 @@ class Fleet:
 def read_fleet(runs: Sequence[tuple[Draw, Path]], iteration: int | None = None) -> Fleet:
     """Read the margins of a method from the runs of its draws.
 
-    Args:
-        runs: Draws with the folders of their runs.
-        iteration: Iteration of the audit to read: 0 for the originals, None for the last audit of each run.
+    Iteration 0 is that of the originals; None for the last audit of each run.
 
     Raises:
         DataError: If a record is missing or damaged.

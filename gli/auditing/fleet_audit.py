@@ -39,9 +39,7 @@ def ulira(fleet: Fleet) -> Attack:
 def ulira_against(fleet: Fleet, retrained: Fleet) -> Attack:
     """Attack with retrained models as the negatives: does unlearning equal retraining?
 
-    Args:
-        fleet: The models; their forgotten people are the positives.
-        retrained: Retrained models of the same draws, which saw neither their forget nor their unseen people.
+    The retrained models are of the same draws; they saw neither their forget nor their unseen people.
     """
     positives = np.where(fleet.states == FORGOTTEN, FORGOTTEN, OTHER)
     negatives = np.where(retrained.states == OTHER, OTHER, NEVER_SEEN)
@@ -76,9 +74,7 @@ def ulira_on_retained(fleet: Fleet) -> Attack:
 def memorisation(originals: Fleet, without_pair: int | None = None) -> Array:
     """Return how strongly each person was memorised: mean margin under originals that saw them minus the others.
 
-    Args:
-        originals: The originals, read from the runs of a method at iteration 0.
-        without_pair: Pair of originals to leave out; None for none.
+    ``without_pair`` is a pair of originals to leave out.
 
     Returns:
         One value per person, by number; NaN for people who were never forgotten.
@@ -104,11 +100,6 @@ def strata(trials: Trials, originals: Fleet, parts: int = 3) -> list[float]:
 
     How strongly a person was memorised is measured without the target's pair of originals: measured with it, the parts
     would be chosen by the very margins that are attacked.
-
-    Args:
-        trials: Scores of the people.
-        originals: The originals of the same draws.
-        parts: Number of parts.
     """
     pairs = trials.originals // 2
     values = np.full(len(pairs), np.nan)
@@ -134,84 +125,28 @@ def strata(trials: Trials, originals: Fleet, parts: int = 3) -> list[float]:
 
 @dataclass(frozen=True)
 class MethodAudit:
-    """The audit of a method: attacks, distances to retrained models, and the verdict.
+    """The audit of a method: attacks, distances to retrained models, and the verdict."""
 
-    Attributes:
-        name: The method.
-        privacy: Attack on the unlearned models: forgotten people against people who were never seen.
-        efficacy: Attack with retrained models as the reference: does unlearning equal retraining?
-        verdict: The verdict on ``privacy``.
-        memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained, below 0 over-unlearned.
-        klom: Excess of the distance to retrained models over the distance between retrained models, in nats, for the
-            forgotten, retained and never seen images, mean over people.
-        klom_histogram: KLoM in its published form: 95th percentile over the same images, and the same between retrained
-            models; biased for few models.
-        retained: AUC per person of the same attack on retained people: retained against never seen.
-        retained_reference: The same in retrained models: what a model gives away of its own training images anyway.
-        strata: AUC per person of the least, middle and most memorised third.
-        accuracy: Test accuracy of each model.
-        exposed: The people, the most exposed first.
-        models: Number of audited models.
-        diverged: Number of them whose outputs are not finite; they are left out.
-    """
-
-    name: str
-    privacy: Attack
-    efficacy: Attack
-    verdict: Verdict
+    name: str  # The method.
+    privacy: Attack  # Attack on the unlearned models: forgotten people against people who were never seen.
+    efficacy: Attack  # Attack with retrained models as the reference: does unlearning equal retraining?
+    verdict: Verdict  # The verdict on ``privacy``.
+    #: Degree of memory of the forgotten people: 1 as the original, 0 as retrained, below 0 over-unlearned.
     memory: Interval
+    #: Excess of the distance to retrained models over the distance between retrained models, in nats, for the
+    #: forgotten, retained and never seen images, mean over people.
     klom: dict[str, Interval]
+    #: KLoM in its published form: 95th percentile over the same images, and the same between retrained models; biased
+    #: for few models.
     klom_histogram: dict[str, tuple[float, float]]
-    retained: Interval
+    retained: Interval  # AUC per person of the same attack on retained people: retained against never seen.
+    #: The same in retrained models: what a model gives away of its own training images anyway.
     retained_reference: Interval
-    strata: list[float]
-    accuracy: Array
-    exposed: list[Exposure]
-    models: int
-    diverged: int
-
-
-def audit_method(
-    name: str,
-    privacy: Attack,
-    unlearned: Fleet,
-    originals: Fleet,
-    retrained: Fleet,
-    verdict: Verdict,
-    retained_reference: Interval = NOTHING,
-) -> MethodAudit:
-    """Audit the models of a method.
-
-    Args:
-        name: The method.
-        privacy: The attack on its models.
-        unlearned: Its models.
-        originals: The originals of the same draws.
-        retrained: Retrained models of the same draws.
-        verdict: The verdict on the attack.
-        retained_reference: The attack on the retained people of retrained models.
-    """
-    count = len(unlearned.originals)
-    diverged = _diverged(unlearned)
-    if diverged:
-        left_out = f"{verdict.sentence} {diverged} of {count} models diverged and were left out."
-        verdict = replace(verdict, sentence=left_out)
-    return MethodAudit(
-        name,
-        privacy,
-        ulira_against(unlearned, retrained),
-        verdict,
-        memory_of(unlearned, originals, retrained),
-        {state: excess_distance(unlearned, retrained, state) for state in STATES},
-        {state: histogram_percentiles(unlearned, retrained, state) for state in STATES},
-        _retained(unlearned),
-        retained_reference,
-        strata(privacy.trials, originals),
-        unlearned.accuracy,
-        exposures(privacy.trials, unlearned.names),
-        count,
-        diverged,
-    )
+    strata: list[float]  # AUC per person of the least, middle and most memorised third.
+    accuracy: Array  # Test accuracy of each model.
+    exposed: list[Exposure]  # The people, the most exposed first.
+    models: int  # Number of audited models.
+    diverged: int  # Number of them whose outputs are not finite; they are left out.
 
 
 def _retained(fleet: Fleet) -> Interval:
@@ -230,21 +165,36 @@ def audit_fleets(
 ) -> list[MethodAudit]:
     """Audit all methods of a fleet, with "no unlearning" first.
 
-    Args:
-        fleets: The models of each method, in the order of tables.
-        originals: The originals, once for each draw.
-        retrained: Retrained models of the same draws.
-        margin: Largest difference of the AUC from 0.5 that counts as no leak.
+    The originals are there once for each draw, and the retrained models are of the same draws.
     """
     attacks = {name: ulira(fleet) for name, fleet in {NO_UNLEARNING: originals, **fleets}.items()}
     positive, negative = attacks[NO_UNLEARNING].people, ulira(retrained).people
-    reference = _retained(retrained)
-    return [
-        audit_method(
-            name, privacy, fleet, originals, retrained, judge(privacy.people, positive, negative, margin), reference
+    reference, audits = _retained(retrained), []
+    for (name, privacy), fleet in zip(attacks.items(), [originals, *fleets.values()], strict=True):
+        verdict = judge(privacy.people, positive, negative, margin)
+        count, diverged = len(fleet.originals), _diverged(fleet)
+        if diverged:
+            left_out = f"{verdict.sentence} {diverged} of {count} models diverged and were left out."
+            verdict = replace(verdict, sentence=left_out)
+        audits.append(
+            MethodAudit(
+                name,
+                privacy,
+                efficacy=ulira_against(fleet, retrained),
+                verdict=verdict,
+                memory=memory_of(fleet, originals, retrained),
+                klom={state: excess_distance(fleet, retrained, state) for state in STATES},
+                klom_histogram={state: histogram_percentiles(fleet, retrained, state) for state in STATES},
+                retained=_retained(fleet),
+                retained_reference=reference,
+                strata=strata(privacy.trials, originals),
+                accuracy=fleet.accuracy,
+                exposed=exposures(privacy.trials, fleet.names),
+                models=count,
+                diverged=diverged,
+            )
         )
-        for (name, privacy), fleet in zip(attacks.items(), [originals, *fleets.values()], strict=True)
-    ]
+    return audits
 
 
 def _chosen(fleet: Fleet, state: str) -> npt.NDArray[np.bool_]:
@@ -257,10 +207,7 @@ def _chosen(fleet: Fleet, state: str) -> npt.NDArray[np.bool_]:
 def memory_of(unlearned: Fleet, originals: Fleet, retrained: Fleet) -> Interval:
     """Return the degree of memory of the forgotten people, mean over models with its interval (IAM).
 
-    Args:
-        unlearned: The models.
-        originals: The originals of the same draws.
-        retrained: Retrained models of the same draws.
+    All three fleets are of the same draws.
     """
     own, before, reference = (fleet.margins.mean(axis=2) for fleet in (unlearned, originals, retrained))
     values = []
@@ -283,11 +230,6 @@ def excess_distance(unlearned: Fleet, retrained: Fleet, state: str) -> Interval:
 
     For each image, m unlearned models in this state are compared with retrained models in the same state, and m
     retrained models with the others. The excess is 0 on average if unlearning equals retraining.
-
-    Args:
-        unlearned: The models.
-        retrained: Retrained models of the same draws.
-        state: ``forgotten``, ``retained`` or ``never seen``.
     """
     distances, floor, people = _distances(unlearned, retrained, state)
     if len(np.unique(people)) < 2:

@@ -16,10 +16,6 @@ def gather_filled(values: Tensor, group: Any = None) -> list[Tensor]:
     A process that saw no image of a set holds an empty tensor of another type and shape, which a tensor collective
     refuses.
 
-    Args:
-        values: This process's values.
-        group: Process group; None for all processes.
-
     Returns:
         The values of every process that has any, in the order of the processes.
     """

@@ -55,17 +55,11 @@ SMALLER = frozenset({"relearning"})
 
 @dataclass(frozen=True)
 class People:
-    """Pictures of some people.
+    """Pictures of some people."""
 
-    Attributes:
-        images: uint8, shape ``(n, 3, height, width)``.
-        labels: As in the face table.
-        people: Number of the person on each image, shape ``(n,)``.
-    """
-
-    images: Tensor
-    labels: Tensor
-    people: Integers
+    images: Tensor  # uint8, shape ``(n, 3, height, width)``.
+    labels: Tensor  # As in the face table.
+    people: Integers  # Number of the person on each image, shape ``(n,)``.
 
     def at(self, rows: Rows) -> People:
         """Return some of the pictures."""
@@ -79,58 +73,37 @@ class People:
 
 @dataclass(frozen=True)
 class Inside:
-    """What was measured on one model.
+    """What was measured on one model."""
 
-    Attributes:
-        values: One value per person, by the names in ``VALUES``; equal people in all models of one audit.
-        margins: Margins of retained pictures, by ``RELATIVES`` and ``RETAINED``.
-    """
-
+    #: One value per person, by the names in ``VALUES``; equal people in all models of one audit.
     values: Mapping[str, Array]
-    margins: Mapping[str, Array]
+    margins: Mapping[str, Array]  # Margins of retained pictures, by ``RELATIVES`` and ``RETAINED``.
 
 
 @dataclass(frozen=True)
 class Excess:
-    """A value of the audited model relative to the references.
+    """A value of the audited model relative to the references."""
 
-    Attributes:
-        model: Mean over people under the audited model.
-        references: The same under the reference models.
-        difference: The difference, with its interval; 0 if unlearning equals retraining.
-        original: The same difference of the original: what there was to forget; None if the original is not at hand.
-    """
-
-    model: float
-    references: float
-    difference: Interval
+    model: float  # Mean over people under the audited model.
+    references: float  # The same under the reference models.
+    difference: Interval  # The difference, with its interval; 0 if unlearning equals retraining.
+    #: The same difference of the original: what there was to forget; None if the original is not at hand.
     original: Interval | None
 
 
 @dataclass(frozen=True)
 class InsideAudit:
-    """The audit of a model's weights.
+    """The audit of a model's weights."""
 
-    Attributes:
-        values: By the names in ``VALUES``.
-        residual: Residual knowledge: right answers around forgotten pictures, divided by those of the references.
-        klom: Excess KLoM of retained pictures: of ``RELATIVES`` of the forgotten, if there are any, and of ``RETAINED``
-            people; mean over people.
-    """
-
-    values: Mapping[str, Excess]
-    residual: float
+    values: Mapping[str, Excess]  # By the names in ``VALUES``.
+    residual: float  # Residual knowledge: right answers around forgotten pictures, divided by those of the references.
+    #: Excess KLoM of retained pictures: of ``RELATIVES`` of the forgotten, if there are any, and of ``RETAINED``
+    #: people; mean over people.
     klom: Mapping[str, Interval] = field(default_factory=dict)
 
 
 class Subjects:
-    """The people of an audit, and what is measured on them.
-
-    Args:
-        data: The data module of the audited run.
-        device: Device of the models.
-        seed: Seed of the choice of retained people, of directions and of halves.
-    """
+    """The people of an audit, and what is measured on them."""
 
     def __init__(self, data: FaceDataModule, device: torch.device, seed: int = 0) -> None:
         data.setup()
@@ -169,8 +142,7 @@ class Subjects:
     def measure(self, model: nn.Module) -> Inside:
         """Return what is measured on a model.
 
-        Args:
-            model: A classifier of images in [0, 1]; it is not changed, except that it is put into eval mode.
+        The model is put into eval mode, and not changed otherwise.
         """
         model = model.to(self.device).eval()
         features = features_of(model, self._float(self.forgotten), self.device)
@@ -236,10 +208,7 @@ def _by_person(values: Array, people: Integers) -> Array:
 def features_of(model: nn.Module, images: Tensor, device: torch.device) -> Array:
     """Return the input of a model's last linear layer: the penultimate features.
 
-    Args:
-        model: A classifier that ends with a linear layer.
-        images: Images in [0, 1], shape ``(n, 3, height, width)``.
-        device: Device of the model.
+    Images are in [0, 1], shape ``(n, 3, height, width)``.
 
     Returns:
         Features of shape ``(n, dimensions)``.
@@ -260,11 +229,7 @@ def audit_inside(
 ) -> InsideAudit:
     """Compare what was measured on a model with reference models.
 
-    Args:
-        subjects: The people.
-        model: Measured on the audited model.
-        original: Measured on its original; None if it is not at hand.
-        references: Measured on reference models, at least three.
+    The original is None if it is not at hand; there are at least three references.
     """
     values = {}
     every = [model, *references, *([] if original is None else [original])]
@@ -296,10 +261,6 @@ BATCH, MOMENTUM = 64, 0.9
 
 def halves(people: npt.NDArray[np.int64], seed: int = 0) -> tuple[Rows, Rows]:
     """Divide the images of each person with two or more into two halves: one to learn from, one to judge by.
-
-    Args:
-        people: Number of the person on each image, shape ``(images,)``.
-        seed: Seed of the halves.
 
     Returns:
         Positions of the images of either half; people with one image are in neither.

@@ -34,12 +34,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def utility_drop(rows: Rows, title: str = "") -> Figure:
-    """Return the scores over the iterations, as in the paper's Figure 3.
-
-    Args:
-        rows: Audits: ``iteration`` and the scores.
-        title: Title of the figure.
-    """
+    """Return the scores over the iterations, as in the paper's Figure 3."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     draw_curves(axes, rows)
@@ -67,35 +62,32 @@ def draw_curves(axes: Axes, rows: Rows) -> None:
 
 
 def densities(forget_losses: Losses, unseen_losses: Losses, title: str = "") -> Figure:
-    """Plot the loss densities of forget and unseen (paper, Figure 6), or a note where they cannot be estimated.
-
-    Args:
-        forget_losses: Losses of the images to be forgotten, shape ``(n,)``.
-        unseen_losses: Losses of images of people who were never trained on, shape ``(m,)``.
-        title: Title of the figure.
-    """
+    """Plot the loss densities of forget and unseen (paper, Figure 6), or a note where they cannot be estimated."""
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
+    if draw_densities(axes, forget_losses, unseen_losses, title):
+        axes.legend()
+    return figure
+
+
+def draw_densities(axes: Axes, forget_losses: Losses, unseen_losses: Losses, title: str) -> bool:
+    """Draw both densities, or the reason why there are none; return whether there are."""
     axes.set(xlabel="loss per image (nats)", ylabel="density", title=title)
     try:
         grid, forget, unseen = loss_densities(forget_losses, unseen_losses)
     except ValueError as error:
         axes.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, transform=axes.transAxes)
-        return figure
-    for density, label, colour in ((forget, "forget", BLUE), (unseen, "unseen", RED)):
-        axes.plot(grid, density, color=colour, label=label)
-        axes.fill_between(grid, density, color=colour, alpha=0.15)
-    axes.legend()
-    return figure
+        return False
+    for density, label, colour, dashes in ((forget, "forget", BLUE, "-"), (unseen, "unseen", RED, "--")):
+        axes.plot(grid, density, color=colour, linestyle=dashes, label=label, linewidth=1.3)
+        axes.fill_between(grid, density, color=colour, alpha=0.12)
+    return True
 
 
 def perturbations(before: npt.NDArray[Any], after: npt.NDArray[Any], title: str = "") -> Figure:
     """Return a few images, their scaled perturbations (grey is zero), and the perturbed images that are trained on.
 
-    Args:
-        before: Images in [0, 1], shape ``(n, height, width, 3)``.
-        after: The perturbed images, of the same shape and range.
-        title: Title of the figure.
+    Images are in [0, 1], shape ``(n, height, width, 3)``.
     """
     change = after - before
     largest = float(np.abs(change).max()) or 1.0

@@ -18,24 +18,16 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two audits of the same images.
+    """Two audits of the same images."""
 
-    Attributes:
-        first: The audit of one model.
-        second: The audit of the other model.
-        people: Identity on each image of each evaluation set. The same name in two pairs means the same person.
-    """
-
-    first: Record
-    second: Record
-    people: People
+    first: Record  # The audit of one model.
+    second: Record  # The audit of the other model.
+    people: People  # Identity on each image of each evaluation set. The same name in two pairs means the same person.
 
     def difference(self, score: str, chosen: Mapping[str, Rows] | None = None) -> float:
         """Return a score of the first audit minus that of the second; NaN where either has none.
 
-        Args:
-            score: Name of the score.
-            chosen: For each evaluation set the row numbers of the images, which may repeat; all by default.
+        ``chosen`` has the row numbers of the images of each evaluation set, which may repeat; all by default.
         """
         return self.first.score(score, chosen) - self.second.score(score, chosen)
 
@@ -44,12 +36,6 @@ def bootstrap_intervals(
     audit: Record, people: People, resamples: int = 100, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """Return bootstrap confidence intervals of one audit's scores, resampling people.
-
-    Args:
-        audit: The audit.
-        people: Identity on each of its images, for each evaluation set.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
 
     Returns:
         For each score its 2.5 % and 97.5 % quantile over the resamples.
@@ -66,12 +52,6 @@ def bootstrap_intervals(
 
 def resampled_differences(pairs: Sequence[Pair], score: str, resamples: int = 200, seed: int = 0) -> Array:
     """Return the differences of a score where people are resampled: a person alike in both audits and in all pairs.
-
-    Args:
-        pairs: The pairs, such as one for each seed.
-        score: Name of the score.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
 
     Returns:
         Shape ``(resamples, pairs)``.

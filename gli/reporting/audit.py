@@ -12,7 +12,7 @@ from gli.errors import DataError
 from gli.reporting.page import render
 from gli.reporting.results import NO_UNLEARNING
 from gli.reporting.tables import Table, markdown
-from gli.system.files import atomic_write, write_json
+from gli.system.files import write_json, write_text
 
 Values = Mapping[str, Any]
 #: Number of people that are named as the most exposed.
@@ -125,11 +125,7 @@ def _entries(contents: Values) -> Sequence[Values]:
 
 
 def tables_of(contents: Values) -> dict[str, Table]:
-    """Return the tables of an audit by their headings.
-
-    Args:
-        contents: Contents of ``audit.json``.
-    """
+    """Return the tables of an audit by their headings."""
     entries = _entries(contents)
     columns = METHOD_COLUMNS if _kind(contents) == "methods" else RUN_COLUMNS
     tables = {"Table": Table(list(columns), [[cell(entry) for cell in columns.values()] for entry in entries])}
@@ -194,11 +190,7 @@ def audit_markdown(contents: Values) -> str:
 
 
 def audit_section(contents: Values) -> dict[str, Any]:
-    """Return what a page shows of an audit: notes, a figure and a verdict for each method, then the tables.
-
-    Args:
-        contents: Contents of ``audit.json``.
-    """
+    """Return what a page shows of an audit: notes, a figure and a verdict for each method, then the tables."""
     from gli.reporting.plots import people_figure, svg_of, svg_settings  # Needs matplotlib.
 
     entries = []
@@ -223,24 +215,18 @@ def audit_section(contents: Values) -> dict[str, Any]:
 def write_audit(output: Path, contents: Values) -> None:
     """Write an audit into a folder.
 
-    Args:
-        output: The folder.
-        contents: See :mod:`gli.auditing.contents`.
+    The contents are those of :mod:`gli.auditing.contents`.
     """
     # Before anything is written: drawing may fail.
     text = audit_markdown(contents)
     page = render("audit.html.j2", title=f"{contents['data']}: audit", audit=audit_section(contents))
     write_json(output / "audit.json", contents)
-    for name, content in (("audit.md", text), ("audit.html", page)):
-        with atomic_write(output / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_text(output / "audit.md", text)
+    write_text(output / "audit.html", page)
 
 
 def read_audit(path: Path) -> dict[str, Any]:
     """Return the contents of an audit.
-
-    Args:
-        path: ``audit.json`` of an audit, or its folder.
 
     Raises:
         DataError: If it is not the result of an audit.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 
@@ -39,21 +39,14 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Comparison:
-    """A claim that one method is better than another.
+    """A claim that one method is better than another."""
 
-    Attributes:
-        of: Name of the method or variant that is said to be better.
-        baseline: Name of the one that it is compared with.
-        score: Name of the score.
-        at: State of the runs: ``reported`` (the audit that the report shows), ``best`` or ``end``.
-        claim: The claim in words; made from the names by default.
-    """
-
-    of: str
-    baseline: str
-    score: str
-    at: State = "reported"
-    claim: str = ""
+    of: Annotated[str, "a name"]  # Name of the method or variant that is said to be better.
+    baseline: Annotated[str, "a name"]  # Name of the one that it is compared with.
+    score: Annotated[str, "the name of a score"]
+    #: State of the runs: ``reported`` (the audit that the report shows), ``best`` or ``end``.
+    at: Annotated[State, "one of reported, best, end"] = "reported"
+    claim: Annotated[str, "a sentence"] = ""  # The claim in words; made from the names by default.
 
     def __post_init__(self) -> None:
         """Check the score and the state.
@@ -82,49 +75,31 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claims:
-    """The claims that a report decides.
-
-    Attributes:
-        comparisons: The claims.
-        names: In a benchmark, the name of the method or variant by the folder of its run: the names of the comparisons
-            are then these, otherwise those of the table of methods.
-    """
+    """The claims that a report decides."""
 
     comparisons: Sequence[Comparison] = ()
+    #: In a benchmark, the name of the method or variant by the folder of its run: the names of the comparisons are then
+    #: these, otherwise those of the table of methods.
     names: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A claim with its answer.
+    """A claim with its answer."""
 
-    Attributes:
-        claim: The claim in words.
-        of: Name of the method that is said to be better.
-        baseline: Name of the one that it is compared with.
-        score: Name of the score.
-        at: State of the runs.
-        answer: ``yes``, ``no`` or ``cannot tell``.
-        difference: Mean difference over the seeds, first minus second; None where nothing could be compared.
-        low: Lower limit of its 95 % confidence interval.
-        high: Upper limit.
-        seeds: Seeds that both have.
-        left_out: Seeds that only one has.
-        evidence: The numbers, or why there are none, in one or two sentences.
-    """
-
-    claim: str
-    of: str
-    baseline: str
+    claim: str  # The claim in words.
+    of: str  # Name of the method that is said to be better.
+    baseline: str  # Name of the one that it is compared with.
     score: str
     at: State
-    answer: Decision
+    answer: Decision  # ``yes``, ``no`` or ``cannot tell``.
+    #: Mean difference over the seeds, first minus second; None where nothing could be compared.
     difference: float | None
-    low: float | None
+    low: float | None  # Lower limit of its 95 % confidence interval.
     high: float | None
-    seeds: tuple[int, ...]
-    left_out: tuple[int, ...]
-    evidence: str
+    seeds: tuple[int, ...]  # Seeds that both have.
+    left_out: tuple[int, ...]  # Seeds that only one has.
+    evidence: str  # The numbers, or why there are none, in one or two sentences.
 
     @property
     def sentence(self) -> str:
@@ -143,9 +118,7 @@ class Compared:
 def parse_comparisons(texts: Sequence[str], runs: Sequence[Run]) -> list[Comparison]:
     """Return comparisons from texts such as ``GLI>LI:accuracy@end``.
 
-    Args:
-        texts: The texts.
-        runs: The runs; a method is named as in the table of methods, or by its class where it has one row only.
+    A method is named as in the table of methods, or by its class where it has one row only.
 
     Raises:
         SettingError: If a text has another form, or names a method, score or state that does not exist.
@@ -175,36 +148,11 @@ def parse_comparisons(texts: Sequence[str], runs: Sequence[Run]) -> list[Compari
     return comparisons
 
 
-def read_comparison(settings: object) -> Comparison:
-    """Return a comparison from settings such as ``{of: GLI, with: LI, score: accuracy, at: end, claim: ...}``.
-
-    Raises:
-        SettingError: If a setting is unknown, missing or has an unusable value.
-    """
-    names = {"of": "of", "with": "baseline", "score": "score", "at": "at", "claim": "claim"}
-    if not isinstance(settings, Mapping) or not all(isinstance(value, str) for value in settings.values()):
-        raise SettingError("expected names as of, with, score, at and claim")
-    for name in settings:
-        if name not in names:
-            raise SettingError(
-                f"there is no setting {name!r}.{did_you_mean(str(name), names)} Known: {', '.join(names)}."
-            )
-    for name in ("of", "with", "score"):
-        if name not in settings:
-            raise SettingError(f"the setting {name!r} is missing")
-    return Comparison(**{names[name]: value for name, value in settings.items()})
-
-
 # -- deciding ----------------------------------------------------------------------------------------------------------
 
 
 def decide_claims(claims: Claims, results: Sequence[Result]) -> list[Compared]:
-    """Decide claims over the seeds that both methods have, each once for every backbone.
-
-    Args:
-        claims: The claims.
-        results: The results of the report, with the records of the states in which methods are compared.
-    """
+    """Decide claims over the seeds that both methods have, each once for every backbone."""
     compared: list[Compared] = []
     if not claims.comparisons:
         return compared

@@ -109,31 +109,25 @@ def write_near_copies_page(
         *([note] if note else []),
         *([f"The first {MOST_PAIRS} are shown, the most similar first."] if len(shown) < len(pairs) else []),
     ]
-    lines = []
-    for pair in shown:
-        decision = (decisions or {}).get((pair.row, pair.copy_row))
-        lines.append(
-            {
-                "pictures": [
-                    {
-                        "src": _data_uri(pixels, row),
-                        "row": row,
-                        "name": str(identities[row]),
-                        "file": None if files is None else files[row],
-                    }
-                    for row in (pair.row, pair.copy_row)
-                ],
-                "distance": pair.distance,
-                "mirrored": pair.mirrored,
-                "decision": decision or "open",
-                "open_file": files[pair.copy_row] if files and command and decision is None else "",
-            }
-        )
+    pictures = {
+        row: {"src": _data_uri(pixels, row), "name": str(identities[row]), "file": files[row] if files else None}
+        for pair in shown
+        for row in (pair.row, pair.copy_row)
+    }
+    page = render(
+        "near_copies.html.j2",
+        title="Near-copies",
+        notes=notes,
+        pairs=shown,
+        pictures=pictures,
+        decisions=decisions or {},
+        command=command,
+    )
     with atomic_write(path) as temporary:
         # The mode is given when the file is created: there is no moment at which others could read it.
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(file, "w", encoding="utf-8") as stream:
-            stream.write(render("near_copies.html.j2", title="Near-copies", notes=notes, pairs=lines, command=command))
+            stream.write(page)
 
 
 def _data_uri(pixels: Pixels, row: int) -> str:

@@ -18,11 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from gli.auditing.plots import BLUE, COLOURS, GREEN, GREY, RED, Rows, draw_curves, save
-from gli.metrics.jensen_shannon import loss_densities
+from gli.auditing.plots import BLUE, COLOURS, GREEN, GREY, RED, Rows, draw_curves, draw_densities, save
 from gli.metrics.registry import LOSS
 from gli.reporting.results import FROM_SCRATCH, Result, Summary, labels, summarise, warm_up
-from gli.reporting.tradeoff import RETRAINED, SHARE, Point, Tradeoff, read_tradeoff
+from gli.reporting.tradeoff import RETRAINED, SHARE, Point, Tradeoff
 from gli.runs.read import Run
 
 if TYPE_CHECKING:
@@ -61,12 +60,7 @@ def _legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
 
 
 def utility_grid(runs: Mapping[str, Rows], columns: int = 3) -> Figure:
-    """Return the score curves of several runs side by side, as in the paper's Figures 3 and 8.
-
-    Args:
-        runs: The audits of each run, by its label: ``iteration`` and the scores.
-        columns: Number of panels in a row.
-    """
+    """Return the score curves of several runs side by side, as in the paper's Figures 3 and 8."""
     figure, panels = _panels(len(runs), columns)
     for axes, (label, rows) in zip(panels, runs.items(), strict=True):
         draw_curves(axes, rows)
@@ -77,24 +71,11 @@ def utility_grid(runs: Mapping[str, Rows], columns: int = 3) -> Figure:
 
 
 def density_grid(losses: Mapping[str, tuple[Losses, Losses]], columns: int = 3) -> Figure:
-    """Return the loss densities of forget and unseen for several models side by side, as in the paper's Figure 6.
-
-    Args:
-        losses: Losses of the forget and of the unseen images under each model, by its label.
-        columns: Number of panels in a row.
-    """
+    """Return the loss densities of forget and unseen for several models side by side, as in the paper's Figure 6."""
     figure, panels = _panels(len(losses), columns)
     for axes, (label, (forget_losses, unseen_losses)) in zip(panels, losses.items(), strict=True):
-        axes.set(xlabel="loss per image (nats)", ylabel="density", title=label)
+        draw_densities(axes, forget_losses, unseen_losses, label)
         axes.title.set_fontsize(9)
-        try:
-            grid, forget, unseen = loss_densities(forget_losses, unseen_losses)
-        except ValueError:
-            axes.text(0.5, 0.5, "not finite", ha="center", va="center", transform=axes.transAxes)
-            continue
-        for density, name, colour, dashes in ((forget, "forget", BLUE, "-"), (unseen, "unseen", RED, "--")):
-            axes.plot(grid, density, color=colour, linestyle=dashes, label=name, linewidth=1.3)
-            axes.fill_between(grid, density, color=colour, alpha=0.12)
     _legend_below(figure, panels)
     return figure
 
@@ -102,11 +83,7 @@ def density_grid(losses: Mapping[str, tuple[Losses, Losses]], columns: int = 3) 
 def scatter(points: Sequence[tuple[str, float, float]], xlabel: str, ylabel: str, gid: str = "") -> Figure:
     """Return a plot of two scores against each other, with a colour and a marker for each label.
 
-    Args:
-        points: Label and both scores of each model.
-        xlabel: Name of the first score.
-        ylabel: Name of the second score.
-        gid: Prefix of the ``id`` of each point's SVG element, before its place among ``points``; empty for none.
+    ``gid`` begins the ``id`` of each point's SVG element, before its place among ``points``; empty for none.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -146,14 +123,7 @@ def pearson(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def people_figure(values: Sequence[float], low: float, high: float, label: str) -> Figure:
-    """Return the figure of an audited method: a value for each person, in order, before the band without any leak.
-
-    Args:
-        values: The values, the largest first.
-        low: Lower limit of the band.
-        high: Upper limit of the band.
-        label: Label of the axis of the values.
-    """
+    """Return the figure of an audited method: a value for each person, in order, before the band without any leak."""
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
     axes.axhspan(low, high, color=GREY, alpha=0.3, linewidth=0, label="95 % of people if nobody is distinguished")
@@ -210,14 +180,6 @@ def draw_report(
     title: str,
 ) -> tuple[Markup, dict[str, dict[str, str]]]:
     """Draw all figures of a report, and write that of the trade-off as PNG as well.
-
-    Args:
-        runs: The runs.
-        results: Their results.
-        summaries: The results, aggregated.
-        tradeoff: The trade-off; without points it has no figure.
-        path: The PNG file.
-        title: Title of the figure of the trade-off.
 
     Returns:
         The figure of the runs, and for the heading of each other one its SVG element and its caption.
@@ -342,21 +304,6 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point], size_of: M
     )  # fmt: skip
 
 
-def save_tradeoff(report: Path, path: Path, title: str = "") -> None:
-    """Write the figure of a report as PNG, such as for a document.
-
-    Args:
-        report: Folder of the report.
-        path: The file.
-        title: Title of the figure.
-
-    Raises:
-        DataError: If the folder holds no report, or one of an earlier version.
-    """
-    with svg_settings():
-        save(tradeoff_figure(read_tradeoff(report), title), path)
-
-
 # -- SVG ---------------------------------------------------------------------------------------------------------------
 
 
@@ -373,9 +320,7 @@ def svg_of(figure: Figure, text: str = "") -> Markup:
 
     Call inside :func:`svg_settings`, where the figure was drawn.
 
-    Args:
-        figure: The figure.
-        text: Text alternative for screen readers.
+    ``text`` is the text alternative for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -139,11 +139,6 @@ def audit_in_state(run: Run, rows: Sequence[Mapping[str, float]], last: bool) ->
     """Return the last or the best audit of a run; None where no audit after iteration 0 has a final score.
 
     Of a model that was trained from scratch it is always the last.
-
-    Args:
-        run: The run.
-        rows: Its audits.
-        last: Whether to take the last audit, not the best.
     """
     if run.method in FROM_SCRATCH:
         return rows[-1] if rows else None
@@ -168,10 +163,7 @@ def _of_row(result: Result, row: Mapping[str, float], resamples: int) -> Result:
 def record_of(result: Result, iteration: int, whole: bool = False) -> tuple[Record, People]:
     """Return an audit of a result's run and the identities on its images.
 
-    Args:
-        result: The result.
-        iteration: Iteration of the audit.
-        whole: Whether to return all people even if only half of them are reported.
+    ``whole`` asks for all people even if only half of them are reported.
 
     Raises:
         DataError: If the record was not kept.

@@ -37,10 +37,7 @@ def number(value: float, spread: float = math.nan) -> str:
 def table_of_methods(summaries: Sequence[Summary], data: str, audited: Mapping[str, str] | None = None) -> Table:
     """Return the table with a row for each label: scores, cost, and the reported iterations.
 
-    Args:
-        summaries: The results of each label, aggregated.
-        data: Class name of the data module, for the published scores.
-        audited: AUC per person of an audit, as text by method; see :func:`gli.reporting.audit.auc_of_methods`.
+    ``audited`` has the AUC per person of an audit, as text by method.
     """
     columns = [("method", [summary.label for summary in summaries])]
     for score in reported_scores(summaries):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from gli.errors import DataError
 from gli.metrics.pareto import pareto_front
 from gli.reporting.results import FROM_SCRATCH, NO_UNLEARNING, Summary
 
@@ -30,23 +27,14 @@ Bar = tuple[float, float]
 
 @dataclass(frozen=True)
 class Point:
-    """A method or variant in the figure.
+    """A method or variant in the figure."""
 
-    Attributes:
-        label: Name of the method or variant.
-        privacy: Distance of the attack from guessing, 0 is best.
-        accuracy: Test accuracy.
-        privacy_bar: Ends of the error bar of ``privacy``; None without one.
-        accuracy_bar: Ends of the error bar of ``accuracy``; None without one.
-        cost: Cost in the unit of the figure; None where unknown.
-    """
-
-    label: str
-    privacy: float
-    accuracy: float
-    privacy_bar: Bar | None = None
-    accuracy_bar: Bar | None = None
-    cost: float | None = None
+    label: str  # Name of the method or variant.
+    privacy: float  # Distance of the attack from guessing, 0 is best.
+    accuracy: float  # Test accuracy.
+    privacy_bar: Bar | None = None  # Ends of the error bar of ``privacy``; None without one.
+    accuracy_bar: Bar | None = None  # Ends of the error bar of ``accuracy``; None without one.
+    cost: float | None = None  # Cost in the unit of the figure; None where unknown.
 
     @property
     def unlearned(self) -> bool:
@@ -56,19 +44,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """The trade-off between privacy and accuracy of several methods.
+    """The trade-off between privacy and accuracy of several methods."""
 
-    Attributes:
-        axis: Name of the horizontal axis.
-        bars: Meaning of the error bars.
-        unit: Unit of the costs; empty where none is known.
-        points: The methods.
-    """
-
-    axis: str
-    bars: str
-    unit: str
-    points: tuple[Point, ...]
+    axis: str  # Name of the horizontal axis.
+    bars: str  # Meaning of the error bars.
+    unit: str  # Unit of the costs; empty where none is known.
+    points: tuple[Point, ...]  # The methods.
 
     @property
     def frontier(self) -> list[Point]:
@@ -111,10 +92,6 @@ def tradeoff_of(summaries: Sequence[Summary], audit: Mapping[str, Any] | None = 
 
     With an audit, both scores are those of the audited models: a method's audited models may have run for another
     number of iterations than the audit that the report shows, so one score of either would belong to no model.
-
-    Args:
-        summaries: The results of the report, aggregated.
-        audit: Contents of the ``audit.json`` of an audit; None without one.
     """
     if audit is not None:
         return _of_methods(audit["methods"]) if "methods" in audit else _of_runs(audit["runs"], summaries)
@@ -227,22 +204,3 @@ def costs_of(summaries: Sequence[Summary]) -> tuple[dict[str, float | None], str
     if not whole:
         return seconds, SECONDS
     return {label: None if value is None else value / whole for label, value in seconds.items()}, SHARE
-
-
-def read_tradeoff(report: Path) -> Tradeoff:
-    """Return the trade-off of a report from its folder.
-
-    Raises:
-        DataError: If the folder holds no report, or one of an earlier version.
-    """
-    path = report / "results.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))["tradeoff"]
-        return Tradeoff(values["axis"], values["bars"], values["unit"], tuple(map(_read_point, values["points"])))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: holds no trade-off ({error!r}). Write the report again with gli report.") from error
-
-
-def _read_point(values: Mapping[str, Any]) -> Point:
-    bars = [None if bar is None else (bar[0], bar[1]) for bar in (values["privacy_bar"], values["accuracy_bar"])]
-    return Point(values["label"], values["privacy"], values["accuracy"], bars[0], bars[1], values["cost"])

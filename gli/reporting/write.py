@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from gli.reporting.tables import AUDIT_HEADING, markdown, table_of_methods, tabl
 from gli.reporting.tradeoff import Tradeoff, tradeoff_of
 from gli.runs.read import Run
 from gli.system.console import progress
-from gli.system.files import atomic_write, write_json
+from gli.system.files import write_json, write_table, write_text
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
 TRADEOFF = "Privacy against accuracy"
@@ -81,7 +80,8 @@ def write_report(
     rows = [_flat_row(result, select) for result in results]
     contents = _contents(data, select, summaries, rows, [*missing, *failed], compared, tradeoff)
 
-    _write_csv(output / "results.csv", rows)
+    columns = dict.fromkeys(name for row in rows for name in row if name != "run")
+    write_table(output / "results.csv", [*columns, "run"], rows)
     write_json(output / "results.json", contents)
     sections = {heading: markdown(table) for heading, table in tables.items()}
     if compared:
@@ -91,7 +91,7 @@ def write_report(
     sections["Runs"] = markdown(runs_table)
     paragraphs = [f"# {data}", _list([*notes, LEGEND]), markdown(methods)]
     paragraphs += [f"## {heading}\n\n{text}" for heading, text in sections.items()]
-    _write_text(output / "results.md", "\n\n".join(paragraphs) + "\n")
+    write_text(output / "results.md", "\n\n".join(paragraphs) + "\n")
     # Only pictures need matplotlib.
     from gli.reporting.plots import draw_report
 
@@ -110,7 +110,7 @@ def write_report(
         runs=runs_table,
         audit=None if audited is None else audit_section(audited),
     )
-    _write_text(output / "report.html", page)
+    write_text(output / "report.html", page)
     return failed
 
 
@@ -163,19 +163,6 @@ def _flat_row(result: Result, select: Select) -> dict[str, Any]:
         **result.cost,
         "run": str(result.run.folder),
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "run"))
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*names, "run"])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _contents(

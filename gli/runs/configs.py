@@ -94,10 +94,6 @@ def resolve(config: str) -> Path:
 def resolve_arguments(args: Sequence[str], methods: Mapping[str, str] | None = None) -> list[str]:
     """Return a command line in which every configuration is given by the paths of its files.
 
-    Args:
-        args: The command line, with configurations as ``--config X``, ``--config=X`` or ``-c X``.
-        methods: Class name of each method by its name in configurations, see :func:`expand`.
-
     Raises:
         SettingError: See :func:`expand`.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gli.runs.read import LOG, read_rows
-from gli.system.files import atomic_write
+from gli.system.files import write_table
 
 
 class MetricsLog(Logger):
@@ -53,12 +53,7 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a row.
-
-        Args:
-            metrics: Values by name.
-            step: The unlearning iteration.
-        """
+        """Append a row."""
         if self._columns is None:
             self._columns = self._keep_rows()
         row = {**metrics, "step": step}
@@ -68,7 +63,7 @@ class MetricsLog(Logger):
             return
         rows: list[Mapping[str, Any]] = [*read_rows(self.path)] if self.path.is_file() else []
         self._columns = sorted({*self._columns, *row})
-        self._rewrite([*rows, row], self._columns)
+        write_table(self.path, self._columns, [*rows, row])
 
     def _keep_rows(self) -> list[str]:
         """Keep the rows that an earlier process wrote, up to the iteration it reached; return their columns."""
@@ -79,24 +74,14 @@ class MetricsLog(Logger):
             self.path.unlink()
             return []
         columns = sorted(rows[0])
-        self._rewrite(rows, columns)
+        write_table(self.path, columns, rows)
         return columns
-
-    def _rewrite(self, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> None:
-        with atomic_write(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def loggers(root: Path, name: str, version: int | str, iteration: int | None = None) -> list[Logger]:
     """Return TensorBoard and CSV loggers that both write into ``root/name/version``.
 
-    Args:
-        root: Folder of all runs.
-        name: Folder of the runs of this kind.
-        version: Number or name of the folder of this run.
-        iteration: Iteration after which the run continues; rows of later iterations are dropped. None for a new run.
+    The arguments are those of :class:`MetricsLog`.
     """
     purge = None if iteration is None else iteration + 1
     return [

@@ -14,17 +14,13 @@ MEMBERSHIP = "membership.json"
 
 @dataclass(frozen=True)
 class Membership:
-    """How a run knows who was trained on, and why its privacy scores mean nothing, if so.
+    """How a run knows who was trained on, and why its privacy scores mean nothing, if so."""
 
-    Attributes:
-        known: ``trained here`` (gli trained the original on the training set of this run), ``recorded`` (the original's
-            file holds the hashes of its training images), ``declared`` (``data.held_out``), or ``unknown``.
-        reasons: Why the privacy scores mean nothing; empty if they can be used.
-        rehearsal: Whether the run is a rehearsal (``data.rehearsal``), in which nobody takes part who is reported.
-    """
-
+    #: ``trained here`` (gli trained the original on the training set of this run), ``recorded`` (the original's file
+    #: holds the hashes of its training images), ``declared`` (``data.held_out``), or ``unknown``.
     known: str
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # Why the privacy scores mean nothing; empty if they can be used.
+    #: Whether the run is a rehearsal (``data.rehearsal``), in which nobody takes part who is reported.
     rehearsal: bool = False
 
     @property

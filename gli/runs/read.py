@@ -33,25 +33,15 @@ class EvaluationFolder(DataError):
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run.
+    """The folder of a run."""
 
-    Attributes:
-        folder: The folder.
-        method: Class name of the method.
-        data: Class name of the data module.
-        seed: Seed of the run.
-        settings: Settings by dotted name, without those that differ between repetitions.
-        rows: The audits in its log: ``iteration`` and the scores.
-        data_seed: Seed that the people were drawn with; None where they are those of files.
-    """
-
-    folder: Path
-    method: str
-    data: str
-    seed: int
-    settings: Mapping[str, Any]
-    rows: Sequence[Mapping[str, float]]
-    data_seed: int | None = None
+    folder: Path  # The folder.
+    method: str  # Class name of the method.
+    data: str  # Class name of the data module.
+    seed: int  # Seed of the run.
+    settings: Mapping[str, Any]  # Settings by dotted name, without those that differ between repetitions.
+    rows: Sequence[Mapping[str, float]]  # The audits in its log: ``iteration`` and the scores.
+    data_seed: int | None = None  # Seed that the people were drawn with; None where they are those of files.
 
     @property
     def kind(self) -> str:

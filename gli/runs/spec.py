@@ -34,41 +34,27 @@ _NEUTRAL = {
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run of ``gli fit``.
+    """One run of ``gli fit``."""
 
-    Attributes:
-        method: Class path and settings of the method, defaults included.
-        data: Class path and settings of the data, defaults included.
-        trainer: Settings of the trainer.
-        callbacks: Settings of the callbacks, by section.
-        seed: The seed.
-        after: Folders of the runs that must have ended before this one starts.
-        folder: Folder of the run.
-        originals: Folder of the original models; None for that of ``folder``.
-        row: Row in the live table, such as the name of the method.
-        column: Column in the live table, such as the seed.
-        resumes: Whether the run continues after a kill, instead of starting again.
-    """
-
-    method: Mapping[str, Any]
-    data: Mapping[str, Any]
+    method: Mapping[str, Any]  # Class path and settings of the method, defaults included.
+    data: Mapping[str, Any]  # Class path and settings of the data, defaults included.
     trainer: Mapping[str, Any]
-    callbacks: Mapping[str, Any]
+    callbacks: Mapping[str, Any]  # Settings of the callbacks, by section.
     seed: int
-    after: frozenset[Path] = frozenset()
-    folder: Path = field(default=Path(), compare=False)
+    after: frozenset[Path] = frozenset()  # Folders of the runs that must have ended before this one starts.
+    folder: Path = field(default=Path(), compare=False)  # Folder of the run.
+    #: Folder of the original models; None for that of ``folder``.
     originals: Path | None = field(default=None, compare=False)
-    row: str = field(default="", compare=False)
-    column: str = field(default="", compare=False)
+    row: str = field(default="", compare=False)  # Row in the live table, such as the name of the method.
+    column: str = field(default="", compare=False)  # Column in the live table, such as the seed.
+    #: Whether the run continues after a kill, instead of starting again.
     resumes: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **place: Any) -> RunSpec:
         """Return the specification of resolved settings.
 
-        Args:
-            settings: The settings, as in the ``config.yaml`` of a run.
-            **place: Folder, title and order of the run.
+        ``place`` is folder, title and order of the run.
         """
         callbacks = {name: settings[name] for name in CALLBACKS if name in settings}
         return cls(
@@ -151,10 +137,8 @@ class RunSpec:
     def finish(self, run: Path, seconds: float, record: str = DONE) -> None:
         """Record that the run has ended.
 
-        Args:
-            run: Folder of its log, inside the folder of this run.
-            seconds: Duration.
-            record: File of the record: ``DONE``, or ``STOPPED`` for a run that was asked to end early.
+        ``run``, the folder of its log, is inside the folder of this run; ``record`` is ``STOPPED`` if it was asked to
+        end early.
         """
         name = run.resolve().relative_to(self.folder.resolve())
         write_json(self.folder / record, {"key": self.key, "run": str(name), "seconds": seconds})
@@ -173,10 +157,7 @@ class RunSpec:
 def finished_run(folder: Path, key: str | None = None, record: str = DONE) -> Path | None:
     """Return the folder of the log of a finished run, or None where there is none.
 
-    Args:
-        folder: Folder of the run.
-        key: Key that the run must have had; None for any.
-        record: File of the record: ``DONE`` or ``STOPPED``.
+    ``key`` is that which the run must have had, None for any; ``record`` is ``DONE`` or ``STOPPED``.
     """
     # A damaged record may hold anything; it counts as missing.
     with suppress(OSError, ValueError, TypeError, LookupError, RecursionError, DataError):
@@ -190,10 +171,7 @@ def finished_run(folder: Path, key: str | None = None, record: str = DONE) -> Pa
 def _relevant(value: Any, neutral: tuple[str, ...] = (), root: Path = Path()) -> Any:
     """Return nested settings without neutral ones and nulls, which an earlier version may not have had.
 
-    Args:
-        value: The settings.
-        neutral: Names of those that do not matter.
-        root: Folder that names of files may be relative to, besides the current one.
+    Names of files may be relative to ``root``, besides the current folder.
     """
     if isinstance(value, Mapping):
         items = {str(name): _relevant(item, neutral, root) for name, item in value.items() if name not in neutral}

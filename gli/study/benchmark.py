@@ -14,12 +14,12 @@ from jsonargparse.typing import NonNegativeInt
 
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.reporting import Select
-from gli.reporting.claims import Claims, Comparison, read_comparison
+from gli.reporting.claims import Claims, Comparison
 from gli.reporting.write import write_report
 from gli.runs.configs import expand
 from gli.runs.read import read_run
 from gli.runs.spec import finished_run
-from gli.study.settings import Entry, Methods, Seed, check_settings, entries_of, flags_of, read_study
+from gli.study.settings import Entry, Methods, Seed, check_settings, entries_of, flags_of, from_settings, read_study
 from gli.system.files import writable
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class Grid:
         """Return a claim; its methods are entries of the benchmark, or the original that every run starts from."""
         names = {*self.entries, "Original"}
         try:
-            comparison = read_comparison(contents)
+            if not isinstance(contents, Mapping):
+                raise SettingError("expected names as of, with, score, at and claim")
+            comparison = from_settings(Comparison, contents, spelled={"baseline": "with"})
             for name in (comparison.of, comparison.baseline):
                 if name not in names:
                     raise SettingError(f"the benchmark has no {name!r}.{did_you_mean(name, names)}")
@@ -134,11 +136,7 @@ def read_grid(path: Path) -> Grid:
 def runs_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list[RunSpec]:
     """Return the runs of a grid, seed by seed, originals first.
 
-    Args:
-        grid: The grid.
-        benchmark: File of the benchmark; the configurations of the methods are looked for near it.
-        output: Folder of the benchmark's results.
-        originals: Folder of the original models, which the runs share.
+    The configurations of the methods are looked for near ``benchmark``, the file of the grid.
 
     Raises:
         GLIError: If a method has no configuration, a setting is wrong, or two runs have the same folder.
@@ -184,9 +182,6 @@ def _folder_of(output: Path, name: str, seed: int, backbone: str | None) -> Path
 def finished_runs(benchmark: Path) -> tuple[list[Path], list[str]]:
     """Return the folders of the finished runs of a benchmark, and a message for every cell that is not finished.
 
-    Args:
-        benchmark: Folder of the benchmark.
-
     Raises:
         DataError: If it has no cells.
     """
@@ -214,15 +209,7 @@ def benchmark(
 ) -> list[str]:
     """Run a benchmark and write its report.
 
-    Args:
-        config: Configuration of the benchmark.
-        grid: Its contents, perhaps restricted.
-        output: Folder of cells and report.
-        originals: Folder of the original models.
-        jobs: Number of cells to run at once.
-        cluster: Address of a Ray cluster to run them on, or ``local``; None for processes of this machine.
-        select: Which audit of a run is reported; None for what the configuration says.
-        audit: Folder of an audit of the same methods, to show beside the scores.
+    The arguments are those of the command; ``grid`` is the contents of ``config``, perhaps restricted.
 
     Returns:
         A message for every cell without a result.

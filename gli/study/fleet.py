@@ -22,7 +22,7 @@ from gli.runs.folder import snake_case
 from gli.runs.spec import NEVER
 from gli.study.settings import Entry, Methods, check_settings, entries_of, flags_of, read_study
 from gli.system.console import progress
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 if TYPE_CHECKING:
     from gli.data import FaceDataModule
@@ -108,12 +108,7 @@ class FleetPlan:
         return replace(self, methods=chosen)
 
     def minutes(self, images: int, jobs: int) -> float:
-        """Return an estimate of the time that all runs take.
-
-        Args:
-            images: Number of training images of an original.
-            jobs: Number of runs at once.
-        """
+        """Return an estimate of the time that all runs take."""
         unlearnings = self.originals * self.draws * len(self.entries)
         seconds = (self.originals * ORIGINAL_SECONDS + unlearnings * UNLEARNING_SECONDS) * images / 1000
         return seconds / 60 / jobs
@@ -144,12 +139,7 @@ def read_plan(path: Path) -> FleetPlan:
 
 
 def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
-    """Return the data module of an audit.
-
-    Args:
-        plan: The plan.
-        config: File of the plan, near which the configurations of the methods are.
-    """
+    """Return the data module of an audit."""
     from gli.engine.build import build_data  # Loads torch.
     from gli.engine.fit import method_names, specify
 
@@ -218,8 +208,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
     tables: dict[Draw, Path] = {}
     for draw in draws_of(plan, data):
         tables[draw] = output / "people" / f"{draw.name}.csv"
-        with atomic_write(tables[draw]) as temporary:
-            temporary.write_text(draw.table(), encoding="utf-8")
+        write_text(tables[draw], draw.table())
 
     def folder_of(name: str, draw: Draw) -> Path:
         return output / "runs" / f"{snake_case(name)}_{draw.name}"
@@ -254,9 +243,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
 def read_fleets(runs: Mapping[tuple[str, Draw], Path | None], failed: Sequence[str]) -> tuple[dict[str, Fleet], Fleet]:
     """Return the models of each method, and the originals (iteration 0 of the runs of a method).
 
-    Args:
-        runs: Folder of the finished run of each method and draw; None where there is none.
-        failed: Messages of those that failed.
+    ``runs`` has the folder of each finished run, and None where there is none.
 
     Raises:
         DataError: If too few runs have finished.

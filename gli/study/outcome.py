@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from gli.metrics.pareto import pareto_front
 from gli.runs.membership import read_membership
 from gli.runs.read import read_log
 from gli.study.space import Settings
-from gli.system.files import atomic_write, writable
+from gli.system import files
+from gli.system.files import writable
 
 #: States of a trial.
 FINISHED, PRUNED, FAILED = "finished", "pruned", "failed"
@@ -28,15 +28,10 @@ OBJECTIVES: Mapping[str, tuple[tuple[str, bool], ...]] = {
 
 @dataclass(frozen=True)
 class Objective:
-    """Objective of a search.
+    """Objective of a search."""
 
-    Attributes:
-        scores: Names of the scores, and whether each is to rise.
-        max_utility_drop: Audits with a larger utility drop are not allowed.
-    """
-
-    scores: tuple[tuple[str, bool], ...]
-    max_utility_drop: float = 1.0
+    scores: tuple[tuple[str, bool], ...]  # Names of the scores, and whether each is to rise.
+    max_utility_drop: float = 1.0  # Audits with a larger utility drop are not allowed.
 
     @classmethod
     def named(cls, name: str, max_utility_drop: float) -> Objective:
@@ -82,26 +77,17 @@ class Objective:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a trial.
+    """The result of a trial."""
 
-    Attributes:
-        number: Number of the trial, from 1.
-        settings: Its settings.
-        state: ``finished``, ``pruned`` or ``failed``.
-        scores: Scores of the audit that counts, with the original's final score as ``original``; empty without one.
-        allowed: Whether that audit is within the utility drop allowed.
-        rehearsal: Whether the run was a rehearsal; None if that is not known.
-        run: Folder of the run; None for a failed trial.
-        front: Whether no other finished trial is better in one score of the objective and as good in the others.
-    """
-
-    number: int
-    settings: Settings
-    state: str
+    number: int  # Number of the trial, from 1.
+    settings: Settings  # Its settings.
+    state: str  # ``finished``, ``pruned`` or ``failed``.
+    #: Scores of the audit that counts, with the original's final score as ``original``; empty without one.
     scores: Mapping[str, float] = field(default_factory=dict)
-    allowed: bool = False
-    rehearsal: bool | None = None
-    run: Path | None = None
+    allowed: bool = False  # Whether that audit is within the utility drop allowed.
+    rehearsal: bool | None = None  # Whether the run was a rehearsal; None if that is not known.
+    run: Path | None = None  # Folder of the run; None for a failed trial.
+    #: Whether no other finished trial is better in one score of the objective and as good in the others.
     front: bool = False
 
     @property
@@ -116,15 +102,7 @@ class Outcome:
 
 
 def outcome_of(number: int, settings: Settings, state: str, run: Path | None, objective: Objective) -> Outcome:
-    """Return the result of a trial that has ended.
-
-    Args:
-        number: Number of the trial, from 1.
-        settings: Its settings.
-        state: ``finished``, ``pruned`` or ``failed``.
-        run: Folder of its run; None for a failed trial.
-        objective: What the search optimises.
-    """
+    """Return the result of a trial that has ended."""
     if run is None:
         return Outcome(number, settings, state)
     rehearsal = None
@@ -199,11 +177,5 @@ def write_table(output: Path, outcomes: Sequence[Outcome], two_objectives: bool 
     columns = dict.fromkeys(key for row in rows for key in row)
     for last in ("allowed", "rehearsal", "run"):  # A failed trial has no scores, so they could come before these.
         columns.pop(last, None)
-    with (
-        writable(output.parent, content="the table of the trials", setting="--output"),
-        atomic_write(output) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, [*columns, "allowed", "rehearsal", "run"], restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    with writable(output.parent, content="the table of the trials", setting="--output"):
+        files.write_table(output, [*columns, "allowed", "rehearsal", "run"], rows)

@@ -61,29 +61,46 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
         raise SettingError(str(error)) from error
     if not isinstance(contents, Mapping):
         raise SettingError(f"{path}: holds no settings. {what.capitalize()} names at least data and methods.")
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
-    for name in contents:
-        if name in (renamed or {}):
-            raise SettingError(f"{path}: the setting {name!r} is now called {(renamed or {})[name]!r}. Rename it.")
-        if name not in fields:
-            hint = did_you_mean(str(name), fields)
-            raise SettingError(f"{path}: there is no setting {name!r}.{hint} Known: {', '.join(fields)}.")
-    for name, field in fields.items():
-        if name not in contents and field.default is field.default_factory is dataclasses.MISSING:
-            raise SettingError(f"{path}: the setting {name!r} is missing. Add it.")
-    hints, values = get_type_hints(kind, include_extras=True), {}
-    for name, value in contents.items():
-        hint, expected = get_args(hints[name])
-        if value is None:
-            raise SettingError(f"{path}: {name} is null; expected {expected}.")
-        try:
-            values[name] = checked(hint, value)
-        except WRONG_TYPE as error:
-            raise SettingError(f"{path}: {name} is {value!r}; expected {expected}.") from error
     try:
-        return kind(**values)
+        return from_settings(kind, contents, renamed=renamed or {})
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
+
+
+def from_settings(
+    kind: type[T], contents: Mapping[str, Any], *, renamed: Mapping[str, str] = {}, spelled: Mapping[str, str] = {}
+) -> T:
+    """Return a dataclass of settings; each is ``Annotated`` with what its value has to be, in words.
+
+    Args:
+        kind: The dataclass.
+        contents: The settings by name.
+        renamed: Settings that earlier versions called otherwise, with the present name.
+        spelled: Names of the settings whose fields are called otherwise, by field.
+
+    Raises:
+        SettingError: If a setting is unknown, missing or has an unusable value.
+    """
+    fields = {spelled.get(field.name, field.name): field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    for name in contents:
+        if name in renamed:
+            raise SettingError(f"the setting {name!r} is now called {renamed[name]!r}. Rename it.")
+        if name not in fields:
+            hint = did_you_mean(str(name), fields)
+            raise SettingError(f"there is no setting {name!r}.{hint} Known: {', '.join(fields)}.")
+    for name, field in fields.items():
+        if name not in contents and field.default is field.default_factory is dataclasses.MISSING:
+            raise SettingError(f"the setting {name!r} is missing. Add it.")
+    hints, values = get_type_hints(kind, include_extras=True), {}
+    for name, value in contents.items():
+        hint, expected = get_args(hints[fields[name].name])
+        if value is None:
+            raise SettingError(f"{name} is null; expected {expected}.")
+        try:
+            values[fields[name].name] = checked(hint, value)
+        except WRONG_TYPE as error:
+            raise SettingError(f"{name} is {value!r}; expected {expected}.") from error
+    return kind(**values)
 
 
 #: What :func:`checked` raises.
@@ -134,10 +151,6 @@ def entries_of(methods: Methods, data: str) -> dict[str, Entry]:
 
 def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     """Return settings from arguments such as ``data.split=identity``; values are read as YAML.
-
-    Args:
-        option: Name of the command-line option, for messages.
-        pairs: The arguments.
 
     Raises:
         SettingError: If one has another form.

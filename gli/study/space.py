@@ -20,21 +20,13 @@ _RANGE = "--range {}: expected KEY=LOW..HIGH or KEY=LOW..HIGH:log, such as model
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers that a setting is sampled from.
+    """Numbers that a setting is sampled from."""
 
-    Attributes:
-        keys: Dotted names of the settings that take the value together.
-        low: Smallest value.
-        high: Largest value.
-        log: Whether the logarithm is sampled evenly.
-        integer: Whether only whole numbers are sampled.
-    """
-
-    keys: tuple[str, ...]
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
+    keys: tuple[str, ...]  # Dotted names of the settings that take the value together.
+    low: float  # Smallest value.
+    high: float  # Largest value.
+    log: bool = False  # Whether the logarithm is sampled evenly.
+    integer: bool = False  # Whether only whole numbers are sampled.
 
     def text(self, value: Any) -> str:
         """Return a value as on the command line, with four digits unless that leaves the range."""
@@ -46,15 +38,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Values that a setting is chosen from.
+    """Values that a setting is chosen from."""
 
-    Attributes:
-        keys: Dotted names of the settings that take the value together.
-        values: The values as on the command line.
-    """
-
-    keys: tuple[str, ...]
-    values: tuple[str, ...]
+    keys: tuple[str, ...]  # Dotted names of the settings that take the value together.
+    values: tuple[str, ...]  # The values as on the command line.
 
     def text(self, value: Any) -> str:
         """Return a value as on the command line."""
@@ -101,10 +88,6 @@ def _keys_and_value(option: str, setting: str, expected: str) -> tuple[tuple[str
 
 def grid(settings: Sequence[str], example: str = EXAMPLE) -> Space:
     """Return the space of settings written as ``key=value,value`` or ``key+key=value,value``.
-
-    Args:
-        settings: The settings.
-        example: A setting as it is written, for messages.
 
     Raises:
         SettingError: If a setting does not have that form, or two name the same key.

@@ -18,7 +18,7 @@ from gli.study.outcome import Objective, Outcome
 from gli.study.space import Settings
 from gli.system.classes import init_parameters
 from gli.system.console import console
-from gli.system.files import atomic_write, read_yaml, writable
+from gli.system.files import read_yaml, writable, write_text
 
 WIDTH = 118
 #: Settings of a method that belong to a run, not to the method.
@@ -57,14 +57,7 @@ def _plain(value: Any) -> Any:
 
 
 def tuned_file(sentence: str, command: Sequence[str], section: Mapping[str, Any], settings: Settings) -> str:
-    """Return the contents of a file of ``configs/tuned``.
-
-    Args:
-        sentence: How the settings were found.
-        command: Command line of the search, without the program.
-        section: Class and settings of the method.
-        settings: Settings of the best trial.
-    """
+    """Return the contents of a file of ``configs/tuned``."""
     lines = textwrap.wrap(f"{sentence}:", WIDTH - 2)
     lines += _command(command)
     others = [f"{key} {value}" for key, value in settings.items() if not key.startswith("model.")]
@@ -94,13 +87,7 @@ def write_best(
 ) -> None:
     """Write the settings of the best trial as a file of ``configs/tuned``.
 
-    Args:
-        path: The file.
-        best: The best trial.
-        trials: Number of trials.
-        objective: Objective of the search.
-        command: Command line of the search, without the program.
-        reported: Whether the people of the search are those who are reported.
+    ``reported`` says whether the people of the search are those who are reported.
 
     Raises:
         DataError: If it cannot be written.
@@ -114,7 +101,5 @@ def write_best(
     sentence = f"{aim} of {trials} trials on {read_run(best.run).data}, searched on {people}"
     with writable(path.parent, content="the settings found", setting="--write"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            text = tuned_file(sentence, command, method_section(best.run), best.settings)
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, tuned_file(sentence, command, method_section(best.run), best.settings))
     console.print(f"written     {path}", soft_wrap=True)

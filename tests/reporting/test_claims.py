@@ -10,9 +10,10 @@ import pytest
 from gli.auditing.record import read_record, split_people_in_half, write_people
 from gli.errors import SettingError
 from gli.reporting import claims
-from gli.reporting.claims import Claims, Comparison, decide_claims, parse_comparisons, read_comparison
+from gli.reporting.claims import Claims, Comparison, decide_claims, parse_comparisons
 from gli.reporting.results import collect_results
 from gli.runs.read import read_run
+from gli.study.settings import from_settings
 from tests.helpers.run_folders import PEOPLE, SETS, change_log
 
 ACCURACY = Comparison("GLI", "LI", "accuracy", "end")
@@ -63,14 +64,14 @@ def test_another_text_is_refused(text, message, runs):
 
 def test_settings_name_the_same():
     settings = {"of": "GLI", "with": "LI", "score": "accuracy", "at": "end", "claim": "GLI keeps the accuracy"}
-    assert read_comparison(settings) == Comparison("GLI", "LI", "accuracy", "end", "GLI keeps the accuracy")
+    comparison = from_settings(Comparison, settings, spelled={"baseline": "with"})
+    assert comparison == Comparison("GLI", "LI", "accuracy", "end", "GLI keeps the accuracy")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("GLI>LI", "expected names as of, with, score, at and claim"),
-        ({"of": 3, "with": "LI", "score": "accuracy"}, "expected names"),
+        ({"of": 3, "with": "LI", "score": "accuracy"}, "of is 3; expected a name."),
         ({"of": "GLI", "with": "LI"}, "the setting 'score' is missing"),
         ({"of": "GLI", "wth": "LI", "score": "accuracy"}, "there is no setting 'wth'. Did you mean 'with'?"),
         ({"of": "GLI", "with": "LI", "score": "luck"}, "there is no score 'luck'"),
@@ -78,7 +79,7 @@ def test_settings_name_the_same():
 )
 def test_other_settings_are_refused(settings, message):
     with pytest.raises(SettingError) as caught:
-        read_comparison(settings)
+        from_settings(Comparison, settings, spelled={"baseline": "with"})
     assert message in str(caught.value)
 
 

@@ -12,22 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.transforms import Bbox
 
-from gli.errors import DataError
 from gli.reporting.plots import (
     LARGEST,
     SMALLEST,
     areas,
     legend_costs,
-    save_tradeoff,
     svg_of,
     svg_settings,
     tradeoff_figure,
 )
 from gli.reporting.published import PUBLISHED
 from gli.reporting.results import collect_results, summarise
-from gli.reporting.tradeoff import AXES, SECONDS, SHARE, Point, Tradeoff, costs_of, read_tradeoff, tradeoff_of
+from gli.reporting.tradeoff import AXES, SECONDS, SHARE, Point, Tradeoff, costs_of, tradeoff_of
 from gli.runs.read import read_run
-from gli.system.files import write_json
 
 UNIT = st.floats(0, 1).map(lambda value: round(value, 2))
 
@@ -153,19 +150,6 @@ def test_an_audit_of_runs_is_aggregated_over_its_runs(make_run):
     assert (li.privacy_bar, li.accuracy_bar, li.cost) == (pytest.approx((0.1, 0.4)), None, None)
     assert original.privacy == pytest.approx(0.4)
     assert original.accuracy == summarise(results)[0].mean["accuracy"]
-
-
-def test_a_report_of_an_earlier_version_is_named(tmp_path):
-    (tmp_path / "results.json").write_text('{"lines": []}')
-    with pytest.raises(DataError, match=r"results.json: holds no trade-off.*Write the report again"):
-        save_tradeoff(tmp_path, tmp_path / "a.png")
-
-
-def test_the_trade_off_of_a_report_can_be_drawn_again(tmp_path):
-    write_json(tmp_path / "results.json", {"tradeoff": TRADEOFF.values})
-    assert read_tradeoff(tmp_path) == TRADEOFF
-    save_tradeoff(tmp_path, tmp_path / "a.png", "Faces")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 # -- the figure --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from gli.errors import DataError
 from gli.reporting import write_report
 from gli.reporting.audit import auc_of_methods, write_audit
 from gli.reporting.claims import Claims, Comparison
-from gli.reporting.tradeoff import read_tradeoff
+from gli.reporting.tradeoff import Point, Tradeoff
 from gli.runs.membership import Membership, write_membership
 from gli.runs.read import read_run
 from tests.helpers.fleets import fleet, shifted
@@ -76,6 +76,11 @@ def test_a_run_whose_scores_mean_nothing_is_named_once(make_run, tmp_path):
         assert (
             text.count(f"{folder}: The privacy scores of this run mean nothing: nobody knows. This is a rehearsal") == 1
         )
+
+
+def read_tradeoff(report) -> Tradeoff:
+    values = json.loads((report / "results.json").read_text())["tradeoff"]
+    return Tradeoff(values["axis"], values["bars"], values["unit"], tuple(Point(**each) for each in values["points"]))
 
 
 def test_the_trade_off_is_a_picture_with_its_numbers_in_words(make_run, tmp_path):
