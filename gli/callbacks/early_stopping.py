@@ -22,10 +22,8 @@ MODES = {1: "max", -1: "min", 0: None}
 def mode_of(setting: str, monitor: str, mode: str | None) -> str:
     """Return whether higher (``max``) or lower (``min``) values of a monitored score are better.
 
-    Args:
-        setting: Name of the callback in the settings, for the message.
-        monitor: Name of the score in the log.
-        mode: ``max`` or ``min``; None for the direction in the registry of scores.
+    ``setting`` is the name of the callback in the settings; without ``mode`` it is the direction in the registry of
+    scores.
 
     Raises:
         SettingError: If there is no such score, the mode is unknown, or none is given for a score without a direction.

@@ -116,11 +116,7 @@ def send_figure(logger: Logger, name: str, figure: Figure, iteration: int) -> bo
 
     Numbers need no such function: Lightning sends what is logged to every logger of a run.
 
-    Args:
-        logger: TensorBoard's, MLflow's, or one with a method ``log_image``, as Lightning's W&B logger has.
-        name: Name of the figure.
-        figure: The figure.
-        iteration: The unlearning iteration.
+    It takes them if it is TensorBoard's, MLflow's, or has a method ``log_image``, as Lightning's W&B logger has.
     """
     if isinstance(logger, TensorBoardLogger):
         logger.experiment.add_figure(f"figures/{name}", figure, iteration)

@@ -40,15 +40,10 @@ class Images(ABC):
 
 @dataclass(frozen=True)
 class ImageFiles(Images):
-    """Image files in one folder and its subfolders.
+    """Image files in one folder and its subfolders."""
 
-    Attributes:
-        root: The folder.
-        paths: One path per image, relative to ``root``.
-    """
-
-    root: Path
-    paths: Sequence[str]
+    root: Path  # The folder.
+    paths: Sequence[str]  # One path per image, relative to ``root``.
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -116,25 +111,20 @@ class ImageFiles(Images):
 class Faces:
     """A face table: all that is known of the images of a data set, except their pixels.
 
-    Attributes:
-        images: Source of the pixels.
-        labels: int64 class numbers of shape ``(n,)`` (multi-class), or 0 and 1 of shape ``(n, labels)`` (multi-label).
-        identities: Identity of the person on each image, strings of shape ``(n,)``.
-        task: The classification task, which defines the meaning of the labels.
-        households: Larger groups of people that a split must not divide either, such as MUFAC's families, of shape
-            ``(n,)``; the identities if omitted.
-        published: Row numbers of ``retain``, ``forget``, ``test`` and ``unseen`` as published by the authors of the
-            data set or given by the owner of the table; None if there is no such split.
-
     Raises:
         ValueError: If the columns differ in length.
     """
 
-    images: Images
+    images: Images  # Source of the pixels.
+    #: int64 class numbers of shape ``(n,)`` (multi-class), or 0 and 1 of shape ``(n, labels)`` (multi-label).
     labels: npt.NDArray[np.int64]
-    identities: npt.NDArray[np.str_]
-    task: Task
+    identities: npt.NDArray[np.str_]  # Identity of the person on each image, strings of shape ``(n,)``.
+    task: Task  # The classification task, which defines the meaning of the labels.
+    #: Larger groups of people that a split must not divide either, such as MUFAC's families, of shape ``(n,)``; the
+    #: identities if omitted.
     households: npt.NDArray[np.str_] = None  # type: ignore[assignment]  # __post_init__ replaces None.
+    #: Row numbers of ``retain``, ``forget``, ``test`` and ``unseen`` as published by the authors of the data set or
+    #: given by the owner of the table; None if there is no such split.
     published: Mapping[str, Rows] | None = None
 
     def __post_init__(self) -> None:
@@ -151,13 +141,7 @@ class Faces:
 
 
 def content_hash(digests: npt.NDArray[np.bytes_], labels: npt.NDArray[np.int64], settings: str) -> str:
-    """Return a hash of labelled images in any order, and of settings.
-
-    Args:
-        digests: Content hash of each image.
-        labels: As in :class:`Faces`.
-        settings: Text that describes the settings.
-    """
+    """Return a hash of labelled images in any order, and of settings."""
     columns = labels.reshape(len(labels), -1)
     # Sort by content first and label second, because identical files may have different labels.
     order = np.lexsort((*columns.T[::-1], digests))

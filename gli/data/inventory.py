@@ -17,69 +17,39 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SetContents:
-    """The contents of one set.
+    """The contents of one set."""
 
-    Attributes:
-        images: Number of images.
-        people: Number of identities.
-        labels: Images of each class, or images for which each label is true, by its name.
-    """
-
-    images: int
-    people: int
-    labels: Mapping[str, int]
+    images: int  # Number of images.
+    people: int  # Number of identities.
+    labels: Mapping[str, int]  # Images of each class, or images for which each label is true, by its name.
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """What two sets have in common.
+    """What two sets have in common."""
 
-    Attributes:
-        sets: Names of both.
-        people: Identities in both.
-        files: Number of files with identical contents in both.
-    """
-
-    sets: tuple[str, str]
-    people: tuple[str, ...]
-    files: int
+    sets: tuple[str, str]  # Names of both.
+    people: tuple[str, ...]  # Identities in both.
+    files: int  # Number of files with identical contents in both.
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The contents of a face table and of its split.
+    """The contents of a face table and of its split."""
 
-    Attributes:
-        images: Images in the table.
-        people: Identities in the table.
-        households: Groups that a random split does not divide, by name; see :class:`~gli.data.faces.Faces`.
-        unused: Images in no set.
-        sets: The contents of each set.
-        duplicate_files: Different files that the table has more than once, byte by byte.
-        duplicate_images: Images that are copies of an earlier one.
-        shared_files: Different files under the names of several people.
-        crossings: Pairs of sets with common people or files.
-    """
-
-    images: int
-    people: int
-    households: int
-    unused: int
-    sets: Mapping[str, SetContents]
-    duplicate_files: int
-    duplicate_images: int
-    shared_files: int
-    crossings: tuple[Crossing, ...]
+    images: int  # Images in the table.
+    people: int  # Identities in the table.
+    households: int  # Groups that a random split does not divide, by name; see :class:`~gli.data.faces.Faces`.
+    unused: int  # Images in no set.
+    sets: Mapping[str, SetContents]  # The contents of each set.
+    duplicate_files: int  # Different files that the table has more than once, byte by byte.
+    duplicate_images: int  # Images that are copies of an earlier one.
+    shared_files: int  # Different files under the names of several people.
+    crossings: tuple[Crossing, ...]  # Pairs of sets with common people or files.
 
 
 def take_inventory(faces: Faces, splits: Mapping[str, Rows], digests: npt.NDArray[np.bytes_]) -> Inventory:
-    """Return the contents of a face table and of its split.
-
-    Args:
-        faces: The table.
-        splits: Row numbers of each set.
-        digests: Content hash of each image.
-    """
+    """Return the contents of a face table and of its split."""
     _, files, counts = np.unique(digests, return_inverse=True, return_counts=True)
     _, people = np.unique(faces.identities, return_inverse=True)
     owners = np.unique(np.stack([files.ravel(), people.ravel()]), axis=1)[0]

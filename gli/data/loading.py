@@ -89,24 +89,15 @@ class Batch(NamedTuple):
 
 
 class Take(NamedTuple):
-    """Selection of the images to load for a batch, or for one part of it.
+    """Selection of the images to load for a batch, or for one part of it."""
 
-    Attributes:
-        rows: Row numbers in the face table, shape ``(batch,)``.
-        random_numbers: Random numbers of the augmentation, shape ``(batch, COLUMNS)``; None without augmentation.
-    """
-
-    rows: Rows
+    rows: Rows  # Row numbers in the face table, shape ``(batch,)``.
+    #: Random numbers of the augmentation, shape ``(batch, COLUMNS)``; None without augmentation.
     random_numbers: npt.NDArray[np.float32] | None = None
 
 
 class FaceDataset(Dataset[Batch | dict[str, Batch]]):
-    """Data set whose items are whole batches: one gather from the uint8 cache, no work per image.
-
-    Args:
-        pixels: The pixel cache.
-        labels: The labels, as in :class:`~gli.data.faces.Faces`.
-    """
+    """Data set whose items are whole batches: one gather from the uint8 cache, no work per image."""
 
     def __init__(self, pixels: PixelCache, labels: npt.NDArray[np.int64]) -> None:
         self.pixels, self.labels = pixels, labels
@@ -124,14 +115,7 @@ class FaceDataset(Dataset[Batch | dict[str, Batch]]):
 
 
 class TableDataset(Dataset[tuple[Tensor, Tensor, str]]):
-    """Ordinary data set of one image after the other: (image in [0, 1], label, identity).
-
-    Args:
-        pixels: The pixel cache.
-        labels: The labels, as in :class:`~gli.data.faces.Faces`.
-        identities: Identity of each row.
-        rows: Rows of the table to take.
-    """
+    """Ordinary data set of one image after the other: (image in [0, 1], label, identity)."""
 
     def __init__(
         self, pixels: PixelCache, labels: npt.NDArray[np.int64], identities: npt.NDArray[np.str_], rows: Rows
@@ -268,14 +252,7 @@ class EpochPlan:
 
 
 class EvaluationPlan:
-    """Plan of the batches of an evaluation set, in the order of the table; each row is on one process only.
-
-    Args:
-        rows: Row numbers of the set.
-        batch_size: Images per batch and process.
-        rank: Rank of this process.
-        world: Number of processes.
-    """
+    """Plan of the batches of an evaluation set, in the order of the table; each row is on one process only."""
 
     def __init__(self, rows: Rows, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
         self.rows, self.batch_size = rows[rank::world], batch_size
@@ -291,11 +268,6 @@ class EvaluationPlan:
 
 class BatchLoader:
     """Load the batches of a plan. It is not a ``DataLoader``, so that the trainer does not replace its sampler.
-
-    Args:
-        dataset: The data set.
-        plan: The plan.
-        num_workers: Number of loader processes.
 
     Attributes:
         sampler: The plan, under the name that the trainer calls ``set_epoch`` of.

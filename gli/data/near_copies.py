@@ -43,19 +43,12 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True, order=True)
 class NearCopy:
-    """A picture and another that looks like a copy of it; sorted by distance.
+    """A picture and another that looks like a copy of it; sorted by distance."""
 
-    Attributes:
-        distance: Number of different bits of the two hashes; 0 for the same picture.
-        row: Row of the picture in the face table.
-        copy_row: Row of the copy.
-        mirrored: Whether the copy is a mirror image.
-    """
-
-    distance: int
-    row: int
-    copy_row: int
-    mirrored: bool
+    distance: int  # Number of different bits of the two hashes; 0 for the same picture.
+    row: int  # Row of the picture in the face table.
+    copy_row: int  # Row of the copy.
+    mirrored: bool  # Whether the copy is a mirror image.
 
 
 def find_near_copies(

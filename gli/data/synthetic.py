@@ -31,13 +31,9 @@ YOUNG_BELOW = 31
 
 @dataclass(frozen=True)
 class DrawnFaces(Images):
-    """Pictures that are drawn when their pixels are read.
+    """Pictures that are drawn when their pixels are read."""
 
-    Attributes:
-        people: The person and the picture of each image.
-    """
-
-    people: Sequence[tuple[drawing.Person, drawing.Picture]]
+    people: Sequence[tuple[drawing.Person, drawing.Picture]]  # The person and the picture of each image.
     verb = "Drawing"
 
     def __len__(self) -> int:

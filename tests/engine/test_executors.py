@@ -8,12 +8,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
 from gli.engine import local
-from gli.engine.execute import make_executor
-from gli.engine.executor import Executor, Resources
+from gli.engine.execute import Executor, make_executor
 from gli.engine.local import Local
 from gli.errors import SettingError
 from tests.helpers.processes import alive, eventually
@@ -31,7 +31,10 @@ CODE = "import sys; print('hello', sys.argv[1]); print('error', file=sys.stderr)
 
 
 def python(code: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-c", code, *arguments]
+    file = NamedTemporaryFile("w", suffix=".py", delete=False)  # noqa: SIM115
+    with file:
+        file.write(code)
+    return [file.name, *arguments]
 
 
 @pytest.fixture(params=["local", "ray"])
@@ -64,7 +67,7 @@ def test_no_more_jobs_at_once_than_asked_for(executor: Executor, tmp_path: Path)
 
 
 @pytest.mark.timeout(60)
-def test_a_job_without_a_gpu_sees_none(executor: Executor, tmp_path: Path) -> None:
+def test_a_job_sees_no_gpu_where_there_is_none(executor: Executor, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     assert executor.submit(python("import os; print(repr(os.environ['CUDA_VISIBLE_DEVICES']))"), log=log).result() == 0
     assert log.read_text().strip() == "''"
@@ -106,11 +109,8 @@ def test_ray_assigns_one_gpu_to_each_job(tmp_path: Path, monkeypatch: pytest.Mon
     code = WAIT_FOR_ANOTHER + "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     logs = [tmp_path / f"{number}.txt" for number in range(2)]
     try:
-        commands = [python(code, str(tmp_path / "started"), log.name) for log in logs]
-        futures = [
-            executor.submit(each, log=log, resources=Resources(gpus=1))
-            for each, log in zip(commands, logs, strict=True)
-        ]
+        scripts = [python(code, str(tmp_path / "started"), log.name) for log in logs]
+        futures = [executor.submit(script, log=log) for script, log in zip(scripts, logs, strict=True)]
         assert [future.result(timeout=50) for future in futures] == [0, 0]
     finally:
         executor.close()
@@ -122,7 +122,7 @@ def test_local_jobs_get_one_gpu_each_and_wait_for_a_free_one(tmp_path: Path) -> 
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     logs = [tmp_path / f"{number}.txt" for number in range(3)]
     try:
-        futures = [executor.submit(python(code), log=log, resources=Resources(gpus=1)) for log in logs]
+        futures = [executor.submit(python(code), log=log) for log in logs]
         assert [future.result(timeout=50) for future in futures] == [0] * 3
     finally:
         executor.close()
@@ -136,7 +136,7 @@ def test_a_script_is_forked_from_a_process_that_has_its_imports(tmp_path: Path) 
     code = (
         "import sys; sys.path.insert(0, '.')\nfrom pathlib import Path\nfrom gli.engine.local import Local\n"
         "if __name__ == '__main__':\n    executor = Local(1, preload=['heavy'])\n"
-        "    future = executor.submit([sys.executable, '-P', 'light.py', 'x', '-y'], log=Path('log.txt'))\n"
+        "    future = executor.submit(['light.py', 'x', '-y'], log=Path('log.txt'))\n"
         "    print(future.result())\n    executor.close()\n"
     )
     (tmp_path / "main.py").write_text(code)
@@ -184,7 +184,7 @@ def test_the_environment_is_not_copied_while_it_is_changed(tmp_path: Path) -> No
     executor = Local(1)
     try:
         with local._ENVIRONMENT:
-            future = executor.submit([sys.executable, "-c", ""], log=tmp_path / "log.txt")
+            future = executor._pool.submit(executor._run, python(""), tmp_path / "log.txt")
             with pytest.raises(TimeoutError):
                 future.result(timeout=0.5)
         assert future.result(timeout=60) == 0

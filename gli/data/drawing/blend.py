@@ -12,10 +12,7 @@ WHITE: Color = (1.0, 1.0, 1.0)
 
 
 def clip(value: float, low: float, high: float) -> float:
-    """Limit a value to a range.
-
-    Faster than :func:`numpy.clip` on a single number.
-    """
+    """Limit a value to a range; faster than :func:`numpy.clip` on a single number."""
     return min(max(value, low), high)
 
 
@@ -36,15 +33,7 @@ def scale(color: Color, factor: float) -> Color:
 
 
 def palette_color(palette: tuple[Color, ...], position: float) -> Color:
-    """Interpolate along a palette of evenly spaced colours.
-
-    Args:
-        palette: Two or more colours.
-        position: 0 (first colour) to 1 (last colour).
-
-    Returns:
-        The colour at that position.
-    """
+    """Interpolate along a palette of evenly spaced colours: position 0 is the first one, 1 the last."""
     x = clip(position, 0.0, 1.0) * (len(palette) - 1)
     i = min(int(x), len(palette) - 2)
     return mix(palette[i], palette[i + 1], x - i)

@@ -65,12 +65,7 @@ def _spline_basis(steps: int) -> Points:
 def closed_curve(points: Points, steps: int = 6) -> Points:
     """Interpolate a closed smooth curve through points.
 
-    Args:
-        points: Shape ``(n, 2)``.
-        steps: Points of the result per point given.
-
-    Returns:
-        Points of shape ``(n * steps, 2)``.
+    Return points of shape ``(n * steps, 2)``: ``steps`` for each point given.
     """
     four = np.stack((np.roll(points, 1, 0), points, np.roll(points, -1, 0), np.roll(points, -2, 0)))
     return np.asarray(np.tensordot(_spline_basis(steps), four, (1, 0)).transpose(1, 0, 2).reshape(-1, 2))
@@ -79,12 +74,7 @@ def closed_curve(points: Points, steps: int = 6) -> Points:
 def open_curve(points: Points, steps: int = 6) -> Points:
     """Interpolate a smooth curve from the first to the last of some points.
 
-    Args:
-        points: Shape ``(n, 2)``.
-        steps: Points of the result per segment.
-
-    Returns:
-        Points of shape ``((n - 1) * steps + 1, 2)``.
+    Return points of shape ``((n - 1) * steps + 1, 2)``: ``steps`` for each segment.
     """
     padded = np.concatenate((points[:1], points, points[-1:]))
     four = np.stack((padded[:-3], padded[1:-2], padded[2:-1], padded[3:]))
@@ -122,13 +112,8 @@ def _soft_mask(level: int, plateau: bool) -> Image.Image:
 
 def _rgba(color: Color, alpha: float) -> tuple[int, int, int, int]:
     """Convert a colour and its opacity from 0..1 to 0..255."""
-    r, g, b = color
-    return (
-        int(255 * clip(r, 0.0, 1.0)),
-        int(255 * clip(g, 0.0, 1.0)),
-        int(255 * clip(b, 0.0, 1.0)),
-        int(255 * clip(alpha, 0.0, 1.0)),
-    )
+    r, g, b, a = (int(255 * clip(value, 0.0, 1.0)) for value in (*color, alpha))
+    return r, g, b, a
 
 
 class Canvas:

@@ -94,14 +94,10 @@ def draw_wrinkles(canvas: Canvas, person: Person, picture: Picture, look: Look) 
     smile = max(picture.smile, 0.0)
     t = np.linspace(-1.0, 1.0, 9)
     # From the side of the nose around the corner of the mouth.
-    fold = np.array(
-        (
-            (0.15, look.nose_v - 0.03),
-            (0.25, look.nose_v + 0.1),
-            (look.mouth_w + 0.08, look.mouth_v - 0.03),
-            (look.mouth_w + 0.06, look.mouth_v + 0.02 + 0.13 * look.old),
-        )
-    )
+    fold = np.array((
+        (0.15, look.nose_v - 0.03), (0.25, look.nose_v + 0.1), (look.mouth_w + 0.08, look.mouth_v - 0.03),
+        (look.mouth_w + 0.06, look.mouth_v + 0.02 + 0.13 * look.old),
+    ))  # fmt: skip
     fold_alpha = clip(0.55 * w + 0.22 * smile * (1.0 - look.child), 0.0, 0.75)
     bag = np.stack((look.eye_u + 0.8 * look.eye_w * t, look.eye_v + look.eye_h + 0.055 + 0.05 * (1 - t * t)), axis=1)
     bag_alpha = clip(0.5 * w * w + 0.3 * picture.tiredness * (1.0 - look.child), 0.0, 0.6)
@@ -111,12 +107,8 @@ def draw_wrinkles(canvas: Canvas, person: Person, picture: Picture, look: Look) 
         canvas.stroke(open_curve(fold * flip, 4), 0.045, line, depth=Depth.INNER_SKIN, alpha=fold_alpha)
         canvas.stroke(bag * flip, 0.045, line, depth=Depth.EYE_BAGS, alpha=bag_alpha)
         for k in (-1, 0, 1):
-            foot = np.array(
-                (
-                    (look.eye_u + look.eye_w + 0.05, look.eye_v + 0.035 * k),
-                    (look.eye_u + look.eye_w + 0.15, look.eye_v + 0.09 * k),
-                )
-            )
+            corner = look.eye_u + look.eye_w
+            foot = np.array(((corner + 0.05, look.eye_v + 0.035 * k), (corner + 0.15, look.eye_v + 0.09 * k)))
             canvas.stroke(foot * flip, 0.03, line, depth=Depth.OUTER_SKIN, alpha=foot_alpha, taper=0.6)
         if look.old > 0.45:
             jowl = np.array(((0.62, 0.52), (0.60, 0.66), (0.50, 0.78))) * np.array((side * look.width, 1.0))
@@ -147,11 +139,8 @@ def draw_eyes(canvas: Canvas, person: Person, picture: Picture, look: Look) -> N
         top = (np.stack((t * w, upper), axis=1) + center) * flip
         bottom = (np.stack((t * w, lower), axis=1) + center) * flip
         canvas.fill(np.concatenate((top, bottom[::-1])), white, depth=Depth.EYES)
-        for r, color in (
-            (radius, scale(person.eye_color, 0.62)),
-            (0.80 * radius, person.eye_color),
-            (0.45 * radius, BLACK),
-        ):
+        rim = scale(person.eye_color, 0.62)
+        for r, color in ((radius, rim), (0.80 * radius, person.eye_color), (0.45 * radius, BLACK)):
             disc = circle(20) * r + gaze * flip
             # The lids cover the top and the bottom of the iris.
             s = np.clip(disc[:, 0] / w, -1.0, 1.0)
@@ -180,13 +169,8 @@ def draw_brows(canvas: Canvas, person: Person, picture: Picture, look: Look) -> 
     arch = 0.035 + 0.035 * person.brow_arch
     lift = 0.02 * max(picture.smile, 0.0) + 0.025 * picture.mouth_open * (not picture.smiling)
     thickness = (0.088 + 0.04 * person.brow_thickness) * (1.0 - 0.42 * look.child) * (1.0 - 0.15 * look.old)
-    v = (
-        look.brow_v
-        - lift
-        - arch * (1.0 - (t - 0.25) ** 2)
-        - 0.035 * (1.0 - 0.6 * look.child) * person.brow_tilt * t
-        + 0.045 * look.old * np.maximum(t, 0)
-    )
+    v = look.brow_v - lift - arch * (1.0 - (t - 0.25) ** 2)
+    v = v - 0.035 * (1.0 - 0.6 * look.child) * person.brow_tilt * t + 0.045 * look.old * np.maximum(t, 0)
     for side in (-1.0, 1.0):
         curve = np.stack((side * (look.eye_u + 0.01 + reach * t), v), axis=1)
         canvas.stroke(curve, thickness, look.brow, depth=Depth.BROWS, alpha=0.9 - 0.4 * look.child, taper=0.75)

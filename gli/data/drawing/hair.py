@@ -11,20 +11,8 @@ from gli.data.drawing.canvas import Canvas, Depth, Points, closed_curve, mirrore
 from gli.data.drawing.look import Look
 from gli.data.drawing.people import COVERS_EARS, Beard, Fringe, HairStyle, Person
 
-# Where the hair over the skull ends beside the face (v).
-_SIDE_END = {
-    HairStyle.CROP: -0.12,
-    HairStyle.SHORT: 0.02,
-    HairStyle.QUIFF: -0.02,
-    HairStyle.CURLY: 0.05,
-    HairStyle.AFRO: -0.05,
-    HairStyle.BOB: 0.1,
-    HairStyle.LONG: 0.1,
-    HairStyle.WAVY: 0.1,
-    HairStyle.BUN: -0.1,
-    HairStyle.TAIL: -0.1,
-    HairStyle.PIGTAILS: -0.1,
-}
+# Where the hair over the skull ends beside the face (v), in the order of the styles; a bald head has none.
+_SIDE_END = dict(zip(HairStyle, (-0.12, 0.02, -0.02, 0.05, -0.05, 0.1, 0.1, 0.1, -0.1, -0.1, -0.1), strict=False))
 # Where loose hair ends (v), behind the head and in front of the ears.
 _BACK_END = {HairStyle.BOB: 0.82, HairStyle.LONG: 1.62, HairStyle.WAVY: 1.5}
 _LOCK_END = {HairStyle.BOB: 0.72, HairStyle.LONG: 1.5, HairStyle.WAVY: 1.4}

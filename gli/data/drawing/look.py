@@ -64,15 +64,7 @@ def _style_at(age: float, recession: float, style: HairStyle) -> HairStyle:
 
 
 def compute_look(person: Person, picture: Picture) -> Look:
-    """Compute the proportions and colours of a face.
-
-    Args:
-        person: The traits.
-        picture: Only ``age`` is used.
-
-    Returns:
-        The look.
-    """
+    """Compute the proportions and colours of a face."""
     # Children's ages are easier to see than adults', so the offset grows with age.
     age = max(0.0, picture.age + person.looks_older * (0.2 + 0.8 * ramp(picture.age, 0.0, 40.0)))
     child = 1.0 - 0.45 * ramp(age, 0.0, 9.0) - 0.55 * ramp(age, 6.0, 19.0)

@@ -15,90 +15,26 @@ AGE_CLASSES: tuple[tuple[int, int], ...] = ((0, 6), (7, 12), (13, 19), (20, 30),
 _MAX_AGE = float(AGE_CLASSES[-1][1])
 
 
-class HairStyle(IntEnum):
-    """Values of :attr:`Person.hair_style`."""
-
-    CROP = 0
-    SHORT = 1
-    QUIFF = 2
-    CURLY = 3
-    AFRO = 4
-    BOB = 5
-    LONG = 6
-    WAVY = 7
-    BUN = 8
-    TAIL = 9
-    PIGTAILS = 10
-    BALD = 11
-
-
-class Fringe(IntEnum):
-    """Values of :attr:`Person.fringe`."""
-
-    NONE = 0
-    STRAIGHT = 1
-    SWEPT = 2
-    CENTRE = 3
-    JAGGED = 4
-
-
-class Beard(IntEnum):
-    """Values of :attr:`Person.beard`."""
-
-    NONE = 0
-    STUBBLE = 1
-    MOUSTACHE = 2
-    GOATEE = 3
-    FULL = 4
-
-
-class Glasses(IntEnum):
-    """Values of :attr:`Person.glasses`."""
-
-    NONE = 0
-    ROUND = 1
-    SQUARE = 2
-    HALF_RIM = 3
-
-
-class Background(IntEnum):
-    """Values of :attr:`Picture.background`."""
-
-    PLAIN = 0
-    GRADIENT = 1
-    BLOBS = 2
-    STRIPES = 3
-
-
-class Collar(IntEnum):
-    """Values of :attr:`Picture.clothing`."""
-
-    CREW_NECK = 0
-    V_NECK = 1
-    SHIRT = 2
-
-
+#: Values of :attr:`Person.hair_style`.
+HairStyle = IntEnum("HairStyle", "CROP SHORT QUIFF CURLY AFRO BOB LONG WAVY BUN TAIL PIGTAILS BALD", start=0)
+#: Values of :attr:`Person.fringe`.
+Fringe = IntEnum("Fringe", "NONE STRAIGHT SWEPT CENTRE JAGGED", start=0)
+#: Values of :attr:`Person.beard`.
+Beard = IntEnum("Beard", "NONE STUBBLE MOUSTACHE GOATEE FULL", start=0)
+#: Values of :attr:`Person.glasses`.
+Glasses = IntEnum("Glasses", "NONE ROUND SQUARE HALF_RIM", start=0)
+#: Values of :attr:`Picture.background`.
+Background = IntEnum("Background", "PLAIN GRADIENT BLOBS STRIPES", start=0)
+#: Values of :attr:`Picture.clothing`.
+Collar = IntEnum("Collar", "CREW_NECK V_NECK SHIRT", start=0)
 COVERS_EARS = frozenset({HairStyle.BOB, HairStyle.LONG, HairStyle.WAVY})
 """Hair styles that hang over the ears."""
 TIED = frozenset({HairStyle.BUN, HairStyle.TAIL, HairStyle.PIGTAILS})
 """Hair styles that are tied behind the head."""
 
-_STYLE_WEIGHTS: dict[HairStyle, tuple[float, float]] = {  # (male, female)
-    HairStyle.CROP: (0.22, 0.03),
-    HairStyle.SHORT: (0.28, 0.08),
-    HairStyle.QUIFF: (0.17, 0.02),
-    HairStyle.CURLY: (0.12, 0.10),
-    HairStyle.AFRO: (0.05, 0.06),
-    HairStyle.BOB: (0.03, 0.19),
-    HairStyle.LONG: (0.03, 0.17),
-    HairStyle.WAVY: (0.03, 0.15),
-    HairStyle.BUN: (0.01, 0.08),
-    HairStyle.TAIL: (0.02, 0.08),
-    HairStyle.PIGTAILS: (0.00, 0.04),
-    HairStyle.BALD: (0.04, 0.00),
-}
-_MALE_STYLE_WEIGHTS = tuple(male for male, _ in _STYLE_WEIGHTS.values())
-_FEMALE_STYLE_WEIGHTS = tuple(female for _, female in _STYLE_WEIGHTS.values())
+# Weights of the hair styles, in their order.
+_MALE_STYLE_WEIGHTS = (0.22, 0.28, 0.17, 0.12, 0.05, 0.03, 0.03, 0.03, 0.01, 0.02, 0.00, 0.04)
+_FEMALE_STYLE_WEIGHTS = (0.03, 0.08, 0.02, 0.10, 0.06, 0.19, 0.17, 0.15, 0.08, 0.08, 0.04, 0.00)
 
 _HAIR_COLORS: tuple[Color, ...] = (
     (0.10, 0.09, 0.10),  # black
@@ -288,12 +224,6 @@ def sample_person(rng: np.random.Generator) -> Person:
     """Sample the traits of one artificial person.
 
     The base age is uniform over :data:`AGE_CLASSES`, and uniform over the years of its class.
-
-    Args:
-        rng: Source of all randomness.
-
-    Returns:
-        The person.
     """
     # The order of the calls to `rng` fixes which person a seed gives, the arguments of `Person` included.
     male = _sample_bool(rng, 0.5)
@@ -376,13 +306,6 @@ def sample_picture(person: Person, rng: np.random.Generator) -> Picture:
 
     The age is normal around the person's base age, in whole years. Its spread is smaller for children, because they
     change faster.
-
-    Args:
-        person: The person shown; only ``base_age`` is used.
-        rng: Source of all randomness.
-
-    Returns:
-        The conditions of the picture.
     """
     # The order of the calls to `rng` fixes which picture a seed gives, the arguments of `Picture` included.
     spread = 1.2 + 2.3 * ramp(person.base_age, 0.0, 30.0)
