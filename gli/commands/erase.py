@@ -81,6 +81,7 @@ def init(
     logs: Path | None = None,
     erased: Sequence[Path] = (),
     policy: Path | None = None,
+    allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
     store: Path = STORE,
 ) -> None:
     """Create a store for a classifier, and measure what an audit can show.
@@ -100,12 +101,13 @@ def init(
         logs: Folder of the runs that trained it, to be purged as well.
         erased: Other stores, whose people must not return.
         policy: YAML file with the policy: route, method, recipe, margins, ...
+        allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
     from gli.data.table import FaceTable
     from gli.data.tasks import MultiClass
     from gli.erasure.evidence import baseline, load_model
-    from gli.erasure.store import Policy, Settings, create, read_policy
+    from gli.erasure.store import Policy, Settings, check_code, create, read_policy
     from gli.system.files import read_csv
 
     folder = root or table.parent
@@ -133,6 +135,7 @@ def init(
         policy=read_policy(policy) if policy else Policy(),
     )
     settings.check()
+    check_code(settings, allow_code)
     load_model(weights, settings)  # A store of a file that cannot be read would be in the way.
     created = create(store, settings, weights)
     with created.lock():
@@ -190,19 +193,26 @@ def add(
             print(f"{copies_shown} under other names to decide (--accept, --keep): {page}")
 
 
-def plan(*, batch: str | None = None, measure: bool = True, store: Path = STORE) -> None:
+def plan(
+    *,
+    batch: str | None = None,
+    measure: bool = True,
+    allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
+    store: Path = STORE,
+) -> None:
     """Show the next batch: who, photographs, copies, due dates, route, cost.
 
     Args:
         batch: Name of the batch (default: the first that waits for this step).
         measure: Do not measure the cost over a few steps.
+        allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
     from gli.erasure import batches
     from gli.erasure.store import Store
     from gli.system.ledger import printable
 
-    opened = Store(store)
+    opened = Store(store, allow_code=allow_code)
     with opened.lock():
         planned = batches.plan(opened, batch, measure)
     print(f"{planned.batch}:")
@@ -227,6 +237,7 @@ def rehearse(
     methods: Annotated[Sequence[str] | None, Flag("--method")] = None,
     people: int | None = None,
     write: bool = False,
+    allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
     store: Path = STORE,
 ) -> int:
     """Find the method's settings on people who did not ask.
@@ -236,6 +247,7 @@ def rehearse(
         methods: Methods to try (default: the policy's).
         people: People who play forget (default: the largest batch, at least 10).
         write: Put the chosen method and settings into the policy.
+        allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
     from gli.erasure import rehearse as rehearsals
@@ -243,7 +255,7 @@ def rehearse(
     from gli.erasure.store import SETTINGS, Store
     from gli.system.ledger import counted
 
-    opened = Store(store)
+    opened = Store(store, allow_code=allow_code)
     with opened.lock():
         note = rehearsals.route_note(opened)
         if note:
@@ -272,18 +284,25 @@ def rehearse(
     return 0
 
 
-def run(*, batch: str | None = None, route: Literal["retrain", "unlearn"] | None = None, store: Path = STORE) -> int:
+def run(
+    *,
+    batch: str | None = None,
+    route: Literal["retrain", "unlearn"] | None = None,
+    allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
+    store: Path = STORE,
+) -> int:
     """Make the new model and audit it: exit status 0 pass or exact by construction, 3 cannot tell, 4 fail.
 
     Args:
         batch: Name of the batch (default: the first that waits for this step).
         route: Instead of the policy's route.
+        allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
     from gli.erasure import run as runs
     from gli.erasure.store import Store
 
-    opened = Store(store)
+    opened = Store(store, allow_code=allow_code)
     with opened.lock():
         result = runs.run(opened, batch, route)
     print(f"{result.batch}: {result.answer} ({result.evidence['route']}{', as before' if result.repeated else ''})")
@@ -345,6 +364,7 @@ def release(
     accept_risk: Annotated[str | None, Flag(metavar="REASON")] = None,
     formats: Sequence[str] = ("safetensors",),
     sign: Annotated[Path | None, Flag(metavar="KEY")] = None,
+    allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
     store: Path = STORE,
 ) -> None:
     """Write weights, model card and certificate.
@@ -354,12 +374,13 @@ def release(
         accept_risk: Go on although the verdict is cannot tell or fail; is recorded.
         formats: Formats among safetensors, onnx and torch.
         sign: PEM file of an Ed25519 private key.
+        allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
     from gli.erasure import certificate
     from gli.erasure.store import Store
 
-    opened = Store(store)
+    opened = Store(store, allow_code=allow_code)
     with opened.lock():
         result = certificate.release(opened, batch, formats=formats, accepted_risk=accept_risk, key=sign)
     for path in sorted(result.folder.iterdir()):

@@ -129,6 +129,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
             "seed": policy.seed,
             "references": count,
             **({"found": found} if found else {}),
+            **({"code": store.code} if store.code else {}),
         },
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
@@ -280,6 +281,54 @@ def settings_text(settings: Settings) -> bytes:
     return text.encode()
 
 
+#: Packages whose classes settings may name: gli needs them itself.
+LIBRARIES = frozenset(["gli", "lightning", "timm", "torch", "torchmetrics", "torchvision"])
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def check_code(settings: Settings, allowed: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each module that settings import besides gli and its libraries; it is not imported yet.
+
+    Args:
+        settings: The settings; a network (``my_module:build``) or a class path in the policy may name a module.
+        allowed: Modules that the command line allows.
+
+    Raises:
+        SettingError: If another module is named, or there is no such module.
+    """
+    policy, hashes = settings.policy, {}
+    values = _texts([policy.method_settings, policy.trainer_settings, policy.recipe, policy.data_settings])
+    paths = {each for each in values if _IMPORT_PATH.fullmatch(each)}
+    paths |= {settings.backbone} if ":" in settings.backbone else set()
+    for path in sorted(paths):
+        module = re.split("[.:]", path)[0]
+        if module in LIBRARIES:
+            continue
+        if module not in allowed:
+            raise SettingError(
+                f"{SETTINGS}: {path!r} imports code that is not gli's. Read it, then allow it: --allow-code {module}."
+            )
+        spec = find_spec(module)
+        if spec is None or spec.origin is None:
+            raise SettingError(
+                f"{SETTINGS}: {path!r}: there is no module {module!r} in the current folder or installed."
+            )
+        file = Path(spec.origin)
+        files = sorted(file.parent.rglob("*.py")) if spec.submodule_search_locations else [file]
+        text = "".join(f"{sha256_file(each)}  {each.relative_to(file.parent).as_posix()}\n" for each in files)
+        hashes[module] = sha256_file(file) if len(files) == 1 else sha256(text.encode())
+    return hashes
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in nested values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
+
+
 def time_zone(name: str) -> tzinfo:
     """Return the time zone of a name such as ``Europe/Berlin``.
 
@@ -431,18 +480,21 @@ class Store:
     Args:
         folder: Folder of the store.
         amending: Accept a ledger of an earlier version, and settings that are not those of the ledger.
+        allow_code: Modules that the settings may import; None for a step that imports none.
 
     Raises:
+        SettingError: If the settings would import another module.
         DataError: If there is no store in the folder, a file of it cannot be read, its ledger does not hold, or its
             settings were changed.
     """
 
-    def __init__(self, folder: Path, *, amending: bool = False) -> None:
+    def __init__(self, folder: Path, *, amending: bool = False, allow_code: Sequence[str] | None = None) -> None:
         self.folder = folder
         self.settings: Settings = read_settings(folder)
         self.ledger = open_ledger(folder, unsigned=amending)
         self.key = self.ledger.key
         self.zone = time_zone(self.settings.policy.time_zone)
+        self.code = {} if allow_code is None else check_code(self.settings, allow_code)
         if not amending and sha256(settings_text(self.settings)) not in noted_settings(self.ledger.read()):
             raise DataError(
                 f"{folder / SETTINGS}: was changed since the ledger noted it. Restore it, or have the change noted in "

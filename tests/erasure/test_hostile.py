@@ -17,11 +17,11 @@ from markupsafe import escape
 from gli.erasure.batches import group
 from gli.erasure.certificate import FIELDS, SCHEMA, certificate_page, read_certificate, sealed, verify
 from gli.erasure.requests import add, read_copies, read_requests, status, wanted
-from gli.erasure.store import Policy, Settings, Store, check_batch_name, read_policy, read_settings
+from gli.erasure.store import Policy, Settings, Store, check_batch_name, check_code, read_policy, read_settings
 from gli.errors import CheckpointError, DataError, GLIError, SettingError
 from gli.models.checkpoints import classifier_state
 from gli.system.ledger import canonical, printable, sha256_file
-from tests.helpers.erasure import NOW, ask, chained, files_below, make_store
+from tests.helpers.erasure import NOW, ask, chained, files_below, make_store, settings_in
 
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 NASTY = st.sampled_from(
@@ -244,3 +244,28 @@ def test_any_file_of_weights_is_read_or_refused(tmp_path, data, name):
     (tmp_path / name).write_bytes(data)
     with suppress(CheckpointError):
         assert isinstance(classifier_state(tmp_path / name), dict)
+
+
+def test_no_module_is_imported_that_the_command_line_does_not_allow(user_home, monkeypatch):
+    (user_home / "own_code.py").write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(str(user_home))
+    callback = {"callbacks": [{"class_path": "own_code.Spy"}]}
+    for changes in (
+        {"backbone": "own_code:build"},
+        {"policy": Policy(trainer_settings=callback)},
+        {"policy": Policy(method_settings={"teacher": {"class_path": "own_code.deep.Teacher"}})},
+    ):
+        changed = settings_in(user_home, **changes)
+        with pytest.raises(SettingError, match="--allow-code own_code"):
+            check_code(changed, ["other"])
+        assert check_code(changed, ["own_code"]) == {"own_code": sha256_file(user_home / "own_code.py")}
+    assert (
+        check_code(settings_in(user_home, policy=Policy(trainer_settings={"logger": "lightning.x.Logger"})), []) == {}
+    )
+    with pytest.raises(SettingError, match="there is no module 'no_code'"):
+        check_code(settings_in(user_home, backbone="no_code:build"), ["no_code"])
+    folder = make_store(user_home, policy=Policy(route="retrain", trainer_settings=callback)).folder
+    assert Store(folder, allow_code=["own_code"]).code.keys() == {"own_code"}
+    with pytest.raises(SettingError, match="imports code that is not gli's"):
+        Store(folder, allow_code=[])
+    assert Store(folder).code == {}  # Steps that import nothing need no leave.
