@@ -6,8 +6,6 @@ them. From each original, J draws of people are forgotten. Source: Hayes et al.,
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy.typing as npt
 from gli.auditing.record import read_model, read_people
 from gli.errors import SettingError
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
+from gli.system.files import csv_text
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -43,12 +42,8 @@ class Draw:
 
     def table(self) -> str:
         """Return the assignment of people to sets as CSV, as ``data.assignment`` reads it."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["identity", "set"])
-        for name in ("retain", "forget", "test", "unseen"):
-            writer.writerows((identity, name) for identity in getattr(self, name))
-        return file.getvalue()
+        sets = ("retain", "forget", "test", "unseen")
+        return csv_text([("identity", "set"), *((each, name) for name in sets for each in getattr(self, name))], "\n")
 
 
 def plan_draws(

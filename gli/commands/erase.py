@@ -159,13 +159,12 @@ def add(
         subject: Name of the person in the table.
         received: Day of receipt, such as 2026-11-03.
         requests: CSV file with the columns subject and received.
-        accept: Copies to erase as well; all: all open.
-        keep: Pictures that are no copies.
+        accept: Copies to erase as well, by file, or by name for a possible double; all: all open.
+        keep: Pictures that are no copies, and names that are somebody else's.
         store: Folder of the store.
     """
     from gli.erasure import requests as ledger
     from gli.erasure.store import Store
-    from gli.system.ledger import counted
 
     opened = Store(store)
     with opened.lock():
@@ -173,24 +172,17 @@ def add(
             ledger.decide(opened, accept, "accept")
         if keep:
             ledger.decide(opened, keep, "keep")
-        if not (accept or keep):
-            for added in ledger.add(opened, ledger.wanted(requests, subject, received)):
-                print(f"{added.request}  received {added.received}  due {added.due}")
         copies = ledger.read_copies(opened)
-        accepted_held_out = {
-            copy.identity for copy in copies if (copy.kind, copy.decision) == (ledger.NEAR_HELD_OUT, "accept")
-        }
-        if accepted_held_out:
-            people = counted(len(accepted_held_out), "held-out person", "held-out people")
-            print(f"{people} left out of the comparison, because of a copy among their photographs.")
-        identical = sum(copy.kind == "identical" for copy in copies)
-        if identical:
-            print(f"{counted(identical, 'identical file', 'identical files')} under other names, to be erased as well.")
-        undecided = [copy.request for copy in copies if copy.decision == "undecided"]
-        for request in sorted(set(undecided)):
-            copies_shown = counted(undecided.count(request), "possible copy", "possible copies")
-            page = ledger.copies_page(opened, request)
-            print(f"{copies_shown} under other names to decide (--accept, --keep): {page}")
+        if not (accept or keep):
+            added = ledger.add(opened, ledger.wanted(requests, subject, received))
+            for each in added:
+                print(f"{each.request}  received {each.received}  due {each.due}  {each.note}".rstrip())
+            names = {each.request for each in added}
+            copies = [copy for copy in ledger.read_copies(opened) if copy.request in names]
+        else:
+            copies = [copy for copy in copies if copy.kind != ledger.IDENTICAL]  # Said when they were found.
+        for sentence in ledger.copies_in_words(opened, copies):
+            print(sentence)
 
 
 def plan(
@@ -219,7 +211,7 @@ def plan(
     for request in planned.requests:
         count = planned.photographs.get(request.request)
         decisions = sorted(planned.copies[request.request].items())
-        copies = ", ".join(f"{number} {decision}" for decision, number in decisions)
+        copies = ", ".join(f"{number} of {printable(name)} {decision}" for (name, decision), number in decisions)
         shown_copies = f" (copies: {copies})" if copies else ""
         photographs = f"{count} photographs" if count is not None else "copies to decide first"
         who = printable(request.subject)
@@ -300,10 +292,13 @@ def run(
         store: Folder of the store.
     """
     from gli.erasure import run as runs
+    from gli.erasure.requests import copies_in_words, look_again
     from gli.erasure.store import Store
 
     opened = Store(store, allow_code=allow_code)
     with opened.lock():
+        for sentence in copies_in_words(opened, look_again(opened)):
+            print(sentence)
         result = runs.run(opened, batch, route)
     print(f"{result.batch}: {result.answer} ({result.evidence['route']}{', as before' if result.repeated else ''})")
     for finding in result.evidence["findings"]:

@@ -206,12 +206,17 @@ class EpochPlan:
         return sum(len(self._rows(pass_, name)) for name in (pass_.sets.values() if pass_.mixed else (pass_.over,)))
 
     def _size(self, pass_: Pass) -> int:
-        """Return the number of rows of a global batch: as set, or fewer if there are not enough."""
-        return max(1, min(pass_.batch_size or self.batch_size, self._length(pass_) // self.world)) * self.world
+        """Return the number of rows of a global batch: as set, or fewer if there are not enough.
+
+        BatchNorm needs two images: where there is one per process, it is in the batch twice.
+        """
+        size = pass_.batch_size or self.batch_size
+        return max(min(2, size), min(size, self._length(pass_) // self.world)) * self.world
 
     def _count(self, pass_: Pass) -> int:
-        """Return the number of batches of a pass."""
-        return self._length(pass_) // self._size(pass_)
+        """Return the number of batches of a pass: one where there are fewer images than in a batch."""
+        length = self._length(pass_)
+        return 0 if length < self.world else max(1, length // self._size(pass_))
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""

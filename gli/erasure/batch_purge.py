@@ -50,9 +50,20 @@ from gli.erasure.requests import (
     write_copies,
     write_requests,
 )
-from gli.erasure.store import BATCHES, REHEARSAL, RELEASES, SETTINGS, Photo, Store
+from gli.erasure.store import (
+    BATCHES,
+    NOTHING,
+    REHEARSAL,
+    RELEASES,
+    SETTINGS,
+    Noted,
+    Photo,
+    Store,
+    cached_sizes,
+    noted_in,
+)
 from gli.errors import DataError, SettingError, did_you_mean
-from gli.system.digest import one_spelling
+from gli.system.digest import file_hash, one_spelling
 from gli.system.files import file_lock, inside, read_csv
 from gli.system.ledger import (
     DOOMED,
@@ -60,6 +71,7 @@ from gli.system.ledger import (
     KEY_FILE,
     LEDGER,
     Lines,
+    counted,
     durable_copy,
     is_named,
     read_canonical,
@@ -97,6 +109,7 @@ def traces_of(
     root: Path,
     sizes: Sequence[int],
     weights: frozenset[str] = frozenset(),
+    noted: Noted = NOTHING,
 ) -> Traces:
     """Return what to look for: names, digests and rows of pixels of some photographs.
 
@@ -106,6 +119,7 @@ def traces_of(
         root: Folder of the photographs.
         sizes: Sides of the images in caches, in pixels.
         weights: SHA-256 of weights that remember the people.
+        noted: What was noted of their photographs before.
     """
     from gli.data.faces import ImageFiles
 
@@ -118,13 +132,9 @@ def traces_of(
         with suppress(DataError):
             rows += [row for size in sizes for row in rows_of_pixels(images.pixels(number, size))]
     files = [photo.file for photo in photos]
-    return Traces(list(dict.fromkeys(names)), files, frozenset(digests), list(dict.fromkeys(rows)), weights)
-
-
-def cached_sizes(folders: Sequence[Path]) -> set[int]:
-    """Return the sizes of the images in the pixel caches below some folders."""
-    names = (path.name.split("-") for folder in folders for path in folder.rglob("pixels-*-*.npy"))
-    return {int(parts[1]) for parts in names if parts[1].isdigit()}
+    left = noted.files - {file_hash(noted.key, each) for each in digests}
+    gone = replace(noted, files=left) if left else NOTHING
+    return Traces(list(dict.fromkeys(names)), files, frozenset(digests), list(dict.fromkeys(rows)), weights, gone=gone)
 
 
 def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Sequence[Photo]) -> Scope:
@@ -147,7 +157,8 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     weights = frozenset([evidence["weights"]["before"], *map(sha256_file, released)])
     subjects = {one_spelling(each.subject) for each in requests}
     spellings = sorted({photo.spelling for photo in photos if photo.identity in subjects})
-    traces = traces_of(photos, [*(each.subject for each in requests), *spellings], store.root, sizes, weights)
+    noted = noted_in(store.ledger.read(), store.key, [each.request for each in requests])
+    traces = traces_of(photos, [*(each.subject for each in requests), *spellings], store.root, sizes, weights, noted)
     batches = home / BATCHES
     kept = {home / each for each in (SETTINGS, KEY_FILE, LEDGER, HEAD)}
     kept |= {batches / name / each for each in (EVIDENCE, MODEL, BATCH, JOURNAL, RECEIPT)}
@@ -210,8 +221,8 @@ def erased_entries(store: Store, lines: Lines, name: str, now: datetime | None) 
     """Note in the ledger by which keyed hashes the people of a batch are recognised, before their names go."""
     for request, hashes in read_batch(store, name)["hashes"].items():
         if not lines.of_kind("erased", request=request):
-            fields = {"batch": name, "request": request, "people": hashes["people"], "files": hashes["files"]}
-            store.ledger.append("erased", fields, now)
+            hashes = {each: hashes[each] for each in ("people", "others", "files") if each in hashes}
+            store.ledger.append("erased", {"batch": name, "request": request, **hashes}, now)
 
 
 def purge_batch(
@@ -255,6 +266,11 @@ def purge_batch(
     photos = [photo for each in rows for photo in each]
     scope = scope_of(store, name, requests, photos)
     scope.exceptions.extend(elsewhere(store, photos, exceptions))
+    if gone := len(scope.traces.gone.files):
+        scope.exceptions.append(
+            f"{counted(gone, 'photograph was', 'photographs were')} deleted before the purge: what was noted with the "
+            "request finds them in pixel caches, lists of digests and checkpoints, not in other pictures."
+        )
     journal = Journal(folder / JOURNAL)
     if dry_run:
         files, _ = purge(scope, journal, dry_run=True)

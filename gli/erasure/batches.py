@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from gli.erasure.requests import (
+    NAME,
+    NAME_HELD_OUT,
     Request,
     days_left,
     held_out_copies,
+    look_again,
     photos_of,
     read_copies,
     read_requests,
@@ -32,6 +35,7 @@ from gli.erasure.store import (
     assignment_text,
     manifest,
     note_departures,
+    noted_in,
     table_text,
 )
 from gli.errors import DataError, SettingError
@@ -192,8 +196,13 @@ def sets_of(store: Store, name: str) -> Sets:
         raise DataError(
             f"{store.settings.held_out}: has too few people{besides}. Name ten or more who were never trained on."
         )
-    if not retain or not any(forgotten.values()):
-        raise DataError(f"{store.settings.table}: nobody is left to {'remember' if not retain else 'forget'}.")
+    if not retain:
+        raise DataError(f"{store.settings.table}: nobody is left to remember.")
+    if not any(forgotten.values()):
+        raise DataError(
+            f"{store.settings.table}: all photographs of {', '.join(sorted(forgotten))} are gone, so that nothing can "
+            "be unlearned or tested. Put rows and photographs back until the batch has run; the purge comes after it."
+        )
     return Sets(retain, forgotten, earlier, test, unseen, left_out, copied_people)
 
 
@@ -259,15 +268,28 @@ def hashes_of(store: Store, name: str, sets: Sets) -> dict[str, dict[str, list[s
     """Return the keyed hashes by which erased people and files are recognised, by request."""
     requests = requests_of(store, name)
     subjects, copies = {each.request: each.subject for each in requests}, held_out_copies(store, requests)
+    lines = store.ledger.read()
     return {
         request: {
-            "people": sorted({person_hash(store.key, each) for each in (subject, folded_name(subject))}),
-            "words": [word_hash(store.key, subject)],
-            "files": sorted({file_hash(store.key, photo.digest) for photo in [*rows, *copies[request]]}),
+            "people": sorted({person_hash(store.key, each) for name in names for each in (name, folded_name(name))}),
+            "words": [word_hash(store.key, name) for name in names],
+            "others": sorted(person_hash(store.key, name) for name in kept),
+            "files": sorted(
+                {file_hash(store.key, photo.digest) for photo in [*rows, *copies[request]]}
+                | noted_in(lines, store.key, [request]).files
+            ),
         }
         for request, rows in sets.forget.items()
-        for subject in [one_spelling(subjects[request])]
+        for names, kept in [doubles_of(store, request, one_spelling(subjects[request]))]
     }
+
+
+def doubles_of(store: Store, request: str, subject: str) -> tuple[list[str], list[str]]:
+    """Return the names of a person in the table, the subject's in front, and names that a decision keeps apart."""
+    doubles = [copy for copy in read_copies(store) if copy.request == request and copy.kind in (NAME, NAME_HELD_OUT)]
+    kept = {copy.identity for copy in doubles if copy.decision == "keep"}
+    accepted = {copy.identity for copy in doubles if copy.decision == "accept" and copy.kind == NAME}
+    return [subject, *sorted(accepted - kept)], sorted(kept)
 
 
 def facts_of(store: Store, name: str, sets: Sets, minutes: Mapping[str, float]) -> dict[str, Any]:
@@ -348,7 +370,7 @@ class Plan:
         batch: Name of the batch.
         requests: Its requests.
         photographs: Number of photographs of each request, copies included; empty while copies are undecided.
-        copies: Number of copies of each request, by decision.
+        copies: Number of copies of each request, by the name that they are under and the decision.
         minutes: Minutes of ``retrain`` and ``unlearn``, each without and with its reference models; empty if not
             measured.
         route: The route that the policy takes.
@@ -358,7 +380,7 @@ class Plan:
     batch: str
     requests: list[Request]
     photographs: dict[str, int]
-    copies: dict[str, Counter[str]]
+    copies: dict[str, Counter[tuple[str, str]]]
     minutes: dict[str, float]
     route: Route
     reason: str
@@ -404,11 +426,12 @@ def plan(store: Store, name: str | None = None, measure: bool = True, now: datet
     group(store, now)
     name = choose(store, name, ("planned",))
     requests = requests_of(store, name)
-    copies: dict[str, Counter[str]] = {each.request: Counter() for each in requests}
+    look_again(store, now)
+    copies: dict[str, Counter[tuple[str, str]]] = {each.request: Counter() for each in requests}
     for copy in read_copies(store):
         if copy.request in copies:
-            copies[copy.request][copy.decision] += 1
-    undecided = any(counter["undecided"] for counter in copies.values())
+            copies[copy.request][copy.identity, copy.decision] += 1
+    undecided = any(decision == "undecided" for counter in copies.values() for _, decision in counter)
     photographs: dict[str, int] = {}
     contents = read_batch(store, name)
     minutes: dict[str, float] = {}

@@ -279,15 +279,15 @@ An image classifier that was changed to honour erasure requests, by gli {{ c.ver
 | | |
 |---|---|
 | network | {{ c.method.backbone }}, images of {{ c.method.image_size }} x {{ c.method.image_size }} pixels in [0, 1] |
-| outputs | {{ outputs | join(', ') }} |
-| how | {{ 'trained from scratch without the erased photographs' if c.route == 'retrain' else c.method.name }} |
+| outputs | {{ outputs | map('plain') | join(', ') }} |
+| how | {{ 'trained from scratch without the erased photographs' if c.route == 'retrain' else c.method.name | plain }} |
 | training images | {{ c.manifest.images_after }} (before: {{ c.manifest.images_before }}) |
 | verdict | {{ c.verdict.answer }} |
 
-{% for each in c.findings if each.decides %}- {{ each.name }}: {{ each.answer }}. {{ each.sentence }}
+{% for each in c.findings if each.decides %}- {{ each.name | plain }}: {{ each.answer }}. {{ each.sentence | plain }}
 {% endfor %}
 
-{% for each in c.limits %}- {{ each }}
+{% for each in c.limits %}- {{ each | plain }}
 {% endfor %}
 """
 

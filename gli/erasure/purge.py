@@ -36,13 +36,14 @@ from PIL import Image
 
 from gli.auditing.record import FOLDER as AUDITS
 from gli.auditing.record import PEOPLE, read_people
+from gli.erasure.store import NOTHING, Noted, pixels_hash
 from gli.errors import CheckpointError, DataError, SettingError
 from gli.metrics.registry import EVALUATION_SETS
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG, SETTINGS
 from gli.runs.spec import SPEC
-from gli.system.digest import digest, folded_name
-from gli.system.files import load_yaml, read_csv, read_yaml
+from gli.system.digest import DIGEST_BYTES, digest, file_hash, folded_name
+from gli.system.files import load_yaml, read_csv, read_yaml, unquote_cell
 from gli.system.ledger import (
     DOOMED,
     canonical,
@@ -105,6 +106,7 @@ class Traces:
         rows: Rows of their pixels as bytes.
         weights: SHA-256 of weights that remember them.
         columns: Columns of tables that hold people, next to those that are known.
+        gone: What was noted of photographs that are deleted already.
     """
 
     names: Sequence[str]
@@ -113,6 +115,7 @@ class Traces:
     rows: Sequence[bytes] = ()
     weights: frozenset[str] = field(default_factory=frozenset)
     columns: frozenset[str] = frozenset()
+    gone: Noted = NOTHING
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes] | None:
@@ -165,7 +168,37 @@ class Traces:
         for each in self.digests:
             if each.encode() in lower or bytes.fromhex(each) in data:
                 return "a digest"
+        if self.gone.files and any(map(self.is_digest, _digests_in(data.lower()))):
+            return "a digest"
         return "a row of pixels" if any(row in data for row in self.rows) else ""
+
+    def is_digest(self, hexadecimal: str) -> bool:
+        """Return whether a digest is that of a photograph, deleted ones included."""
+        return hexadecimal in self.digests or (
+            bool(self.gone.files) and file_hash(self.gone.key, hexadecimal) in self.gone.files
+        )
+
+    def in_cache(self, path: Path) -> bool:
+        """Return whether a pixel cache holds a photograph that is deleted already."""
+        if not self.gone.pixels or not CACHE.fullmatch(path.name):
+            return False
+        with suppress(ValueError, OSError, EOFError):
+            return any(pixels_hash(self.gone.key, slot) in self.gone.pixels for slot in np.load(path, mmap_mode="r"))
+        return False
+
+
+#: Name of a pixel cache.
+CACHE = re.compile(r"pixels-\d+-\w+\.npy")
+_HEX = re.compile(rb"[0-9a-f]{32,}")
+_HEX_DIGITS = 2 * DIGEST_BYTES
+
+
+def _digests_in(data: bytes) -> Iterator[str]:
+    """Yield what may be content hashes of gli in bytes: alone, or one after the other as in arrays."""
+    for match in _HEX.finditer(data):
+        run = match[0].decode()
+        if len(run) % _HEX_DIGITS == 0:
+            yield from (run[start : start + _HEX_DIGITS] for start in range(0, len(run), _HEX_DIGITS))
 
 
 def _digits(text: bytes) -> bool:
@@ -491,8 +524,8 @@ def people_in(name: str, text: str, columns: Iterable[str] = ()) -> Iterator[str
         known = PERSON_KEYS | {"names", *columns}
         chosen = {number for number, column in enumerate(header) if column in known or column.strip().lower() in known}
         if listed and not chosen:
-            yield from (cell for row in table for cell in row)
-        yield from (cell for row in rows for number, cell in enumerate(row) if number in chosen)
+            yield from (unquote_cell(cell) for row in table for cell in row)
+        yield from (unquote_cell(cell) for row in rows for number, cell in enumerate(row) if number in chosen)
     elif name.endswith(".txt"):
         yield from map(str.strip, text.splitlines() if listed else ())
     else:
@@ -636,7 +669,8 @@ def trace_in(path: Path, traces: Traces) -> str:
         DataError: If the file cannot be read.
     """
     try:
-        return next(filter(None, map(traces.found_in, contents_of(path))), "")
+        found = next(filter(None, map(traces.found_in, contents_of(path))), "")
+        return found or ("a photograph" if traces.in_cache(path) else "")
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -731,13 +765,13 @@ def _short_field(path: Path, traces: Traces) -> bool:
 
 def _recorded(path: Path, traces: Traces) -> bool | None:
     """Return whether a checkpoint's record of its training images has the people; None if that is not known."""
-    if path.suffix not in CHECKPOINTS or not traces.digests:
+    if path.suffix not in CHECKPOINTS or not (traces.digests or traces.gone.files):
         return None
     from gli.models.training_images import read_training_images
 
     with suppress(CheckpointError):
         recorded = read_training_images(path)
-        return None if recorded is None else bool({each.decode() for each in recorded.tolist()} & traces.digests)
+        return None if recorded is None else any(traces.is_digest(each.decode()) for each in recorded.tolist())
     return None
 
 
@@ -774,7 +808,7 @@ class Journal:
 def note_of(action: Action, scope: Scope) -> dict[str, Any]:
     """Return the note of a file for journal and receipt. It names nobody."""
     data = action.path.read_bytes() if action.path.stat().st_size <= PIECE else b""
-    known = bool(data) and bool(digests_of(data) & scope.traces.digests)
+    known = bool(data) and any(map(scope.traces.is_digest, digests_of(data)))
     return {
         "path": scope.shown(action.path),
         "bytes": action.path.stat().st_size,
@@ -809,12 +843,14 @@ def carry_out(actions: Sequence[Action], scope: Scope, journal: Journal) -> None
 
 def _drop_record(path: Path, traces: Traces) -> None:
     """Rewrite a checkpoint without the people in its record of training images."""
-    from gli.models.training_images import drop_training_images
+    from gli.models.training_images import drop_training_images, read_training_images
 
+    recorded = read_training_images(path)
+    drop = np.array([each for each in (() if recorded is None else recorded) if traces.is_digest(each.decode())])
     copy = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         shutil.copyfile(path, copy)
-        drop_training_images(copy, np.array(sorted(each.encode() for each in traces.digests)))
+        drop_training_images(copy, drop)
         replace_contents(path, copy.read_bytes())
     finally:
         shred(copy)

@@ -43,6 +43,7 @@ from gli.errors import DataError, SettingError
 from gli.runs.cost import read_cost
 from gli.runs.spec import RunSpec
 from gli.study.space import grid
+from gli.system.digest import one_spelling
 from gli.system.ledger import (
     Entry,
     Lines,
@@ -106,7 +107,7 @@ def _able(store: Store, requests: Sequence[Request], taken_rows: Sequence[Photo]
     Leave out people who asked or were erased, people with a copy or near-copy of a picture of such a person, and people
     who share a file with somebody else: the rehearsed model would be trained on it.
     """
-    taken = {photo.identity for photo in taken_rows} | {each.subject for each in requests}
+    taken = {photo.identity for photo in taken_rows} | {one_spelling(each.subject) for each in requests}
     taken |= {copy.identity for copy in read_copies(store)}
     owners: dict[str, set[str]] = {}
     for photo in store.photos:
@@ -404,7 +405,7 @@ def _finished(store: Store, lines: Lines, asked: str, candidates: Sequence[Candi
     Once it has changed the policy, the candidates may have other settings besides those that were tried.
     """
     wanted, current = [contents_of(each) for each in candidates], sha256(settings_text(store.settings))
-    asking = {rehearsal_hash(store.key, each.subject) for each in read_requests(store)}
+    asking = {rehearsal_hash(store.key, one_spelling(each.subject)) for each in read_requests(store)}
     for begun in reversed(lines.of_kind("rehearse", asked=asked)):
         written = lines.of_kind("policy", rehearsal=begun["hash"], after=current)
         ended = lines.of_kind("rehearsed", begun=begun["hash"])

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import calendar
-import csv
-import io
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from gli.erasure.store import Photo, Store, note_departures, noted_settings, read_photos, settings_text
+from gli.erasure.store import (
+    LazyPixels,
+    Noted,
+    Photo,
+    Store,
+    cached_sizes,
+    looks_of,
+    note_departures,
+    noted_in,
+    noted_settings,
+    read_photos,
+    settings_text,
+)
 from gli.errors import DataError, SettingError, did_you_mean
-from gli.system.digest import one_spelling
-from gli.system.files import read_csv
+from gli.system.digest import file_hash, keyed_digest, may_be_doubles, one_spelling
+from gli.system.files import csv_text, read_csv
 from gli.system.ledger import (
     AMEND,
     Entry,
@@ -28,6 +37,7 @@ from gli.system.ledger import (
     durable_write,
     erased_in,
     is_named,
+    printable,
     pseudonym,
     sha256,
     word_hash,
@@ -133,6 +143,7 @@ class Request:
         received: Day of receipt.
         due: Last day to answer.
         batch: Name of the batch; empty before it is planned.
+        note: A sentence on a date that was given again; in no file.
     """
 
     request: str
@@ -140,6 +151,16 @@ class Request:
     received: date
     due: date
     batch: str = ""
+    note: str = ""
+
+    def received_again(self, received: date, months: int) -> Request:
+        """Return the request with the earlier of its date and another one: the due date follows from the first mail."""
+        if received == self.received:
+            return self
+        if received > self.received:
+            return replace(self, note=f"Was received on {self.received} already: the earlier date counts.")
+        note = f"The earlier date counts (before: received {self.received}, due {self.due})."
+        return replace(self, received=received, due=due_date(received, months), note=note)
 
 
 def read_requests(store: Store) -> list[Request]:
@@ -151,13 +172,16 @@ def read_requests(store: Store) -> list[Request]:
     path = store.folder / REQUESTS
     if not path.exists():
         return []
+    # Where an earlier date was given later, the pseudonym is that of the first one.
+    first = {entry["request"]: entry["received"] for entry in store.ledger.read().of_kind("request")}
     requests = []
     for row in read_csv(path, REQUEST_COLUMNS, exact=True):
         try:
             received, due = date.fromisoformat(row["received"]), date.fromisoformat(row["due"])
         except ValueError as error:
             raise DataError(f"{path}, line {row.line}: {error}. Dates are written as 2026-11-03.") from error
-        if row["request"] != pseudonym(store.key, row["subject"], row["received"]):
+        date_named = first.get(row["request"], row["received"])
+        if row["request"] != pseudonym(store.key, row["subject"], date_named):
             raise DataError(f"{path}, line {row.line}: was changed: the request is not that of its subject and date.")
         requests.append(Request(row["request"], row["subject"], received, due, row["batch"]))
     return sorted(requests, key=lambda each: (each.due, each.request))
@@ -185,7 +209,7 @@ def wanted(csv_file: Path | None, subject: str | None, received: str | None) -> 
 def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None = None) -> list[Request]:
     """Add requests, all or none, and find the copies of their photographs; call with the store locked.
 
-    A person has one request at a time: one that is already there is returned as it is.
+    A person has one request at a time: one that is already there is returned, with the earlier of the two dates.
 
     Args:
         store: The store.
@@ -198,6 +222,7 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
     """
     lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
+    months, noted = store.settings.policy.months, {str(each["request"]) for each in lines.of_kind("request")}
     requests = {one_spelling(each.subject): each for each in read_requests(store)}
     added: dict[str, Request] = {}
     for subject, text in dict.fromkeys((one_spelling(subject), text) for subject, text in subjects):
@@ -207,7 +232,7 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
         before = erased.request_of(store.key, subject)
         if before:
             raise DataError(f"This person was erased by request {before}. Nothing was added.")
-        if subject not in known:
+        if subject not in known | requests.keys():
             if subject in {photo.identity for photo in store.held_out}:
                 raise DataError(
                     f"{subject!r} was never trained on (held-out people): there is nothing to unlearn. Delete the "
@@ -216,26 +241,35 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
             raise DataError(
                 f"{subject!r} is not in {store.settings.table}.{did_you_mean(subject, known)} Nothing was added."
             )
-        request = Request(
-            pseudonym(store.key, subject, str(received)),
-            subject,
-            received,
-            due_date(received, store.settings.policy.months),
-        )
-        added[subject] = requests.setdefault(subject, request)
-    copies = read_copies(store)
-    for each in added.values():
-        if not lines.of_kind("request", request=each.request):
-            known_copies = {(copy.request, copy.file) for copy in copies}
-            found = find_copies(store, each.request, each.subject)
-            copies += [copy for copy in found if (copy.request, copy.file) not in known_copies]
-    write_copies(store, copies)
+        request = requests.get(subject)
+        if request is None or request.request not in noted:
+            received = min(received, request.received) if request else received
+            name = pseudonym(store.key, subject, str(received))
+            request = Request(name, subject, received, due_date(received, months))
+        added[subject] = requests[subject] = request.received_again(received, months)
+    new = [each for each in added.values() if each.request not in noted]
+    photos = {
+        each.request: [photo for photo in store.photos if photo.identity == one_spelling(each.subject)] for each in new
+    }
+    sizes = cached_sizes([store.folder, *([Path(store.settings.logs)] if store.settings.logs else [])]) if new else ()
+    hashes = {request: Noted.of(store.key, own, store.settings, sizes) for request, own in photos.items()}
+    _search(store, [(each, hashes[each.request]) for each in new])
     write_requests(store, sorted(requests.values(), key=lambda each: (each.due, each.request)))
     for each in added.values():
-        if not lines.of_kind("request", request=each.request):
-            dates = {"received": str(each.received), "due": str(each.due)}
-            store.ledger.append("request", {"request": each.request, **dates}, now)
+        fields: dict[str, Any] = {"request": each.request, "received": str(each.received), "due": str(each.due)}
+        if each in new:
+            fields |= {"tables": tables_hash(store), **hashes[each.request].contents()}
+            store.ledger.append("request", fields, now)
+        elif dates_of(lines)[each.request] != (fields["received"], fields["due"]):
+            store.ledger.append("received", fields, now)
     return list(added.values())
+
+
+def dates_of(lines: Lines) -> dict[str, tuple[str, str]]:
+    """Return the day of receipt and the due date of every request in a ledger."""
+    kinds = ("request", "received")  # The latter where an earlier date was given later.
+    entries = (entry for entry in lines.entries if entry["kind"] in kinds)
+    return {str(entry["request"]): (str(entry["received"]), str(entry["due"])) for entry in entries}
 
 
 def held_out_copies(store: Store, requests: Sequence[Request]) -> dict[str, list[Photo]]:
@@ -254,11 +288,12 @@ def photos_of(store: Store, requests: Sequence[Request]) -> dict[str, list[Photo
     """
     names = {each.request for each in requests}
     copies = [copy for copy in read_copies(store) if copy.request in names]
-    undecided = sum(copy.decision == "undecided" for copy in copies)
+    undecided = [copy.request for copy in copies if copy.decision == "undecided"]
     if undecided:
         raise SettingError(
-            f"{undecided} possible copies are not decided. Look at {store.folder / 'copies'}, then accept or "
-            "keep each: gli erase add --accept FILE, gli erase add --keep FILE."
+            f"{len(undecided)} possible copies of the photographs of {', '.join(sorted(set(undecided)))} are not "
+            f"decided. Look at {store.folder / COPIES} and {store.folder / 'copies'}, then accept or keep each: gli "
+            "erase add --accept FILE, gli erase add --keep FILE; or by the name of a possible double."
         )
     rows: dict[str, list[Photo]] = {}
     taken: set[str] = set()
@@ -319,6 +354,8 @@ COPIES = "copies.csv"
 COPY_COLUMNS = ("request", "file", "identity", "kind", "decision")
 Decision = Literal["accept", "keep", "undecided"]
 IDENTICAL, NEAR, NEAR_HELD_OUT = "identical", "near", "near held-out"
+#: Rows of somebody whose name may be another spelling of the subject's.
+NAME, NAME_HELD_OUT = "name", "name held-out"
 #: Addition to the name of a held-out person on the page of near-copies.
 HELD_OUT_MARK = " (held out)"
 #: Word for all undecided copies.
@@ -333,7 +370,8 @@ class Copy:
         request: Pseudonym of the request.
         file: Name of the copy's file.
         identity: Name under which the table has it.
-        kind: ``identical``, ``near``, or ``near held-out`` (under the name of a held-out person).
+        kind: ``identical``, ``near``, ``name`` (of somebody whose name may be another spelling of the subject's), or
+            ``near held-out`` and ``name held-out`` (under the name of a held-out person).
         decision: ``accept`` (erase it too), ``keep`` (another picture), or ``undecided``.
     """
 
@@ -343,15 +381,17 @@ class Copy:
     kind: str
     decision: Decision
 
+    def is_meant(self, given: str) -> bool:
+        """Return whether a decision on a file, or on the name of a possible double, is one on this row."""
+        return given == self.file or (self.kind in (NAME, NAME_HELD_OUT) and one_spelling(given) == self.identity)
+
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a private file; remove it where there are no rows."""
     if not rows:
         path.unlink(missing_ok=True)
         return
-    file = io.StringIO(newline="")
-    csv.writer(file).writerows([columns, *rows])
-    durable_write(path, file.getvalue().encode(), 0o600)
+    durable_write(path, csv_text([columns, *rows]).encode(), 0o600)
 
 
 def read_copies(store: Store) -> list[Copy]:
@@ -378,49 +418,125 @@ def write_copies(store: Store, copies: Sequence[Copy]) -> None:
     write_rows(store.folder / COPIES, COPY_COLUMNS, rows)
 
 
-def find_copies(store: Store, request: str, subject: str) -> list[Copy]:
+def find_copies(store: Store, request: str, subject: str, noted: Noted) -> list[Copy]:
     """Return the rows of other names whose photographs are, or may be, copies of the subject's.
 
-    Identical files are always erased as well; near-copies are for a person to decide. The held-out people are searched
-    too: a photograph of the subject among them was trained on, and would make the audit void.
+    Identical files are always erased as well; near-copies are for a person to decide, and so are the rows of somebody
+    whose name may be another spelling of the subject's. The held-out people are searched too: a photograph of the
+    subject among them was trained on, and would make the audit void.
+
+    Args:
+        store: The store.
+        request: Pseudonym of the request.
+        subject: Name of the person.
+        noted: What was noted of the photographs when they were asked for, some of which may be deleted since.
     """
-    subject = one_spelling(subject)
+    subject, held_out = one_spelling(subject), set(store.held_out)
     own = [photo for photo in store.photos if photo.identity == subject]
-    others = [photo for photo in store.photos if photo.identity != subject]
-    digests = {photo.digest for photo in own}
-    identical = [photo for photo in others if photo.digest in digests]
-    copies = [Copy(request, photo.file, photo.identity, IDENTICAL, "accept") for photo in identical]
-    others = [photo for photo in others if photo.digest not in digests]
-    near, near_held_out = near_copies(store, request, own, others)
-    copies += [Copy(request, photo.file, photo.identity, NEAR, "undecided") for photo in near]
-    return copies + [Copy(request, photo.file, photo.identity, NEAR_HELD_OUT, "undecided") for photo in near_held_out]
+    rows = [photo for photo in (*store.photos, *store.held_out) if photo.identity != subject]
+    digests = noted.files | {file_hash(store.key, photo.digest) for photo in own}
+    found = {photo: IDENTICAL for photo in rows if file_hash(store.key, photo.digest) in digests}
+    erased = erased_in(store.ledger.read())
+    doubles = {
+        name
+        for name in {photo.identity for photo in rows}
+        if may_be_doubles(name, subject) and not erased.request_of(store.key, name)
+    }
+    found |= {photo: NAME for photo in rows if photo.identity in doubles and photo not in found}
+    others = [photo for photo in rows if photo not in found]
+    found |= dict.fromkeys(near_copies(store, request, own, others), NEAR)
+    if not own and noted.looks:
+        looks = looks_of(store.key, others, store.settings)
+        found |= {photo: NEAR for photo, look in zip(others, looks, strict=True) if look in noted.looks}
+    return [
+        Copy(request, photo.file, photo.identity, kind, "accept")
+        if kind == IDENTICAL
+        else Copy(request, photo.file, photo.identity, f"{kind}{' held-out' * (photo in held_out)}", "undecided")
+        for photo, kind in found.items()
+    ]
 
 
-class _Pixels:
-    """Pixels of photographs by row, decoded when they are needed and kept nowhere."""
-
-    def __init__(self, store: Store, photos: Sequence[Photo]) -> None:
-        self.store, self.photos = store, photos
-
-    def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[np.uint8]:
-        from gli.erasure.store import pixels_of
-
-        return pixels_of([self.photos[row] for row in rows], self.store.settings)
+def tables_hash(store: Store) -> str:
+    """Return a keyed hash of the rows of both tables, which tells whether copies were looked for among all of them."""
+    rows = ("\0".join((photo.file, photo.identity, photo.digest)) for photo in (*store.photos, *store.held_out))
+    return keyed_digest(store.key, "tables", *sorted(rows))
 
 
-def near_copies(
-    store: Store, request: str, own: Sequence[Photo], others: Sequence[Photo]
-) -> tuple[list[Photo], list[Photo]]:
-    """Return the rows whose pictures look like copies of the subject's, and write a page of them.
+def _search(store: Store, requests: Sequence[tuple[Request, Noted]]) -> list[Copy]:
+    """Search the tables for copies of the photographs of some requests; note and return those that are new."""
+    copies = {(copy.request, copy.file): copy for copy in read_copies(store)}
+    found = [copy for each, noted in requests for copy in find_copies(store, each.request, each.subject, noted)]
+    # A file that has become identical to one of the subject's is no longer for anybody to decide.
+    new = [
+        copy
+        for copy in found
+        for known in [copies.get((copy.request, copy.file))]
+        if known is None or (copy.kind == IDENTICAL != known.kind)
+    ]
+    if new:
+        write_copies(store, [*(copies | {(copy.request, copy.file): copy for copy in new}).values()])
+    return new
+
+
+def look_again(store: Store, now: datetime | None = None) -> list[Copy]:
+    """Look for copies of the photographs of open requests that arrived since the last look; call with the store locked.
 
     Returns:
-        Those among ``others``, and those of held-out people.
+        The copies that are new. Nothing is searched where the tables are as they were.
     """
+    lines, tables = store.ledger.read(), tables_hash(store)
+    looks = [entry for entry in lines.entries if entry["kind"] in ("request", "looked")]
+    known = {name: entry.get("tables") for entry in looks for name in entry.get("requests", [entry.get("request")])}
+    stale = [each for each in read_requests(store) if known.get(each.request) != tables]
+    new = _search(store, [(each, noted_in(lines, store.key, [each.request])) for each in stale])
+    if stale:
+        store.ledger.append("looked", {"requests": sorted(each.request for each in stale), "tables": tables}, now)
+    return new
+
+
+def copies_in_words(store: Store, copies: Sequence[Copy]) -> list[str]:
+    """Return what was found for each request and has to be decided, one sentence each."""
+    sentences = []
+    for request in sorted({copy.request for copy in copies}):
+        kinds: dict[str, list[Copy]] = {}
+        for copy in (each for each in copies if each.request == request):
+            left_out = copy.kind.endswith("held-out") and copy.decision == "accept"
+            kind = "left out" if left_out else copy.kind if copy.kind == IDENTICAL else copy.kind.split()[0]
+            if left_out or copy.kind == IDENTICAL or copy.decision == "undecided":
+                kinds.setdefault(kind, []).append(copy)
+        names = {kind: sorted({copy.identity for copy in found}) for kind, found in kinds.items()}
+        shown = {kind: ", ".join(map(printable, each)) for kind, each in names.items()}
+        if IDENTICAL in kinds:
+            count = counted(len(kinds[IDENTICAL]), "identical file", "identical files")
+            sentences.append(f"{request}: {count} under other names ({shown[IDENTICAL]}), to be erased as well.")
+        if NEAR in kinds:
+            count, page = counted(len(kinds[NEAR]), "possible copy", "possible copies"), copies_page(store, request)
+            where = page if page.exists() else store.folder / COPIES
+            sentences.append(
+                f"{request}: {count} under other names ({shown[NEAR]}) to decide (--accept, --keep): {where}"
+            )
+        for name in names.get(NAME, ()):
+            count = counted(sum(copy.identity == name for copy in kinds[NAME]), "photograph", "photographs")
+            word = shlex.quote(printable(name))
+            sentences.append(
+                f"{request}: {word} ({count}) may be the same person in another spelling: --accept {word} if so, "
+                f"--keep {word} if it is somebody else."
+            )
+        if "left out" in kinds:
+            people = counted(len(names["left out"]), "held-out person", "held-out people")
+            sentences.append(
+                f"{request}: {people} left out of the comparison, because of a copy among their photographs."
+            )
+    return sentences
+
+
+def near_copies(store: Store, request: str, own: Sequence[Photo], others: Sequence[Photo]) -> list[Photo]:
+    """Return the rows among ``others`` whose pictures look like copies of the subject's, and write a page of them."""
     from gli.data.near_copies import find_near_copies
     from gli.reporting.page import write_near_copies_page
 
-    photos = [*own, *others, *store.held_out]
-    held_out, pixels = set(store.held_out), _Pixels(store, photos)
+    photos = [*own, *others]
+    held_out, pixels = set(store.held_out), LazyPixels(photos, store.settings)
     pairs = find_near_copies(pixels, np.arange(len(own)), np.arange(len(own), len(photos)))
     if pairs:
         command = shlex.join(["gli", "erase", "add", "--store", str(store.folder)])
@@ -429,8 +545,7 @@ def near_copies(
         files = [photo.file for photo in photos]
         page = copies_page(store, request)
         write_near_copies_page(page, pairs, pixels, names, files=files, command=command, note=note)
-    found = [photos[row] for row in sorted({pair.copy_row for pair in pairs})]
-    return [photo for photo in found if photo not in held_out], [photo for photo in found if photo in held_out]
+    return [photos[row] for row in sorted({pair.copy_row for pair in pairs})]
 
 
 def copies_page(store: Store, request: str) -> Path:
@@ -443,7 +558,7 @@ def decide(store: Store, files: Sequence[str], decision: Decision) -> list[Copy]
 
     Args:
         store: The store.
-        files: Files of copies as in ``copies.csv``; ``all`` for all that are undecided.
+        files: Files of copies as in ``copies.csv``, or names of possible doubles; ``all`` for all that are undecided.
         decision: ``accept`` or ``keep``.
 
     Returns:
@@ -453,15 +568,15 @@ def decide(store: Store, files: Sequence[str], decision: Decision) -> list[Copy]
         SettingError: If a file is no copy, or is an identical file, which cannot be kept.
     """
     copies = read_copies(store)
-    known = {copy.file for copy in copies}
+    known = {copy.file for copy in copies} | {copy.identity for copy in copies if copy.is_meant(copy.identity)}
     for file in files:
-        if file != ALL and file not in known:
+        if file != ALL and not any(copy.is_meant(file) for copy in copies):
             raise SettingError(f"{file!r} is not a copy in {store.folder / COPIES}.{did_you_mean(file, known)}")
         if decision == "keep" and any(copy.file == file and copy.kind == IDENTICAL for copy in copies):
             raise SettingError(f"{file!r} is an identical file: a model that keeps it does not forget the photograph.")
     decided = [
         replace(copy, decision=decision)
-        if copy.file in files or (ALL in files and copy.decision == "undecided")
+        if any(map(copy.is_meant, files)) or (ALL in files and copy.decision == "undecided")
         else copy
         for copy in copies
     ]
@@ -521,12 +636,12 @@ def status(store: Store, now: datetime | None = None) -> list[State]:
     batch_of = {str(name): str(entry["batch"]) for entry in lines.of_kind("plan") for name in entry["requests"]}
     day = today(store.zone, now)
     states = []
-    for entry in lines.of_kind("request"):
-        name, due = str(entry["request"]), date.fromisoformat(str(entry["due"]))
+    for name, (received, last_day) in dates_of(lines).items():
+        due = date.fromisoformat(last_day)
         batch = batch_of.get(name, "")
         state = step_of(lines, batch) if batch else "open"
         left = None if state == "released" else days_left(due, day)
-        states.append(State(name, str(entry["received"]), str(due), left, state, batch))
+        states.append(State(name, received, last_day, left, state, batch))
     # A kill between the list and the ledger: the request counts.
     known = {each.request for each in states}
     states += [

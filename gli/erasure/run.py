@@ -26,13 +26,14 @@ from gli.erasure.batches import (
     sets_of,
     write_batch,
 )
-from gli.erasure.evidence import Models, evaluate, gather_evidence, task_of
+from gli.erasure.evidence import CANNOT_TELL, Finding, Models, evaluate, gather_evidence, task_of
 from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
 from gli.erasure.rehearse import declared_hashes, how_found
-from gli.erasure.requests import step_of
-from gli.erasure.store import Photo, Route, Store, note_departures, pixels_of, settings_text
+from gli.erasure.requests import look_again, step_of
+from gli.erasure.store import Photo, Route, Store, note_departures, noted_in, pixels_of, settings_text
 from gli.models.checkpoints import classifier_state
-from gli.system.ledger import counted, durable_write, erased_in, sha256, sha256_file, write_canonical
+from gli.system.digest import file_hash
+from gli.system.ledger import Lines, counted, durable_write, erased_in, sha256, sha256_file, write_canonical
 
 #: Form of the keys of runs in the ledger; entries of earlier versions name none.
 FORM = 2
@@ -86,6 +87,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         evidence = read_evidence(store, name)
         return Result(name, evidence["answer"], evidence, True)
     check_alone(lines, name)
+    look_again(store, now)
     sets = sets_of(store, name)
     work = store.batch(name) / WORK
     data = prepare(store, work, sets)
@@ -207,8 +209,10 @@ def _judge(
         exact,
         task_of(settings).names,
     )
-    gone = len(erased_in(store.ledger.read()).gone)
-    not_tested = []
+    lines = store.ledger.read()
+    absent, not_tested = deleted_before(store, lines, sets, exact)
+    evidence = replace(evidence, findings=[*evidence.findings, *absent])
+    gone = len(erased_in(lines).gone)
     if gone:
         not_tested.append(
             f"{counted(gone)} erased before: the photographs are gone, so the new model cannot be tested on them. It "
@@ -230,6 +234,32 @@ def _judge(
         "not_tested": not_tested,
         "weights": {"before": sha256_file(store.weights), "after": sha256_file(model)},
     }
+
+
+def deleted_before(store: Store, lines: Lines, sets: Sets, exact: bool) -> tuple[list[Finding], list[str]]:
+    """Return a finding about requests whose photographs were deleted before the run, and what was not tested.
+
+    Args:
+        store: The store.
+        lines: Its ledger.
+        sets: The rows of the batch.
+        exact: Whether the new model was retrained.
+    """
+    present = {file_hash(store.key, photo.digest) for photo in store.photos}
+    not_tested = []
+    for request in sorted(sets.forget):
+        noted = noted_in(lines, store.key, [request]).files
+        if deleted := len(noted - present):
+            photographs = counted(len(noted), "photograph", "photographs")
+            not_tested.append(f"{request}: {deleted} of {photographs} had been deleted before the run.")
+    untested = sorted(request for request, rows in sets.forget.items() if not rows)
+    if not untested:
+        return [], not_tested
+    sentence = f"All photographs of {', '.join(untested)} were deleted before the run: nothing was tested on them. " + (
+        "The model was trained without them." if exact else "Nothing was unlearned of them either."
+    )
+    answer = EXACT if exact else CANNOT_TELL
+    return [Finding("people whose photographs were deleted", answer, sentence, True, people=len(untested))], not_tested
 
 
 def save_weights(checkpoint: Path, target: Path) -> None:

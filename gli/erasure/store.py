@@ -13,9 +13,7 @@ rehearsal/            the runs of a rehearsal, until it ends
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,8 +32,8 @@ import yaml
 from gli.auditing import LEAST_REFERENCES
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.study.settings import WRONG_TYPE, checked
-from gli.system.digest import digest, one_spelling
-from gli.system.files import file_lock, inside, read_csv, read_yaml
+from gli.system.digest import digest, file_hash, keyed_digest, one_spelling
+from gli.system.files import csv_text, file_lock, inside, read_csv, read_yaml
 from gli.system.ledger import (
     AMEND,
     HEAD,
@@ -411,20 +409,13 @@ def manifest(photos: Sequence[Photo]) -> str:
 
 def table_text(photos: Sequence[Photo], settings: Settings) -> bytes:
     """Return a table as a CSV file."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow([settings.file, settings.identity, *settings.labels])
-    writer.writerows([photo.file, photo.identity, *photo.labels] for photo in photos)
-    return file.getvalue().encode()
+    header = [settings.file, settings.identity, *settings.labels]
+    return csv_text([header, *([photo.file, photo.identity, *photo.labels] for photo in photos)]).encode()
 
 
 def assignment_text(sets: dict[str, str]) -> bytes:
     """Return a file that assigns people to sets (``data.assignment``)."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(["identity", "set"])
-    writer.writerows(sorted(sets.items()))
-    return file.getvalue().encode()
+    return csv_text([("identity", "set"), *sorted(sets.items())]).encode()
 
 
 def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uint8]:
@@ -434,6 +425,87 @@ def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uin
     images = ImageFiles(Path(settings.root), [photo.file for photo in photos])
     size = settings.image_size
     return np.stack([images.pixels(row, size) for row in range(len(photos))])
+
+
+class LazyPixels:
+    """Pixels of photographs by row, decoded when they are needed and kept nowhere."""
+
+    def __init__(self, photos: Sequence[Photo], settings: Settings) -> None:
+        self.photos, self.settings = photos, settings
+
+    def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[np.uint8]:
+        """Return the pixels of some rows."""
+        return pixels_of([self.photos[row] for row in rows], self.settings)
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Keyed hashes of photographs, noted when they were asked for: what finds their traces once they are deleted.
+
+    Attributes:
+        key: Key of the store.
+        files: Keyed hashes of their content hashes.
+        pixels: Keyed hashes of their pixels, in the size of the store and those of its caches.
+        looks: Keyed hashes of their perceptual hashes.
+    """
+
+    key: bytes = b""
+    files: frozenset[str] = frozenset()
+    pixels: frozenset[str] = frozenset()
+    looks: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, key: bytes, photos: Sequence[Photo], settings: Settings, sizes: Iterable[int] = ()) -> Noted:
+        """Return the keyed hashes of some photographs, which are decoded.
+
+        Args:
+            key: Key of the store.
+            photos: The photographs.
+            settings: Settings of the store.
+            sizes: Further sizes of images in caches.
+        """
+        pixels = {
+            pixels_hash(key, each)
+            for size in {settings.image_size, *sizes}
+            for each in pixels_of(photos, replace(settings, image_size=size))
+        }
+        files = frozenset(file_hash(key, photo.digest) for photo in photos)
+        return cls(key, files, frozenset(pixels), frozenset(looks_of(key, photos, settings)))
+
+    def contents(self) -> dict[str, list[str]]:
+        """Return the hashes as plain values for the ledger."""
+        return {name: sorted(getattr(self, name)) for name in ("files", "pixels", "looks")}
+
+
+#: Nothing was noted.
+NOTHING = Noted()
+
+
+def noted_in(lines: Lines, key: bytes, requests: Iterable[str]) -> Noted:
+    """Return what the ledger notes of the photographs of some requests; nothing for those of earlier versions."""
+    wanted = set(requests)
+    entries = [entry for entry in lines.of_kind("request") if entry["request"] in wanted]
+    names = ("files", "pixels", "looks")
+    return Noted(key, *(frozenset(str(each) for entry in entries for each in entry.get(name, ())) for name in names))
+
+
+def pixels_hash(key: bytes, pixels: npt.NDArray[np.uint8]) -> str:
+    """Return the keyed hash of an image of shape ``(size, size, 3)``."""
+    return keyed_digest(key, "pixels", len(pixels), pixels.tobytes())
+
+
+def looks_of(key: bytes, photos: Sequence[Photo], settings: Settings) -> list[str]:
+    """Return the keyed hash of the perceptual hash of each photograph; empty for one of a single colour."""
+    from gli.data.near_copies import perceptual_hashes
+
+    hashes = perceptual_hashes(LazyPixels(photos, settings), np.arange(len(photos)))
+    return [keyed_digest(key, "looks", np.packbits(each > 0).tobytes()) if each.any() else "" for each in hashes]
+
+
+def cached_sizes(folders: Iterable[Path]) -> set[int]:
+    """Return the sizes of the images in the pixel caches below some folders."""
+    names = (path.name.split("-") for folder in folders for path in folder.rglob("pixels-*-*.npy"))
+    return {int(parts[1]) for parts in names if parts[1].isdigit()}
 
 
 # -- the store ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from gli.errors import DataError
 from gli.reporting.page import render
 from gli.reporting.results import NO_UNLEARNING
-from gli.reporting.tables import Table, markdown
+from gli.reporting.tables import Table, markdown, without_html
 from gli.system.files import write_json, write_text
 
 Values = Mapping[str, Any]
@@ -218,7 +218,7 @@ def write_audit(output: Path, contents: Values) -> None:
     The contents are those of :mod:`gli.auditing.contents`.
     """
     # Before anything is written: drawing may fail.
-    text = audit_markdown(contents)
+    text = without_html(audit_markdown(contents))
     page = render("audit.html.j2", title=f"{contents['data']}: audit", audit=audit_section(contents))
     write_json(output / "audit.json", contents)
     write_text(output / "audit.md", text)

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from gli.reporting.tables import MARKS
+from gli.reporting.tables import MARKS, plain_markdown
 from gli.system.files import atomic_write, json_text
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ MOST_PAIRS = 500
 def environment(autoescape: bool = True) -> Environment:
     """Return the Jinja environment of every page; without ``autoescape``, that of Markdown.
 
-    Its filters are ``number`` (three decimals; empty where there is no number) and ``marked`` (the best score in bold,
-    the second best underlined); its function ``file`` returns the text of a file of this folder as it is.
+    Its filters are ``number`` (three decimals; empty where there is no number), ``marked`` (the best score in bold, the
+    second best underlined) and ``plain`` (a label or a name in Markdown); its function ``file`` returns the text of a
+    file of this folder as it is.
     """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -43,7 +44,7 @@ def environment(autoescape: bool = True) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"number": _number, "marked": _marked}
+    made.filters |= {"number": _number, "marked": _marked, "plain": plain_markdown}
     made.globals["file"] = _file
     return made
 

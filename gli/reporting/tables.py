@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +103,16 @@ def _cell_of_run(result: Result, score: Score) -> str:
         return value
     low, high = result.intervals[score.name]
     return f"{value} [{low:.3f}, {high:.3f}]"
+
+
+def plain_markdown(text: Any) -> str:
+    """Return a label or a name as Markdown that shows it as it is: no HTML, no link, no end of a cell."""
+    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", html.escape(" ".join(str(text).split()), quote=False))
+
+
+def without_html(text: str) -> str:
+    """Return Markdown in which nothing, such as a label or a name, starts an element of HTML."""
+    return text.replace("<", "&lt;")
 
 
 def markdown(table: Table) -> str:

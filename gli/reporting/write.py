@@ -13,7 +13,7 @@ from gli.reporting.claims import Claims, Compared, decide_claims
 from gli.reporting.page import json_element, render
 from gli.reporting.published import PUBLISHED
 from gli.reporting.results import Result, Summary, collect_results, reported_scores, summarise, warm_up
-from gli.reporting.tables import AUDIT_HEADING, markdown, table_of_methods, table_of_runs
+from gli.reporting.tables import AUDIT_HEADING, markdown, table_of_methods, table_of_runs, without_html
 from gli.reporting.tradeoff import Tradeoff, tradeoff_of
 from gli.runs.read import Run
 from gli.system.console import progress
@@ -91,7 +91,7 @@ def write_report(
     sections["Runs"] = markdown(runs_table)
     paragraphs = [f"# {data}", _list([*notes, LEGEND]), markdown(methods)]
     paragraphs += [f"## {heading}\n\n{text}" for heading, text in sections.items()]
-    write_text(output / "results.md", "\n\n".join(paragraphs) + "\n")
+    write_text(output / "results.md", without_html("\n\n".join(paragraphs)) + "\n")
     # Only pictures need matplotlib.
     from gli.reporting.plots import draw_report
 

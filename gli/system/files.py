@@ -50,10 +50,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as CSV, whole or not at all; a value that a row does not have is empty."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    with atomic_write(path) as temporary:
+        text = csv_text([columns, *([row.get(name, "") for name in columns] for row in rows)])
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def json_text(value: Any) -> str:
@@ -211,8 +210,38 @@ class Row(dict[str, str]):
         return f"{self.path}, line {self.line}"
 
 
+#: Beginnings of a cell that spreadsheets take for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def quote_cell(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula, with an apostrophe in front; numbers stay as they are.
+
+    :func:`unquote_cell` is the inverse.
+    """
+    if not isinstance(cell, str) or not cell.lstrip("'").startswith(FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def unquote_cell(cell: str) -> str:
+    """Return a cell without the apostrophe of :func:`quote_cell`."""
+    return cell[1:] if cell[:1] == "'" and cell.lstrip("'").startswith(FORMULA) else cell
+
+
+def csv_text(rows: Iterable[Iterable[Any]], line_end: str = "\r\n") -> str:
+    """Return rows as the text of a CSV file, which :func:`read_csv` reads; no cell is a formula for a spreadsheet."""
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator=line_end).writerows(map(quote_cell, row) for row in rows)
+    return file.getvalue()
+
+
 def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> list[Row]:
-    """Return the rows of a CSV file with a header line.
+    """Return the rows of a CSV file with a header line; see :func:`unquote_cell` for cells that begin with ``'``.
 
     Args:
         path: The file.
@@ -235,7 +264,7 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
         raise DataError(
             f"{path}, line {start}: is not a CSV file ({error}). Fields with commas or quotes need quoting."
         ) from error
-    header = [name.strip() for name in lines[0]] if lines else []
+    header = [unquote_cell(name.strip()) for name in lines[0]] if lines else []
     if len(set(header)) != len(header):
         raise DataError(f"{path}, line 1: a column name is repeated: {', '.join(header)}. Use each name once.")
     for name in required:
@@ -256,7 +285,7 @@ def read_csv(path: Path, required: Sequence[str], *, exact: bool = False) -> lis
             continue
         if len(line) != len(header):
             raise DataError(f"{path}, line {number}: {len(line)} fields, but the header has {len(header)}.")
-        row = Row(zip(header, (value.strip() for value in line), strict=True))
+        row = Row(zip(header, (unquote_cell(value.strip()) for value in line), strict=True))
         row.path, row.line = path, number
         rows.append(row)
     if not rows:

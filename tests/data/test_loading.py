@@ -53,12 +53,13 @@ def test_epoch_is_one_pass_over_the_leading_set(leading: int, other: int, size: 
     sets = {"retain": np.arange(leading), "forget": 1000 + np.arange(other)}
     plan = EpochPlan(sets, [TOGETHER], size, seed=seed)
     batches = list(plan)
-    expected = min(size, leading)  # A set smaller than the batch size is one batch.
-    assert len(batches) == len(plan) == leading // expected
+    # A set smaller than the batch size is one batch; a single image is in it twice, since BatchNorm needs two.
+    expected = max(min(size, leading), min(size, 2))
+    assert len(batches) == len(plan) == max(1, leading // expected)
     for part, name in TOGETHER.sets.items():
         assert {len(batch[part].rows) for batch in batches} == {expected}
         assert set(chain(*rows(plan, part))) <= set(sets[name].tolist())
-    assert max(Counter(chain(*rows(plan, "retain"))).values()) == 1
+    assert max(Counter(chain(*rows(plan, "retain"))).values()) == expected // min(expected, leading)
 
 
 def test_smaller_last_batch_is_dropped_and_its_rows_differ_between_epochs() -> None:
@@ -117,6 +118,21 @@ def test_leading_set_smaller_than_the_batch_size_is_divided_among_processes(worl
     assert {len(slice_rows) for slice_rows in slices} == {7 // world}
     all_rows = list(chain(*slices))
     assert len(set(all_rows)) == len(all_rows)
+
+
+def test_a_batch_of_one_image_is_never_formed_unless_it_is_asked_for() -> None:
+    for passes in ([Pass("forget")], [Pass("forget", "retain")], [Pass("forget", over="retain")]):
+        for count in (1, 2, 3, 9):
+            for world in (1, 2, 3):
+                sets = {"forget": np.arange(count), "retain": np.arange(max(count, 3))}
+                if count < world and passes[0].over == "forget":
+                    continue
+                plans = [EpochPlan(sets, passes, 8, rank=rank, world=world) for rank in range(world)]
+                sizes = {len(take.rows) for plan in plans for batch in plan for take in batch.values()}
+                assert sizes
+                assert min(sizes) >= 2, (passes, count, world)
+    (batch,) = EpochPlan({"forget": np.arange(1)}, [Pass("forget", batch_size=1)], 8)
+    assert len(batch["forget"].rows) == 1
 
 
 def test_each_pass_goes_over_its_own_leading_set() -> None:

@@ -13,11 +13,11 @@ from gli.data.split_plan import SplitSettings, SplitTable, split_plan
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import group, hashes_of, sets_of
 from gli.erasure.purge import Traces
-from gli.erasure.requests import read_requests
+from gli.erasure.requests import copies_in_words, decide, photos_of, read_copies, read_requests
 from gli.erasure.store import Store, note_departures
-from gli.errors import DataError
+from gli.errors import DataError, SettingError
 from gli.system.digest import folded_name, may_be_doubles, one_spelling, person_hash, person_hashes
-from gli.system.ledger import Erased, word_hash
+from gli.system.ledger import Erased, erased_in, word_hash
 from tests.helpers.erasure import NOW, TRAINED, ask, fake_run, make_store
 
 COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
@@ -114,3 +114,41 @@ def test_names_in_data_erased_are_recognised_in_any_spelling():
     assert not {20, 21} & set(np.concatenate(list(sets.values())).tolist())
     assert "2 names that differ in case or spelling" in warnings[0]
     assert "1 people who are not in the table" in warnings[1]
+
+
+def test_possible_doubles_are_for_a_person_to_decide(user_home):
+    """The same name in capitals, in the table and among the held-out people; in other letters; one is somebody else."""
+    look_alike = "\u0430nna"
+    for name, folder, table in (
+        ("ANNA", "capitals", "faces.csv"),
+        (look_alike, "cyrillic", "faces.csv"),
+        ("\u00e4nna", "umlaut", "held_out.csv"),
+    ):
+        add_person(user_home, name, folder, table)
+    store = make_store(user_home)
+    (request,) = ask(store, "anna")
+    copies = read_copies(store)
+    assert {(copy.identity, copy.kind, copy.decision) for copy in copies} == {
+        ("ANNA", "name", "undecided"),
+        (look_alike, "name", "undecided"),
+        ("\u00e4nna", "name held-out", "undecided"),
+    }
+    sentences = copies_in_words(store, copies)
+    assert len(sentences) == 3
+    assert f"{request}: ANNA (2 photographs) may be the same person in another spelling: --accept ANNA" in sentences[0]
+    with pytest.raises(SettingError, match="by the name of a possible double"):
+        photos_of(store, read_requests(store))
+    decide(store, [look_alike, "\u00e4nna"], "accept")
+    assert decide(store, ["ANNA"], "keep") == []
+    assert "1 held-out person left out of the comparison" in copies_in_words(store, read_copies(store))[0]
+    group(store, NOW)
+    sets = sets_of(store, "batch-1")
+    assert len(sets.forget[request]) == 4
+    assert "ANNA" in {photo.identity for photo in sets.retain}
+    assert not {"\u00e4nna", look_alike} & {photo.identity for photo in (*sets.retain, *sets.test, *sets.unseen)}
+    purge_batch(store, fake_run(store), now=NOW)
+    erased = erased_in(store.ledger.read())
+    names = ("anna", "Anna", look_alike, look_alike.upper(), "ANNA", "hanna")
+    assert [erased.request_of(store.key, name) for name in names] == [request] * 4 + [None] * 2
+    # Who was kept apart can ask for erasure too.
+    assert len(ask(Store(store.folder), "ANNA")) == 1

@@ -14,19 +14,22 @@ import pytest
 from PIL import Image, ImageOps
 
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.batches import choose, group, plan, prepare, requests_of, route_of, sets_of
+from gli.erasure.batches import choose, group, hashes_of, plan, prepare, requests_of, route_of, sets_of
 from gli.erasure.certificate import release
 from gli.erasure.requests import (
     add,
+    copies_in_words,
     copies_page,
     decide,
     due_within,
+    look_again,
     photos_of,
     read_copies,
     read_requests,
     status,
     wanted,
 )
+from gli.erasure.run import deleted_before, run
 from gli.erasure.store import Policy, Settings, Store, note_departures, read_policy, read_settings, settings_text
 from gli.errors import DataError, GLIError, SettingError
 from tests.helpers.erasure import HELD_OUT, NOW, PICTURES, TRAINED, ask, fake_run, make_store
@@ -58,6 +61,25 @@ def test_a_request_that_is_there_is_not_added_again(store):
     assert ask(store, "anna") == first
     assert ask(store, "anna", received="2026-11-04") == first
     assert store.ledger.path.read_bytes() == before
+
+
+def test_the_earlier_of_two_dates_counts_and_the_request_says_so(store):
+    (first,) = ask(store, "anna", received="2026-11-10")
+    (later,) = add(store, [("anna", "2026-11-12")], NOW)
+    assert later.note == "Was received on 2026-11-10 already: the earlier date counts."
+    (earlier,) = add(store, [("anna", "2026-10-30")], NOW)
+    assert (earlier.request, str(earlier.due)) == (first, "2026-11-30")
+    assert earlier.note == "The earlier date counts (before: received 2026-11-10, due 2026-12-10)."
+    assert [str(each.received) for each in read_requests(store)] == ["2026-10-30"]
+    (state,) = status(store, NOW)
+    assert (state.request, state.received, state.due) == (first, "2026-10-30", "2026-11-30")
+    before = store.ledger.path.read_bytes()
+    assert [each.note for each in add(store, [("anna", "2026-10-30")], NOW)] == [""]
+    assert store.ledger.path.read_bytes() == before
+    # Twice in one list.
+    (both, again) = add(store, [("ben", "2026-11-04"), ("carla", "2026-11-04"), ("ben", "2026-11-02")], NOW)
+    assert (both.subject, str(both.received), again.subject) == ("ben", "2026-11-02", "carla")
+    assert len(read_requests(Store(store.folder))) == 3
 
 
 @pytest.mark.parametrize(
@@ -124,6 +146,78 @@ def test_identical_files_are_erased_and_near_copies_are_for_a_person_to_decide(u
     assert "same.png" not in " ".join(photo.file for photo in sets.retain)
     assert decide(store, ["carla/mirrored.png"], "keep") == []
     assert len(photos_of(store, read_requests(store))[request]) == 3
+
+
+def test_copies_that_arrive_later_are_found_and_the_request_is_named(user_home):
+    store, photos, table = make_store(user_home), user_home / "photos", user_home / "faces.csv"
+    first, second = ask(store, "anna", "hanna")
+    assert look_again(store, NOW) == []
+    lines = len(store.ledger.read().entries)
+    shutil.copy(photos / "anna/anna-0.png", photos / "ben/same.png")
+    append_rows(table, ("ben/same.png", "ben", "adult"))
+    store = Store(store.folder)
+    new = look_again(store, NOW)
+    assert [(copy.request, copy.kind, copy.decision) for copy in new] == [(first, "identical", "accept")]
+    assert copies_in_words(store, new) == [f"{first}: 1 identical file under other names (ben), to be erased as well."]
+    assert look_again(store, NOW) == []
+    assert len(store.ledger.read().entries) == lines + 1
+    group(store, NOW)
+    assert "ben/same.png" in {photo.file for photo in sets_of(store, "batch-1").forget[first]}
+    with Image.open(photos / "hanna/hanna-1.png") as image:
+        ImageOps.mirror(image).save(photos / "carla/mirrored.png")
+    append_rows(table, ("carla/mirrored.png", "carla", "child"))
+    store = Store(store.folder)
+    with pytest.raises(SettingError, match=f"1 possible copies of the photographs of {second} are not decided"):
+        run(store, "batch-1", now=NOW)
+    (sentence,) = copies_in_words(store, [copy for copy in read_copies(store) if copy.decision == "undecided"])
+    assert sentence.startswith(f"{second}: 1 possible copy under other names (carla) to decide")
+    assert copies_page(store, second).exists()
+    # A picture that was kept, and is replaced by an identical one, is not for anybody to decide any more.
+    decide(store, ["carla/mirrored.png"], "keep")
+    shutil.copy(photos / "hanna/hanna-1.png", photos / "carla/mirrored.png")
+    store = Store(store.folder)
+    assert [(copy.kind, copy.decision) for copy in look_again(store, NOW)] == [("identical", "accept")]
+    assert plan(store, measure=False, now=NOW).copies[second] == {("carla", "accept"): 1}
+
+
+def test_photographs_that_are_deleted_before_the_run_leave_what_was_noted(user_home):
+    photos, table = user_home / "photos", user_home / "faces.csv"
+    store = make_store(user_home)
+    first, second = ask(store, "anna", "hanna")
+    shutil.copy(photos / "anna/anna-0.png", photos / "ben/same.png")
+    rows = [row for row in table.read_text().splitlines() if ",anna," not in row]
+    table.write_text("\n".join([*rows, "ben/same.png,ben,adult", ""]))
+    with Image.open(photos / "anna/anna-1.png") as image:
+        image.save(photos / "carla/saved.bmp")  # Other bytes, the same looks.
+    append_rows(table, ("carla/saved.bmp", "carla", "adult"))
+    shutil.rmtree(photos / "anna")
+    store = Store(store.folder)
+    assert [(copy.file, copy.kind) for copy in look_again(store, NOW)] == [
+        ("ben/same.png", "identical"),
+        ("carla/saved.bmp", "near"),
+    ]
+    decide(store, ["carla/saved.bmp"], "keep")
+    group(store, NOW)
+    (photos / "ben/same.png").unlink()
+    table.write_text("\n".join([*rows, ""]))
+    store = Store(store.folder)
+    sets = sets_of(store, "batch-1")
+    assert (sets.forget[first], len(sets.forget[second])) == ([], PICTURES)
+    hashes = hashes_of(store, "batch-1", sets)[first]
+    assert len(hashes["files"]) == PICTURES
+    for exact, answer in ((True, "exact by construction"), (False, "cannot tell")):
+        (finding,), not_tested = deleted_before(store, store.ledger.read(), sets, exact)
+        assert (finding.answer, finding.decides, first in finding.sentence) == (answer, True, True)
+        assert not_tested == [f"{first}: 2 of 2 photographs had been deleted before the run."]
+    text = table.read_text()
+    table.write_text("\n".join([*(row for row in rows if ",hanna," not in row), ""]))
+    with pytest.raises(DataError, match="are gone, so that nothing can be unlearned or tested"):
+        sets_of(Store(store.folder), "batch-1")
+    table.write_text(text)
+    # After the purge, the deleted file is recognised under another name.
+    purge_batch(Store(store.folder), fake_run(Store(store.folder)), now=NOW)
+    note_departures(Store(store.folder), NOW)
+    assert Store(store.folder).ledger.read().of_kind("gone", request=first)
 
 
 @pytest.fixture
@@ -278,8 +372,6 @@ def test_only_one_batch_is_on_its_way(store):
     ask(store, "ben")
     fake_run(store)
     assert choose(store, None, ("run",)) == "batch-1"
-    from gli.erasure.run import run
-
     with pytest.raises(SettingError, match="Purge and release it before batch-2"):
         run(store, "batch-2")
 

@@ -6,16 +6,23 @@ import gzip
 import io
 import json
 import unicodedata
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gli.erasure import purge
+from gli.erasure.batch_purge import traces_of
 from gli.erasure.purge import Traces, people_in, rows_of_pixels, trace_in
-from tests.helpers.erasure import packed
+from gli.erasure.store import NOTHING, Noted, pixels_of, read_photos, with_digests
+from gli.models.training_images import pack, read_training_images
+from tests.helpers.erasure import packed, settings_in
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["utf-8", "utf-16-le", "utf-32-le"]))
@@ -102,3 +109,29 @@ def test_rows_of_a_plain_background_are_not_traces():
     rows = rows_of_pixels(np.random.default_rng(0).integers(0, 256, (8, 16, 3), dtype=np.uint8))
     assert sorted({len(row) for row in rows}) == [16, 48, 64, 192]
     assert len(rows) == 16
+
+
+def test_photographs_that_are_deleted_are_found_by_what_was_noted(user_home):
+    settings, key = settings_in(user_home), bytes(32)
+    photos = with_digests(read_photos(Path(settings.table), settings), Path(settings.root))
+    anna, others = photos[:2], photos[2:]
+    noted = Noted.of(key, anna, settings, sizes=[12])
+    traces = traces_of([], ["anna"], user_home / "nowhere", [24], noted=noted)
+    pixels = {size: pixels_of(photos, replace(settings, image_size=size)) for size in (12, 24)}
+    for size, name in ((12, "pixels-12-aa.npy"), (24, "pixels-24-bb.npy")):
+        for rows, found in ((pixels[size], "a photograph"), (pixels[size][2:], "")):
+            np.save(user_home / name, rows)
+            assert trace_in(user_home / name, traces) == found, (name, found)
+    digests = np.array([photo.digest.encode() for photo in photos])
+    path = user_home / "digests-cc.npy"
+    for rows, found in ((digests, "a digest"), (digests[2:], "")):
+        np.save(path, rows)
+        assert trace_in(path, traces) == found
+    assert traces.found_in(f"x: {anna[0].digest.upper()};".encode()) == "a digest"
+    checkpoint = user_home / "last.ckpt"
+    torch.save({"state_dict": {}, "training_images": pack(digests)}, checkpoint)
+    assert purge._recorded(checkpoint, traces)
+    purge._drop_record(checkpoint, traces)
+    assert sorted(read_training_images(checkpoint).tolist()) == sorted(photo.digest.encode() for photo in others)
+    # Those that are still there are found by themselves.
+    assert traces_of(anna, ["anna"], Path(settings.root), [24], noted=noted).gone == NOTHING
