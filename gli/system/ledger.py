@@ -416,6 +416,8 @@ KINDS: Mapping[str, Mapping[str, Check]] = {
     "policy": {"rehearsal": _text, "before": _text, "after": _text},
     AMEND: {"reason": _text, "before": _text, "after": _text, "unsigned": _count},
     "request": {"request": _text, "received": _day, "due": _day},
+    "received": {"request": _text, "received": _day, "due": _day},
+    "looked": {"requests": _texts, "tables": _text},
     "plan": {"batch": _text, "requests": _texts},
     "run": {"batch": _text, "evidence": _text, "key": _text, "weights_after": _text},
     "erased": {"batch": _text, "request": _text, "people": _texts, "files": _texts},
