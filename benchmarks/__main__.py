@@ -17,7 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from benchmarks import audits, images, iterations, memory, speed, startup
+from benchmarks import audits, images, iterations, memory, neighbour, speed, startup
 from benchmarks.bare_loops import BARE_LOOPS
 from benchmarks.timing import MACHINE, Measurement, markdown
 from gli.system.console import progress
@@ -37,6 +37,8 @@ GROUPS: dict[str, list[Callable[[], Measurement | list[Measurement]]]] = {
         images.open_cache,
     ],
     "framework": [partial(iterations.fit_iteration, method) for method in BARE_LOOPS],
+    "neighbour": [neighbour.beside_a_neighbour],
+    "precision": [neighbour.half_precision],
     "startup": [startup.help_page, startup.first_iteration],
     "memory": [partial(memory.peak_memory, size) for size in SIZES],
 }

@@ -42,6 +42,7 @@ from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source
 from gli.data.recipe import Recipe
 from gli.engine.build import audit_original, make_trainer
+from gli.engine.precision import resolve_precision
 from gli.engine.resume import lock_run
 from gli.errors import DataError
 from gli.methods import Method
@@ -142,6 +143,8 @@ def forget(
     check_trainable(model)
     names = None if blocks is None else block_names(model, blocks)
     sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
+    if "precision" in trainer:
+        trainer = {**trainer, "precision": resolve_precision(trainer["precision"], trainer.get("accelerator"))}
     machine = shared_trainer(trainer)
     with quietly(), ExitStack() as closing:
         data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe, reference_share)

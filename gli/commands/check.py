@@ -37,6 +37,7 @@ class Checked:
     power: Mapping[str, float]  # Standard error and smallest detectable difference of an audit's AUC over people.
     timing: Timing | None = None  # Time of the method; None where it was not measured.
     audit_seconds: float | None = None  # Time of one audit of the run; None where no step was measured.
+    step_milliseconds: Mapping[str, float] = field(default_factory=dict)  # Of a small step on a CPU, by precision.
     original: str = ""  # Whether the original is given, found, or has to be trained first.
     notes: list[str] = field(default_factory=list)  # What the user should know before a run.
 
@@ -174,8 +175,10 @@ def _original(command: CLI) -> str:
 
 def time_method(command: CLI, checked: Checked, steps: int) -> None:
     """Add the time of the method: that of a finished run with the same settings, or an estimate from a few steps."""
+    import torch
     import yaml
 
+    from gli.engine.precision import step_seconds
     from gli.engine.timing import finished_run, measure, planned_passes, seconds_per_audit
     from gli.runs.cost import device_name
     from gli.runs.read import REPEATS, flatten, shared_trainer
@@ -197,6 +200,9 @@ def time_method(command: CLI, checked: Checked, steps: int) -> None:
         checked.timing = finished or measure(method, data, passes, steps, shared_trainer(settings["trainer"]))
         if finished is None:
             checked.audit_seconds = seconds_per_audit(method, data, device)
+        if device.type == "cpu":
+            types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+            checked.step_milliseconds = {name: 1000 * step_seconds(dtype) for name, dtype in types.items()}
     except GLIError as error:
         checked.notes.append(f"{name} was not timed. {error}")
 
@@ -248,6 +254,9 @@ def show(checked: Checked) -> None:
             f"({timing.source}).{audit}",
             soft_wrap=True,
         )
+    if checked.step_milliseconds:
+        times = " and ".join(f"{value:.1f} ms in {name}" for name, value in checked.step_milliseconds.items())
+        output.print(f"A small training step takes {times} on this processor.")
     for note in checked.notes:
         output.print(f"Note: {note}", soft_wrap=True)
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before the command is known, so that ``gli --help`` an
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,6 +33,9 @@ MODULES = {
     "purge": "remove from folders of runs what descends from some people",
 }
 COMMANDS = LIGHTNING | MODULES
+
+#: Variables of OpenMP that say how threads wait.
+WAIT = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
 
 EPILOG = """options:
   --help     this text; after a command, its settings (gli fit --model.help GLI: those of a method)
@@ -62,6 +66,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if args[0] in LIGHTNING and args[1:] in (["-h"], ["--help"]):
         print(HELP.format(command=args[0], purpose=LIGHTNING[args[0]]))
         return 0
+    if not WAIT & os.environ.keys():
+        # Beside a busy process, threads that spin while they wait for one another slow a run down several times.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # Read when torch is loaded.
     from gli.system.console import silence_lightning  # Loads rich.
 
     silence_lightning()

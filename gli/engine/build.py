@@ -13,10 +13,12 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
+from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from gli.callbacks import standard_callbacks, with_bar
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
+from gli.engine.precision import slow_precision
 from gli.engine.resume import AtomicCheckpointIO
 from gli.errors import DataError, SettingError
 from gli.methods.base import Method
@@ -52,9 +54,12 @@ def make_trainer(
         settings["logger"] = [*run_loggers(), *added_loggers(settings.get("logger"))]
     settings = {name: value for name, value in settings.items() if value is not None or name in _NONE_MATTERS}
     try:
-        return L.Trainer(**settings)
+        trainer = L.Trainer(**settings)
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise SettingError(str(error)) from error
+    if trainer.strategy.root_device.type == "cpu" and (warning := slow_precision(str(trainer.precision))):
+        rank_zero_warn(warning)
+    return trainer
 
 
 def _chosen(given: Mapping[str, Any], method: Method, recipe: Recipe) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from gli.data import FaceDataModule
 from gli.engine import originals, resume
 from gli.engine.build import audit_original, make_trainer
 from gli.engine.membership import judge_membership
+from gli.engine.precision import AUTO, resolve_precision
 from gli.errors import INTERRUPTED, GLIError, SettingError
 from gli.methods import Method, Retrained
 from gli.runs.configs import configs_among, resolve_arguments
@@ -43,6 +44,7 @@ from gli.system.classes import concrete_subclasses
 from gli.system.console import console
 from gli.system.explain import explain, settings_of
 from gli.system.files import read_yaml, write_text
+from gli.system.lightning import also_accept
 
 #: Callbacks with settings that every run has, by the section of their settings.
 CALLBACKS: dict[str, type[L.Callback]] = {
@@ -161,12 +163,15 @@ class CLI(LightningCLI):
         )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
+        also_accept(parser, "trainer.precision", AUTO)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; then find and check the checkpoint that it names."""
         _check_configs(args)
         super().parse_arguments(parser, args)
         if self.config.get("subcommand"):
+            trainer = self.settings.trainer
+            trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
             self._find_checkpoint()
             resume.check_checkpoint(self.settings.get("ckpt_path"), str(self.settings.model.class_path))
             self._asked = dict(self.settings.model.get("init_args", {}))
@@ -482,6 +487,8 @@ def specify(args: Sequence[str], **place: Any) -> RunSpec:
     for name in _OF_COMMAND:
         if settings[name] is not None:
             raise SettingError(f"--{name} is {settings[name]}; several runs cannot share it. Leave it out.")
+    trainer = settings["trainer"]
+    trainer["precision"] = resolve_precision(trainer["precision"], trainer["accelerator"])
     if settings["originals"] is not None:
         place["originals"] = Path(settings["originals"])
     return RunSpec.of(settings, **place)

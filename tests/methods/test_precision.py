@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from gli.callbacks import ForgettingAudit
 from gli.commands.main import main
 from gli.data import SyntheticFaces
-from gli.engine.fit import run
+from gli.engine.fit import run, specify
+from gli.engine.precision import slow_precision, step_seconds
 from gli.models.checkpoints import load_classifier
 from gli.perturbation.distances import DISTANCES
 from gli.perturbation.noise import maximise_error
@@ -100,6 +101,35 @@ def test_other_precisions_are_refused(precision, capsys):
     assert f"trainer.precision is {precision}; weights stay in float32 in gli" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+@pytest.mark.parametrize(("units", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_is_the_precision_that_the_processor_computes_in(units, chosen, monkeypatch):
+    monkeypatch.setattr("gli.engine.precision.computes_bfloat16", lambda: units)
+    command = ["--config=gli_synthetic", "--trainer.accelerator=cpu"]
+    spec = specify([*command, "--trainer.precision=auto"])
+    assert spec.trainer["precision"] == chosen
+    assert spec.key == specify([*command, f"--trainer.precision={chosen}"]).key
+
+
+@pytest.mark.parametrize(("half", "single", "warned"), [(0.7, 0.1, True), (0.05, 0.1, False)])
+def test_a_precision_that_is_slower_here_is_warned_of(half, single, warned, monkeypatch):
+    seconds = {torch.bfloat16: half, torch.float32: single}
+    monkeypatch.setattr("gli.engine.precision.computes_bfloat16", lambda: False)
+    monkeypatch.setattr("gli.engine.precision.step_seconds", seconds.__getitem__)
+    text = slow_precision("bf16-mixed")
+    assert ("7.0 times as long" in text and "trainer.precision to auto" in text) if warned else text == ""
+    assert slow_precision("32-true") == ""
+    monkeypatch.setattr("gli.engine.precision.computes_bfloat16", lambda: True)
+    assert slow_precision("bf16-mixed") == ""
+
+
+def test_a_step_is_timed_without_a_trace_in_the_random_numbers():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    assert step_seconds(torch.float32, repeats=1) > 0
+    assert torch.equal(torch.rand(1), expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
