@@ -67,6 +67,7 @@ def test_minutes_come_from_a_finished_run_or_from_measured_steps(run_of_gli, cap
     found = checked(capsys, "--model=SCRUB", "--steps", "1")
     assert found["timing"]["source"] == "measured over 2 steps"  # One of the min pass and one of the max pass.
     assert found["timing"]["iterations"] > 2
+    assert all(found["step_milliseconds"][name] > 0 for name in ("float32", "bfloat16"))
     assert found["audit_seconds"] > 0
 
 
