@@ -311,31 +311,8 @@ class CLI(LightningCLI):
             if not self.model.needs_original and is_finite(self.trainer) and _follows_recipe(self.trainer, self.model):
                 path = originals.store(self.trainer, self.model, self.originals, self.seed)
                 console.print(f"kept        {path}", soft_wrap=True)
-            self._print_results(audit, seconds, Path(os.path.relpath(folder)) if folder else None)
+            _print_results(self, audit, seconds, Path(os.path.relpath(folder)) if folder else None)
         self._warn_of_membership()
-
-    def _print_results(self, audit: ForgettingAudit, seconds: float, folder: Path | None) -> None:
-        """Print the closing table, and where checkpoint, log and figures are."""
-        retrained = originals.retrained_scores(
-            self.model, self.datamodule, self.seed, self.originals, str(self.trainer.precision)
-        )
-        columns = _columns(self.model, audit)
-        if retrained is not None and not isinstance(self.model, Retrained):
-            columns.append(("retrained", retrained))
-        table = comparison(columns)
-        table.title = f"{self.model.name} on {self.datamodule.label}, {seconds:.1f} s of training steps"
-        console.print(table)
-        console.print("\n".join([*_files(self.trainer, folder, self.logs), SCORES_PAGE]), soft_wrap=True)
-        ended = Ended(
-            type(self.model).__name__,
-            audit.rows,
-            audit.best,
-            retrained,
-            is_finite(self.trainer),
-            bool(self.trainer.interrupted),
-            not self.model.needs_original,
-        )
-        console.print(f"[bold]In short[/bold]    {conclude(ended)}.", soft_wrap=True, highlight=False)
 
     # -- validate and test -----------------------------------------------------------------------------------------
 
@@ -361,6 +338,31 @@ class CLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Audit under ``test/``."""
         self._evaluate(self.trainer.test, kwargs)
+
+
+def _print_results(command: CLI, audit: ForgettingAudit, seconds: float, folder: Path | None) -> None:
+    """Print the closing table, and where checkpoint, log and figures are."""
+    model, trainer = command.model, command.trainer
+    retrained = originals.retrained_scores(
+        model, command.datamodule, command.seed, command.originals, str(trainer.precision)
+    )
+    columns = _columns(model, audit)
+    if retrained is not None and not isinstance(model, Retrained):
+        columns.append(("retrained", retrained))
+    table = comparison(columns)
+    table.title = f"{model.name} on {command.datamodule.label}, {seconds:.1f} s of training steps"
+    console.print(table)
+    console.print("\n".join([*_files(trainer, folder, command.logs), SCORES_PAGE]), soft_wrap=True)
+    ended = Ended(
+        type(model).__name__,
+        audit.rows,
+        audit.best,
+        retrained,
+        is_finite(trainer),
+        bool(trainer.interrupted),
+        not model.needs_original,
+    )
+    console.print(f"[bold]In short[/bold]    {conclude(ended)}.", soft_wrap=True, highlight=False)
 
 
 def _columns(model: Method, audit: ForgettingAudit) -> list[tuple[str, dict[str, float]]]:
