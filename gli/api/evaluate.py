@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader
 
 from gli.api.arguments import check_module, check_outputs
 from gli.api.result import ModelAudit
-from gli.auditing.record import People, Record, margins_of, read_people, read_record
+from gli.auditing.record import People, Record, margins_by_view, read_people, read_record, with_views
 from gli.auditing.reference_audit import audit
+from gli.auditing.views import sets_in_views
 from gli.callbacks import ForgettingAudit
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source, collect, nobody_like, outputs_of, task_of
@@ -43,8 +45,8 @@ class Evaluated:
 
     def audited(self, original: Record | None, references: Sequence[Record], margin: float) -> ModelAudit:
         """Audit the network against its original and reference models, by their per-image values."""
-        before = None if original is None else margins_of(original)
-        model, out = margins_of(self.record), [margins_of(record) for record in references]
+        before = None if original is None else margins_by_view(original)
+        model, out = margins_by_view(self.record), [margins_by_view(record) for record in references]
         result = audit(self.people, model, before, out, margin)
         return ModelAudit(**vars(result), scores=self.scores, record=self.record, people=self.people)
 
@@ -136,8 +138,15 @@ def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], na
         trainer.validate(method, datamodule=data, verbose=False)
         record, people = read_record(Path(str(trainer.log_dir)), 0), read_people(Path(str(trainer.log_dir)))
     assert record is not None
+    record = in_views(record, method.model, data)
     scores = {name: value for name, value in callback.rows[-1].items() if name != "iteration"}
     return Evaluated(record, people, scores)
+
+
+def in_views(record: Record, model: nn.Module, data: GivenFaces) -> Record:
+    """Return the record of a network with its margins in all views of the photographs."""
+    rows = {name: np.sort(data.rows(name)) for name in record.values}
+    return with_views(record, sets_in_views(model.eval(), data, rows))
 
 
 def references_of(reference: References) -> list[nn.Module]:

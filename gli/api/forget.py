@@ -30,6 +30,7 @@ from gli.api.evaluate import (
     References,
     evaluate,
     given_faces,
+    in_views,
     quietly,
     references_of,
 )
@@ -247,11 +248,18 @@ def _result(
     people = read_people(run)
     if kept:
         write_cost(run, stopwatch.seconds, trainer.strategy.root_device)
+    state, device = read_checkpoint(checkpoint)["state_dict"], trainer.strategy.root_device
+
+    def recorded(row: Mapping[str, float], model: nn.Module) -> Evaluated:
+        record = read_record(run, int(row["iteration"]))
+        assert record is not None
+        return Evaluated(in_views(record, model.to(device), data), people, _scores(row))
+
     if method.needs_original:
-        before = Evaluated(*_recorded(run, 0, people), _scores(audit.rows[0]))
+        before = recorded(audit.rows[0], network.classifier())
     else:
         before = evaluate(network.module, data, machine)
-    after = Evaluated(*_recorded(run, int(row["iteration"]), people), _scores(row))
+    after = recorded(row, network.with_weights(state, checkpoint))
     records = [each.record for each in references]
 
     def audited(each: Evaluated, against: Sequence[Any]) -> ModelAudit:
@@ -267,10 +275,8 @@ def _result(
         bool(trainer.interrupted),
         not method.needs_original,
     )
-    state = read_checkpoint(checkpoint)["state_dict"]
-    unlearned = network.with_weights(state, checkpoint)
     return Result(
-        model=unlearned,
+        model=network.with_weights(state, checkpoint),
         method=method.name,
         iteration=int(row["iteration"]),
         audit=audited(after, records),
@@ -281,12 +287,6 @@ def _result(
         folder=run if kept else None,
         seconds=stopwatch.seconds,
     )
-
-
-def _recorded(run: Path, iteration: int, people: Any) -> tuple[Any, Any]:
-    record = read_record(run, iteration)
-    assert record is not None
-    return record, people
 
 
 def _scores(row: Mapping[str, float]) -> dict[str, float]:

@@ -59,6 +59,8 @@ def contents_of_runs(data: str, audits: Sequence[RunAudit], facts: Mapping[str, 
             {
                 **_attacked(run.name, run.verdict, run.audit.attack, run.audit.exposed),
                 "run": str(run.run),
+                "views": {view: _interval(each.people) for view, each in run.audit.views.items()},
+                "forward_passes": run.audit.passes,
                 "auc_person_original": _interval(run.audit.positive),
                 "auc_person_references": _interval(run.audit.negative),
                 "iam": _interval(run.distances.iam),

@@ -2,7 +2,8 @@
 
 ``audits/people.npz`` holds the identity on each image of each evaluation set, ``audits/rows.npz`` its row number in the
 face table; ``audits/<iteration>.npz`` the per-image columns (``<set>/<column>``) in the same order, and the names of
-those columns that are accuracies. All are plain arrays, each file written whole or not at all.
+those columns that are accuracies. Margins of photographs that are shown otherwise than upright are columns such as
+``margin@transposed``; a record need not have them. All are plain arrays, each file written whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from gli.auditing import UPRIGHT
 from gli.errors import DataError
 from gli.metrics.registry import EVALUATION_SETS, LOSS, MARGIN, Audited, compute_score, compute_scores
 from gli.system.files import atomic_write
 
 FOLDER, PEOPLE, ROWS = "audits", "people.npz", "rows.npz"
+#: Stands between the name of a column and the view of the photographs.
+VIEW = "@"
 #: Array of a record that names the columns that are accuracies.
 ACCURACIES = "accuracies"
 Array = npt.NDArray[np.float64]
@@ -213,7 +217,7 @@ def read_rows(run: Path) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def margins_of(audit: Record) -> dict[str, Array]:
-    """Return the margins of each evaluation set, shape ``(images, labels)``; one label in a multi-class task.
+    """Return the upright margins of each evaluation set, shape ``(images, labels)``; one label in a multi-class task.
 
     Records of gli 0.1 have losses only. In a multi-class task the margin follows from the loss: log p = -loss.
 
@@ -222,7 +226,7 @@ def margins_of(audit: Record) -> dict[str, Array]:
     """
     result = {}
     for name, columns in audit.values.items():
-        names = [column for column in columns if column == MARGIN or column.startswith(f"{MARGIN}_")]
+        names = [column for column in columns if _is_margin(column)]
         if names:
             result[name] = np.stack([columns[column] for column in names], axis=1)
         elif any(column.startswith("accuracy_") for column in columns):
@@ -234,6 +238,37 @@ def margins_of(audit: Record) -> dict[str, Array]:
             loss = np.maximum(columns[LOSS], np.finfo(np.float32).tiny)
             result[name] = (-loss - np.log(-np.expm1(-loss)))[:, None]
     return result
+
+
+def _is_margin(column: str) -> bool:
+    return VIEW not in column and (column == MARGIN or column.startswith(f"{MARGIN}_"))
+
+
+def margins_by_view(audit: Record) -> dict[str, dict[str, Array]]:
+    """Return the margins by view, ``upright`` first, and evaluation set; see :func:`margins_of`."""
+    result = {UPRIGHT: margins_of(audit)}
+    for name, columns in audit.values.items():
+        for column, values in columns.items():
+            _, found, view = column.partition(VIEW)
+            if found:
+                of_set = result.setdefault(view, {})
+                of_set[name] = np.column_stack([*of_set[name].T, values] if name in of_set else [values])
+    return result
+
+
+def with_views(audit: Record, views: Mapping[str, Mapping[str, Array]]) -> Record:
+    """Return a record with columns for the margins in other views.
+
+    Args:
+        audit: The record.
+        views: By view and evaluation set, shape ``(images, labels)``.
+    """
+    values = {name: dict(columns) for name, columns in audit.values.items()}
+    for view, sets in views.items():
+        for name, margins in sets.items():
+            labels = [column for column in audit.values[name] if _is_margin(column)] or [MARGIN]
+            values[name] |= {f"{label}{VIEW}{view}": each for label, each in zip(labels, margins.T, strict=True)}
+    return replace(audit, values=values)
 
 
 def read_model(

@@ -1,10 +1,13 @@
 """The audit of one unlearned model: does an attack distinguish forgotten people from people who were never seen?
 
-The attack that decides is RMIA relative to reference models, which were retrained without the forgotten people: the
-score of an image counts less what the references get for it, each with the others as its references. Forgotten and
-never seen people may differ (in age, say), and an attack on the plain score separates them even under a model trained
-on neither. With fewer than three references, people are ranked by the margins of the audited model alone, and the
-verdict says so.
+The attack is RMIA relative to reference models, which were retrained without the forgotten people: the score of an
+image counts less what the references get for it, each with the others as its references. Forgotten and never seen
+people may differ (in age, say), and an attack on the plain score separates them even under a model trained on neither.
+With fewer than three references, people are ranked by the margins of the audited model alone, and the verdict says so.
+
+The attacker shows every photograph in several views (:mod:`gli.auditing.views`), each compared with the references in
+the same view, and also adds the scores of all views up. The strongest of these attacks decides; its interval allows for
+the choice, which would otherwise find a leak where there is none.
 
 ``gli audit RUN``, ``gli.audit``, ``gli.forget``, ``gli erase run`` and ``gli erase rehearse`` all call :func:`audit`.
 """
@@ -19,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gli.auditing import LEAST_REFERENCES
-from gli.auditing.verdict import MARGIN, Attack, Exposure, Verdict, attack, exposures, judge
+from gli.auditing import LEAST_REFERENCES, UPRIGHT
+from gli.auditing.verdict import CHANCE, MARGIN, Attack, Exposure, Verdict, attack, attacks, exposures, judge, strongest
 from gli.errors import DataError
 from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.intervals import Interval, mean_interval, people_means
@@ -30,6 +33,10 @@ from gli.metrics.rmia import calibrate, likelihood_ratios, log_confidence, rmia_
 Array = npt.NDArray[np.float64]
 #: Margins of one model, ``log p - log(1 - p)``, for each set, shape ``(images, labels)``; one label if multi-class.
 Margins = Mapping[str, Array]
+#: Margins of one model by view.
+Views = Mapping[str, Margins]
+#: The attack that adds the scores of all views up.
+TOGETHER = "all views together"
 #: The sets whose people are attacked, in the order of all scores; images of ``test`` are the population of RMIA.
 ATTACKED = ("forget", "unseen")
 SETS = (*ATTACKED, "test")
@@ -48,24 +55,28 @@ class Audit:
 
     Attributes:
         verdict: ``pass``, ``fail`` or ``cannot tell``, with a sentence.
-        attack: The attack on the model: forgotten people against people who were never seen; None where the model has
-            diverged.
-        positive: AUC per person of the same attack on the original; None where no original was given.
-        negative: AUC per person of the same attack on the reference models; None where none was given.
+        attack: The strongest attack on the model: forgotten people against people who were never seen; None where the
+            model has diverged.
+        views: All attacks on the model, by view.
+        positive: AUC per person of the strongest attack on the original; None where no original was given.
+        negative: AUC per person of the strongest attack on the reference models; None where none was given.
         memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained; NaN without either.
         exposed: The forgotten people, the most exposed first.
         a: Correction of RMIA for OUT references only; NaN where the attack is another.
         references: Number of reference models.
+        passes: Forward passes that the margins took: images, times views, times models.
     """
 
     verdict: Verdict
     attack: Attack | None
+    views: Mapping[str, Attack]
     positive: Interval | None
     negative: Interval | None
     memory: float
     exposed: Sequence[Exposure]
     a: float
     references: int
+    passes: int
 
 
 def log_p(margins: Array) -> Array:
@@ -118,6 +129,21 @@ class Relative:
         return np.asarray((self._of_references - self._of_references.mean(axis=0)) * count / (count - 1))
 
 
+class Plain:
+    """Margins as scores of an attack, where there are too few references for :class:`Relative`."""
+
+    def __init__(self, references: Sequence[Margins]) -> None:
+        self._references = references
+
+    def of(self, target: Margins) -> Array:
+        """Return the scores of a model, shape ``(1, images)``."""
+        return mean_margins(target, *ATTACKED)[None]
+
+    def of_references(self) -> Array:
+        """Return the mean scores of the references, shape ``(1, images)``."""
+        return np.asarray(np.mean([self.of(each) for each in self._references], axis=0))
+
+
 class People:
     """The people of ``ATTACKED``, numbered in the order of their names.
 
@@ -144,25 +170,32 @@ class People:
         """Attack them with the scores of all images, shape ``(models, images)``."""
         return attack(name, scores, self.forgotten, self.numbers)
 
+    def attacks(self, scores: Mapping[str, Array]) -> dict[str, Attack]:
+        """Attack them with the scores of each view, and with those of all views added up."""
+        together = {TOGETHER: np.mean(list(scores.values()), axis=0)} if len(scores) > 1 else {}
+        return attacks({**scores, **together}, self.forgotten, self.numbers)
+
 
 def audit(
     identities: Mapping[str, npt.NDArray[Any]],
-    model: Margins,
-    original: Margins | None,
-    references: Sequence[Margins],
+    model: Views,
+    original: Views | None,
+    references: Sequence[Views],
     margin: float = MARGIN,
     a: float | None = None,
 ) -> Audit:
     """Audit a model by its outputs. A pure function; every entrance calls it.
 
+    Views that the model or a reference lacks are left out.
+
     Args:
         identities: Identity on each image of ``forget`` and ``unseen``, shape ``(images,)`` each.
-        model: Margins of the audited model for each of ``SETS``.
+        model: Margins of the audited model by view, at least upright, for each of ``SETS``.
         original: Those of the model before unlearning, for the positive control and the calibration; None if it is not
             at hand.
         references: Those of models that were retrained without the forgotten people.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
-        a: Correction of RMIA for OUT references only; None to calibrate it on the original.
+        a: Correction of RMIA for OUT references only; None to calibrate it on the original, upright.
 
     Raises:
         DataError: If nobody can be compared, or outputs of the original or of a reference are not finite.
@@ -171,52 +204,75 @@ def audit(
     for kind, outputs in (("original", original), *(("reference", each) for each in references)):
         if outputs is not None and not _is_finite(outputs):
             raise DataError(f"Outputs of the {kind} model are not finite: it has diverged.")
+    views = [view for view in model if all(view in each for each in references)]
+    models = [model, *references, *([] if original is None else [original])]
+    passes = sum(len(each[UPRIGHT][name]) * len(set(views) & each.keys()) for each in models for name in SETS)
     if not _is_finite(model):
         verdict = Verdict("cannot tell", "The model's outputs are not finite: it has diverged.")
-        return Audit(verdict, None, None, None, math.nan, [], math.nan, len(references))
+        return Audit(verdict, None, {}, None, None, math.nan, [], math.nan, len(references), passes)
+    out = {view: [each[view] for each in references] for view in views}
     relative = len(references) >= LEAST_REFERENCES
-    scores_of: Callable[[Margins], Array]
-    controls: Array | None
+    scores: Mapping[str, Relative | Plain]
     if relative:
-        name, correction = RMIA, calibrated(original, references) if a is None else a
-        scores = Relative(lambda target, references: rmia(target, references, correction), references)
-        scores_of, controls = scores.of, scores.of_references()
+        name, correction = RMIA, a if a is not None else calibrated(original, references)
+        scores = {view: Relative(lambda target, others: rmia(target, others, correction), out[view]) for view in views}
     else:
-        name, correction, scores_of = MARGINS_ALONE, math.nan, _margins_alone
-        controls = np.mean([_margins_alone(each) for each in references], axis=0) if references else None
-    privacy = people.attack(name, scores_of(model))
-    positive = None if original is None else people.attack(name, scores_of(original)).people
-    negative = None if controls is None else people.attack(name, controls).people
-    verdict = judge(privacy.people, positive or Interval(1.0, 1.0, 1.0, 0.0), negative, margin)
+        name, correction = MARGINS_ALONE, math.nan
+        scores = {view: Plain(out[view]) for view in views}
+    found = people.attacks({view: each.of(model[view]) for view, each in scores.items()})
+    worst = strongest(found, margin)
+    positive = negative = None
+    if original is not None:
+        before = people.attacks({view: each.of(original[view]) for view, each in scores.items() if view in original})
+        positive = max((each.people for each in before.values()), key=lambda area: area.low)
+    if references:
+        controls = people.attacks({view: each.of_references() for view, each in scores.items()})
+        negative = max((each.people for each in controls.values()), key=_contradiction)
+    verdict = judge(worst.people, positive or Interval(1.0, 1.0, 1.0, 0.0), negative, margin)
     if positive is None and verdict.answer == "pass":
         verdict = Verdict(
             "cannot tell",
             "Nothing was found, but without the original nobody knows whether the attack can find anything.",
         )
-    if not relative:
-        verdict = replace(verdict, sentence=verdict.sentence + WEAK)
+    several = len(views) > 1
+    shown = f"the strongest of {len(views)} views and their sum: {worst.name}" if several else "only the upright view"
+    sentence = f"{verdict.sentence} The attacker had {shown}.{'' if relative else WEAK}"
     memory = math.nan
     if original is not None and references:
-        mean = np.mean([mean_margins(each, "forget") for each in references], axis=0)
-        memory = degree_of_memory(mean_margins(model, "forget"), mean_margins(original, "forget"), mean)
-    exposed = exposures(privacy.trials, people.names)
-    return Audit(verdict, privacy, positive, negative, memory, exposed, correction, len(references))
+        mean = np.mean([mean_margins(each[UPRIGHT], "forget") for each in references], axis=0)
+        memory = degree_of_memory(
+            mean_margins(model[UPRIGHT], "forget"), mean_margins(original[UPRIGHT], "forget"), mean
+        )
+    return Audit(
+        replace(verdict, sentence=sentence),
+        replace(worst, name=f"{name}, {shown}"),
+        found,
+        positive,
+        negative,
+        memory,
+        exposures(worst.trials, people.names),
+        correction,
+        len(references),
+        passes,
+    )
 
 
-def _margins_alone(model: Margins) -> Array:
-    return mean_margins(model, *ATTACKED)[None]
+def _contradiction(control: Interval) -> float:
+    """Return how far a control's interval is from covering a guessing attacker; negative if it covers."""
+    return max(control.low - CHANCE, CHANCE - control.high)
 
 
-def _is_finite(model: Margins) -> bool:
-    return all(bool(np.isfinite(model[name]).all()) for name in SETS)
+def _is_finite(model: Views) -> bool:
+    return all(bool(np.isfinite(margins[name]).all()) for margins in model.values() for name in SETS)
 
 
-def calibrated(original: Margins | None, references: Sequence[Margins]) -> float:
-    """Return the correction of RMIA with which it finds the forgotten people in the original best."""
+def calibrated(original: Views | None, references: Sequence[Views]) -> float:
+    """Return the correction of RMIA with which it finds the forgotten people in the original best, upright."""
     if original is None:
         return DEFAULT_A
-    out = {name: np.array([log_p(model[name]) for model in references]) for name in ATTACKED}
-    return calibrate(log_p(original["forget"]), log_p(original["unseen"]), out["forget"], out["unseen"])
+    model = original[UPRIGHT]
+    out = {name: np.array([log_p(each[UPRIGHT][name]) for each in references]) for name in ATTACKED}
+    return calibrate(log_p(model["forget"]), log_p(model["unseen"]), out["forget"], out["unseen"])
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
-from gli.auditing import LEAST_REFERENCES
+from gli.auditing import LEAST_REFERENCES, UPRIGHT
 from gli.auditing.inside import InsideAudit
-from gli.auditing.record import check_people, read_model, read_people
-from gli.auditing.reference_audit import (
-    SETS,
-    Audit,
-    Distances,
-    Margins,
-    audit,
-    measure_distances,
-)
+from gli.auditing.record import check_people, margins_by_view, read_model, read_people
+from gli.auditing.reference_audit import SETS, Audit, Distances, Views, audit, measure_distances
 from gli.auditing.verdict import MARGIN, Verdict
 from gli.errors import DataError
 from gli.runs.cost import read_cost
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What was measured on the weights of a run.
+
+    Attributes:
+        model: Margins of the audited model in other views than the upright one, which its record has.
+        original: Those of its original; none if it is not at hand.
+        references: Those of the reference models.
+        inside: What the weights give away beyond the outputs; None if that was not audited.
+    """
+
+    model: Views
+    original: Views
+    references: Sequence[Views]
+    inside: InsideAudit | None = None
 
 
 @dataclass(frozen=True)
@@ -50,15 +60,16 @@ class RunAudit:
         return self.audit.verdict
 
 
-def read_margins(run: Path, iteration: int | None = None) -> tuple[Margins, float]:
-    """Return the margins and the test accuracy of an audit of a run; None for its last audit.
+def read_margins(run: Path, iteration: int | None = None) -> tuple[Views, float]:
+    """Return the margins by view and the test accuracy of an audit of a run; None for its last audit.
 
     Raises:
         DataError: If there is no such record, or the model has diverged.
     """
-    record, _, margins = read_model(run, iteration)
+    record, _, _ = read_model(run, iteration)
+    margins = margins_by_view(record)
     check_people(run, record, read_people(run))
-    if not all(np.isfinite(margins[name]).all() for name in SETS):
+    if not all(np.isfinite(margins[UPRIGHT][name]).all() for name in SETS):
         raise DataError(f"{run}: outputs of iteration {record.iteration} are not finite: the model has diverged.")
     return margins, float(record.values["test"]["accuracy"].mean())
 
@@ -81,7 +92,7 @@ def audit_run(
     run: Path,
     references: Sequence[Path],
     margin: float = MARGIN,
-    inside: InsideAudit | None = None,
+    weights: Weights | None = None,
 ) -> RunAudit:
     """Audit the last model of a run.
 
@@ -90,7 +101,7 @@ def audit_run(
         run: Folder of the run.
         references: Folders of runs of retrained models of the same data, at least three.
         margin: Largest difference of the AUC from 0.5 that counts as no leak.
-        inside: What its weights give away, see :mod:`gli.auditing.inside`.
+        weights: What was measured on the weights; None for an audit of the upright view, by the records alone.
 
     Raises:
         DataError: If there are too few references, a record is missing, or the images differ.
@@ -103,5 +114,10 @@ def audit_run(
         if any(not np.array_equal(identities[subset], people[subset]) for subset in SETS):
             raise DataError(f"{folder}: this reference was audited on other images than {run}. Remove it.")
     (model, accuracy), (original, _) = read_margins(run), read_margins(run, 0)
-    outputs = model, original, [read_margins(folder)[0] for folder in references]
-    return RunAudit(name, run, audit(people, *outputs, margin), measure_distances(people, *outputs), accuracy, inside)
+    out = [read_margins(folder)[0] for folder in references]
+    upright = model[UPRIGHT], original[UPRIGHT], [each[UPRIGHT] for each in out]
+    distances, inside = measure_distances(people, *upright), None
+    if weights is not None:
+        model, original, inside = {**model, **weights.model}, {**original, **weights.original}, weights.inside
+        out = [{**recorded, **measured} for recorded, measured in zip(out, weights.references, strict=True)]
+    return RunAudit(name, run, audit(people, model, original, out, margin), distances, accuracy, inside)

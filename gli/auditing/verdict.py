@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from gli.metrics.intervals import (
     Interval,
     Trials,
     auc_interval,
+    auc_intervals,
     equivalence,
     people_means,
     true_positive_rate,
@@ -60,6 +61,52 @@ def attack(
         people: Number of the person on each image, shape ``(images,)``.
         originals: Number of the original of each model, shape ``(models,)``; by default each model has its own.
     """
+    return attacks({name: scores}, forgotten, people, originals)[name]
+
+
+def attacks(
+    scores: Mapping[str, npt.NDArray[np.float64]],
+    forgotten: npt.NDArray[np.bool_],
+    people: npt.NDArray[np.int64],
+    originals: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Attack]:
+    """Return the results of several attacks on the same people; the intervals per person allow for the choice of one.
+
+    Args:
+        scores: Scores of the images by attack; they and the others as in :func:`attack`.
+        forgotten: Whether the model forgot the image.
+        people: Number of the person on each image.
+        originals: Number of the original of each model.
+    """
+    every = [_trials(each, forgotten, people, originals) for each in scores.values()]
+    areas = auc_intervals([persons for persons, _ in every])
+    result = {}
+    for name, area, (persons, images) in zip(scores, areas, every, strict=True):
+        rate = true_positive_rate(persons.scores[persons.positive], persons.scores[~persons.positive], 0.05)
+        result[name] = Attack(name, area, auc_interval(images), rate, persons)
+    return result
+
+
+def strongest(attacks: Mapping[str, Attack], margin: float) -> Attack:
+    """Return the attack that decides: one that fails the model, else the one whose interval reaches farthest from 0.5.
+
+    If the interval of this one lies within the margin, those of all others do.
+    """
+
+    def strength(attack: Attack) -> tuple[bool, float]:
+        interval = attack.people
+        return equivalence(interval, CHANCE, margin) == "fail", max(CHANCE - interval.low, interval.high - CHANCE)
+
+    return max(attacks.values(), key=strength)
+
+
+def _trials(
+    scores: npt.NDArray[np.float64],
+    forgotten: npt.NDArray[np.bool_],
+    people: npt.NDArray[np.int64],
+    originals: npt.NDArray[np.int64] | None,
+) -> tuple[Trials, Trials]:
+    """Return the trials of an attack by person and by image; see :func:`attack`."""
     forgotten = np.broadcast_to(forgotten, scores.shape)
     originals = np.arange(len(scores)) if originals is None else originals
     by_person: list[tuple[npt.NDArray[Any], ...]] = []
@@ -74,8 +121,7 @@ def attack(
     persons, images = (
         Trials(*(np.concatenate(column) for column in zip(*level, strict=True))) for level in (by_person, by_image)
     )
-    rate = true_positive_rate(persons.scores[persons.positive], persons.scores[~persons.positive], 0.05)
-    return Attack(name, auc_interval(persons), auc_interval(images), rate, persons)
+    return persons, images
 
 
 @dataclass(frozen=True)

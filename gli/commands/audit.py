@@ -228,10 +228,10 @@ def _audit_runs(
     for folder, found in references.items():
         if len(found) < LEAST_REFERENCES:
             raise DataError(f"Too few reference models of {folder} were finished. " + " ".join(failed))
-    inside = {} if answers_only else audit_weights(references)
+    weights = audit_weights(references, answers_only)
     margin = margin or MARGIN
     audits = [
-        audit_run(name_of[run.folder], run.folder, references[run.folder], margin, inside.get(run.folder))
+        audit_run(name_of[run.folder], run.folder, references[run.folder], margin, weights.get(run.folder))
         for run in runs
     ]
     facts = {

@@ -7,8 +7,8 @@ photographs are held in memory only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gli.auditing import reference_audit
+from gli.auditing import UPRIGHT, reference_audit
 from gli.auditing.verdict import CHANCE, Attack, attack, auc_in_words
+from gli.auditing.views import margins_in_views
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
 from gli.erasure.batches import EXACT, PASS, held_out_halves, kept_for_rehearsals
 from gli.erasure.requests import read_requests
 from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
 from gli.errors import DataError
-from gli.metrics.intervals import Interval, Trials, auc, equivalence, mean_interval, null_error, people_means
+from gli.metrics.intervals import Interval, auc, equivalence, mean_interval, null_error, people_means
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
 from gli.system.ledger import counted, rehearsal_hash, sha256_file
@@ -58,12 +59,14 @@ class Outputs:
         hits: Whether each label is right, 0 or 1, shape ``(images, labels)``.
         people: Number of the person on each image, shape ``(images,)``.
         labels: Class number of each image, shape ``(images,)``; 0 in a multi-label task.
+        views: Margins by view, for photographs that are shown otherwise than upright.
     """
 
     margins: Array
     hits: Array
     people: Integers
     labels: Integers
+    views: Mapping[str, Array] = field(default_factory=dict)
 
 
 def task_of(settings: Settings) -> Task:
@@ -100,7 +103,9 @@ def load_model(weights: Path, settings: Settings) -> Classifier:
 
 
 @torch.no_grad()
-def evaluate(weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint8], settings: Settings) -> Outputs:
+def evaluate(
+    weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint8], settings: Settings, views: bool = True
+) -> Outputs:
     """Return the outputs of a classifier.
 
     Args:
@@ -108,6 +113,7 @@ def evaluate(weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint
         photos: The photographs.
         pixels: Their pixels, of :func:`pixels_of`.
         settings: Settings of the store.
+        views: Whether to show the photographs otherwise than upright, too.
     """
     task, model = task_of(settings), load_model(weights, settings)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -124,7 +130,11 @@ def evaluate(weights: Path, photos: Sequence[Photo], pixels: npt.NDArray[np.uint
         hits.append(torch.stack([accuracies[name] for name in columns], dim=1).cpu().double().numpy())
     people = np.unique([photo.identity for photo in photos], return_inverse=True)[1]
     classes = labels if settings.classes else np.zeros(len(photos), dtype=np.int64)
-    return Outputs(np.concatenate(margins), np.concatenate(hits), people.astype(np.int64), classes)
+    shown: dict[str, Array] = {}
+    if views:
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        shown = margins_in_views(model, task, images, torch.from_numpy(labels))
+    return Outputs(np.concatenate(margins), np.concatenate(hits), people.astype(np.int64), classes, shown)
 
 
 # -- findings ----------------------------------------------------------------------------------------------------------
@@ -250,7 +260,7 @@ def gather_evidence(
     """
     audit = audited(forget, unseen, test, margin)
     assert audit.attack is not None  # A diverged model is refused when its weights are read.
-    worst, powered = _worst(audit.attack.trials, exact)
+    worst, powered = _worst(list(audit.views.values()), exact)
     findings = [_batch(audit, len(forget.after.people), margin, exact), worst]
     if earlier is not None:
         # The correction is that of this batch: the classifier has forgotten those erased before already.
@@ -267,10 +277,16 @@ def audited(
     groups = {"forget": forget, "unseen": unseen, "test": test}
 
     people = {"forget": forget.after.people, "unseen": unseen.after.people + forget.after.people.max() + 1}
-    after, before = ({name: getattr(each, end).margins for name, each in groups.items()} for end in ENDS)
+    after, before = (by_view({name: getattr(each, end) for name, each in groups.items()}) for end in ENDS)
     count = len(forget.references)
-    references = [{name: each.references[n].margins for name, each in groups.items()} for n in range(count)]
+    references = [by_view({name: each.references[n] for name, each in groups.items()}) for n in range(count)]
     return reference_audit.audit(people, after, before, references, margin, a)
+
+
+def by_view(groups: Mapping[str, Outputs]) -> reference_audit.Views:
+    """Return the margins of one model by view and group."""
+    others = {view: {name: each.views[view] for name, each in groups.items()} for view in groups["forget"].views}
+    return {UPRIGHT: {name: each.margins for name, each in groups.items()}, **others}
 
 
 def _of_interval(
@@ -308,11 +324,19 @@ def _has_power(people: int, strangers: int) -> bool:
     return min(people, strangers) >= LEAST_PEOPLE and detectable_auc(people, strangers) < 1
 
 
-def _worst(trials: Trials, exact: bool) -> tuple[Finding, bool]:
-    """Return whether a single person stands out from all strangers, by a rank test over all people, and its power."""
-    people, strangers = trials.scores[trials.positive], trials.scores[~trials.positive]
+def _worst(views: Sequence[Attack], exact: bool) -> tuple[Finding, bool]:
+    """Return whether a single person stands out from all strangers in any view, by a rank test, and its power.
+
+    Everybody is ranked by the view in which they stand out most, strangers as well, so that the choice costs nothing.
+    """
+    scores = np.array([(attack.trials.scores - attack.trials.scores.mean()) for attack in views])
+    scores /= np.maximum(scores.std(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    forgotten = views[0].trials.positive
+    (people, strangers), (low, low_strangers) = (
+        (each[forgotten], each[~forgotten]) for each in (scores.max(axis=0), scores.min(axis=0))
+    )
     above = [(1 + int((strangers >= score).sum())) / (1 + len(strangers)) for score in people]
-    below = [(1 + int((strangers <= score).sum())) / (1 + len(strangers)) for score in people]
+    below = [(1 + int((low_strangers <= score).sum())) / (1 + len(strangers)) for score in low]
     chances = [min(1.0, 2 * min(pair) * len(people)) for pair in zip(above, below, strict=True)]
     worst, least = min(chances), min(1.0, 2 * len(people) / (1 + len(strangers)))
     level = LEVEL_EXACT if exact else LEVEL
@@ -326,6 +350,7 @@ def _worst(trials: Trials, exact: bool) -> tuple[Finding, bool]:
         text += "; the model was retrained without these people" if exact else ""
     sentence = f"{text} (corrected p {worst:.3f}; the smallest possible is {least:.3f})."
     areas = [auc(np.array([score]), strangers) for score in people]
+    areas += [auc(np.array([score]), low_strangers) for score in low]
     value = max(areas, key=lambda area: abs(area - CHANCE))
     answer = settled(FAIL if worst < level else PASS, powered, exact)
     finding = Finding("the worst single person", answer, sentence, True, float(value), people=len(people))
@@ -392,7 +417,7 @@ def baseline(store: Store) -> list[str]:
     else:
         settings = store.settings
         groups = [
-            evaluate(store.weights, each, pixels_of(each, settings), settings)
+            evaluate(store.weights, each, pixels_of(each, settings), settings, views=False)
             for each in (store.photos, store.held_out)
         ]
         interval = baseline_interval(*groups)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gli.auditing import UPRIGHT
 from gli.errors import DataError
 from gli.reporting.page import render
 from gli.reporting.results import NO_UNLEARNING
@@ -34,11 +35,13 @@ METHOD_NOTES = (
 )
 RUN_NOTES = (
     "An attacker has reference models that were retrained without the people, and guesses for each person whether the "
-    f"audited model ever saw them (RMIA). {AUC} over people. The positive control is the same attack on the original, "
-    "the negative control on the references themselves. IAM: another attack, which also has the original. Two "
-    "snapshots: the attacker also has the original and sees whose outputs moved; compare with its control, a retrained "
-    "model in place of the unlearned one. Memory: 1 as the original, 0 as retrained. Excess KLoM: 0 if unlearning "
-    "equals retraining.",
+    f"audited model ever saw them (RMIA). {AUC} over people. The attacker shows the photographs in several views "
+    "(upright, mirrored, transposed, tilted, cropped, in other colours), each compared with the references in the same "
+    "view; the strongest attack decides, and its limit near 0.5 allows for the choice. The positive control is the "
+    "strongest attack on the original, the negative control on the references themselves. IAM: another attack, which "
+    "also has the original. Two snapshots: the attacker also has the original and sees whose outputs moved; compare "
+    "with its control, a retrained model in place of the unlearned one. Memory: 1 as the original, 0 as retrained. "
+    "Excess KLoM: 0 if unlearning equals retraining.",
 )
 INSIDE_NOTE = (
     "Differences from the reference models, with 95 % intervals over people and models; 0 if unlearning equals "
@@ -102,6 +105,7 @@ RUN_COLUMNS: Mapping[str, Callable[[Values], str]] = {
     "method": lambda entry: str(entry["method"]),
     "verdict": lambda entry: str(entry["verdict"]),
     "AUC per person (RMIA)": lambda entry: shown(entry["auc_person"]),
+    "upright alone": lambda entry: shown(entry.get("views", {}).get(UPRIGHT)),
     "original": lambda entry: shown(entry["auc_person_original"]),
     "retrained": lambda entry: shown(entry["auc_person_references"]),
     "TPR at 5 % FPR": lambda entry: _number(entry["tpr_at_5_percent"]),

@@ -1,16 +1,22 @@
-"""Load the models of runs, and audit what their weights give away."""
+"""Load the models of runs: their answers to other views of the photographs, and what their weights give away."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gli.auditing.inside import InsideAudit, Subjects, audit_inside
+from gli.auditing.inside import Inside, Subjects, audit_inside
+from gli.auditing.record import read_rows
+from gli.auditing.reference_audit import Views
+from gli.auditing.run_audit import Weights
+from gli.auditing.views import sets_in_views
 from gli.data import FaceDataModule
+from gli.data.faces import Rows
 from gli.engine.build import build_data
 from gli.engine.originals import original_path
 from gli.errors import CheckpointError, DataError
@@ -45,14 +51,15 @@ def _original_of(run: Path, settings: Mapping[str, Any], data: FaceDataModule) -
     return classifier
 
 
-def audit_weights(references: Mapping[Path, Sequence[Path]]) -> dict[Path, InsideAudit]:
+def audit_weights(references: Mapping[Path, Sequence[Path]], answers_only: bool = False) -> dict[Path, Weights]:
     """Audit the weights of runs.
 
     Args:
         references: For each run its reference runs; runs with the same references are on the same data.
+        answers_only: Only show the models the photographs in other views, and do not look into them.
 
     Returns:
-        The audits by run; runs whose checkpoint is lost, and their people, are left out with a message.
+        What was measured, by run; runs whose checkpoint is lost, and their people, are left out with a message.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     groups: dict[tuple[Path, ...], list[Path]] = {}
@@ -65,19 +72,30 @@ def audit_weights(references: Mapping[Path, Sequence[Path]]) -> dict[Path, Insid
             with _left_out(runs):
                 settings = {run: read_yaml(run / SETTINGS, "the settings of a run") for run in runs}
                 data = build_data(settings[runs[0]]["data"])
-                subjects = Subjects(data, device)
+                subjects, rows = Subjects(data, device), read_rows(runs[0])
+                measure = partial(_measure, subjects, data, rows, answers_only)
                 others = []
                 for reference in own:
-                    others.append(subjects.measure(load_classifier(reference / LAST)))
+                    others.append(measure(load_classifier(reference / LAST)))
                     tick(1)
+                shown, looked = [views for views, _ in others], [inside for _, inside in others if inside is not None]
                 for run in runs:
                     with _left_out([run]):
-                        inside = subjects.measure(load_classifier(run / LAST))
+                        views, inside = measure(load_classifier(run / LAST))
                         original = _original_of(run, settings[run], data)
-                        before = None if original is None else subjects.measure(original)
-                        audits[run] = audit_inside(subjects, inside, before, others)
+                        before = ({}, None) if original is None else measure(original)
+                        found = None if inside is None else audit_inside(subjects, inside, before[1], looked)
+                        audits[run] = Weights(views, before[0], shown, found)
                     tick(2)
     return audits
+
+
+def _measure(
+    subjects: Subjects, data: FaceDataModule, rows: Mapping[str, Rows], answers_only: bool, model: Classifier
+) -> tuple[Views, Inside | None]:
+    """Return the margins of a model in other views, and what is measured inside it unless only answers are wanted."""
+    views = sets_in_views(model.to(subjects.device).eval(), data, rows)
+    return views, None if answers_only else subjects.measure(model)
 
 
 @contextmanager
@@ -86,4 +104,5 @@ def _left_out(runs: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, DataError) as error:
-        console.print(f"The weights of {', '.join(map(str, runs))} are not audited: {error}", soft_wrap=True)
+        names = ", ".join(map(str, runs))
+        console.print(f"The weights of {names} are not audited, and the upright view alone: {error}", soft_wrap=True)

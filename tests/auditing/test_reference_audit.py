@@ -12,11 +12,13 @@ from torch import nn
 
 import gli
 from gli.api.evaluate import Evaluated
-from gli.auditing import run_audit
+from gli.auditing import UPRIGHT, run_audit
 from gli.auditing.contents import contents_of_runs
-from gli.auditing.record import Record, margins_of, write_people, write_record
-from gli.auditing.reference_audit import MARGINS_ALONE, RMIA, audit
+from gli.auditing.record import Record, margins_by_view, margins_of, write_people, write_record
+from gli.auditing.reference_audit import MARGINS_ALONE, RMIA, TOGETHER, audit
 from gli.auditing.run_audit import audit_run
+from gli.auditing.views import margins_in_views
+from gli.data.tasks import MultiClass
 from gli.erasure.evidence import Models, Outputs, gather_evidence
 from gli.errors import DataError
 
@@ -24,11 +26,16 @@ SETS = ("forget", "test", "unseen")
 PEOPLE, REFERENCES, DRAWS = 30, 4, 20
 #: How much easier the forgotten are than the never seen, and how much of the original's memory is left.
 SETTINGS = list(product((0.0, 0.75, 1.5), (0.0, 0.5, 1.0)))
+TRANSPOSED = "margin@transposed"
+VIEWS = {UPRIGHT, "transposed", TOGETHER}
 NAMES = {name: np.array([f"{name}{person:02d}" for person in range(PEOPLE)]) for name in SETS}
 
 
 def simulate(difference: float, memory: float, seed: int) -> list[Record]:
-    """Return records of the unlearned model, of its original, and of the references; one image for each person."""
+    """Return records of the unlearned model, of its original, and of the references; one image for each person.
+
+    Photographs are shown upright and transposed.
+    """
     generator = np.random.default_rng(seed)
     difficulty = {name: 2 * generator.normal(size=PEOPLE) for name in SETS}
     difficulty["forget"] += difference
@@ -37,7 +44,12 @@ def simulate(difference: float, memory: float, seed: int) -> list[Record]:
         margins = {name: difficulty[name] + 0.7 * generator.normal(size=PEOPLE) for name in SETS}
         margins["forget"] += remembered
         values = {
-            name: {"margin": value, "loss": np.logaddexp(0, -value), "accuracy": (value > 0).astype(float)}
+            name: {
+                "margin": value,
+                TRANSPOSED: value + 0.7 * generator.normal(size=PEOPLE),
+                "loss": np.logaddexp(0, -value),
+                "accuracy": (value > 0).astype(float),
+            }
             for name, value in margins.items()
         }
         records.append(Record(0 if number == 1 else 3, values))
@@ -70,7 +82,8 @@ def by_records(records, monkeypatch):
 
 def answer_of(result):
     (contents,) = contents_of_runs("data", [result])["runs"]
-    assert contents["attack"] == RMIA
+    assert contents["attack"].startswith(RMIA)
+    assert contents["views"].keys() == VIEWS
     assert contents["auc_person"]["value"] == result.audit.attack.people.value
     return contents["auc_person"]["value"], contents["verdict"], contents["sentence"]
 
@@ -79,6 +92,7 @@ def in_python(records):
     """The entrance of ``gli.audit`` and ``gli.forget``."""
     unlearned, original, *references = records
     result = Evaluated(unlearned, NAMES, {}).audited(original, references, margin=0.1)
+    assert result.views.keys() == VIEWS
     return result.attack.people.value, result.verdict.answer, result.verdict.sentence
 
 
@@ -87,13 +101,15 @@ def by_erasure(records):
 
     def models(name):
         numbers = np.arange(PEOPLE)
-        columns = [(record.values[name]["margin"], record.values[name]["accuracy"]) for record in records]
-        outputs = [Outputs(margin[:, None], hit[:, None], numbers, numbers % 2) for margin, hit in columns]
+        outputs = []
+        for columns in (record.values[name] for record in records):
+            margin, hit, transposed = (columns[column][:, None] for column in ("margin", "accuracy", TRANSPOSED))
+            outputs.append(Outputs(margin, hit, numbers, numbers % 2, {"transposed": transposed}))
         return Models(outputs[1], outputs[0], outputs[2:])
 
     forget, test, unseen = map(models, SETS)
     evidence = gather_evidence(forget, None, unseen, test, 0.1, 0.05, False, ("no", "yes"))
-    assert evidence.attack == RMIA
+    assert evidence.attack.startswith(RMIA)
     finding = evidence.findings[0]
     return finding.value, finding.answer, finding.sentence.partition(" Memory of these photographs")[0]
 
@@ -123,7 +139,7 @@ class Stored(nn.Module):
         self.logits = nn.Parameter(torch.from_numpy(logits.astype(np.float32)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.logits[(images[:, 0, 0, 0] * 255).round().long() - 1]
+        return self.logits[((images[:, 0, 0, 0] * 255).round().long() - 1) % len(self.logits)]  # A view may be darker.
 
 
 def test_networks_are_audited_as_their_outputs_are():
@@ -139,21 +155,29 @@ def test_networks_are_audited_as_their_outputs_are():
         for number, name in enumerate(SETS)
     }  # fmt: skip
     result = gli.audit(unlearned, **faces, original=original, reference=references, accelerator="cpu")
-    rounded = [margins_of(record) for record in records]
-    for margins in rounded:
-        for name in SETS:
-            margins[name] = margins[name].astype(np.float32).astype(np.float64)
-    expected = audit(NAMES, rounded[0], rounded[1], rounded[2:])
+
+    def margins(record, model):
+        upright = {name: value.astype(np.float32).astype(np.float64) for name, value in margins_of(record).items()}
+        shown = {
+            name: margins_in_views(model, MultiClass(("0", "1")), torch.stack([image for image, _, _ in faces[name]]),
+                                   torch.zeros(PEOPLE, dtype=torch.int64))
+            for name in SETS
+        }  # fmt: skip
+        return {UPRIGHT: upright, **{view: {name: shown[name][view] for name in SETS} for view in shown["test"]}}
+
+    views = list(map(margins, records, [unlearned, original, *references]))
+    expected = audit(NAMES, views[0], views[1], views[2:])
+    assert len(result.views) == len(views[0]) + 1  # And all of them together.
     assert result.attack.people.value == expected.attack.people.value
     assert result.verdict == expected.verdict
-    assert result.verdict.answer == in_python(records)[1]
+    assert result.passes == expected.passes
 
 
 def test_with_too_few_references_the_margins_alone_decide_and_the_verdict_says_so():
-    unlearned, original, *references = map(margins_of, simulate(0.0, 1.0, 0))
+    unlearned, original, *references = map(margins_by_view, simulate(0.0, 1.0, 0))
     for few in ([], references[:1], references[:2]):
         result = audit(NAMES, unlearned, original, few)
-        assert result.attack.name == MARGINS_ALONE
+        assert result.attack.name.startswith(MARGINS_ALONE)
         assert "With fewer than 3 reference models" in result.verdict.sentence
         assert (result.negative is None) == (not few)
         assert np.isnan(result.memory) == (not few)
@@ -163,8 +187,9 @@ def test_with_too_few_references_the_margins_alone_decide_and_the_verdict_says_s
 
 def test_without_the_original_nothing_passes():
     """Everybody is the same to the attack, up to little noise: a pass with the original, no verdict without it."""
-    unlearned, _, *references = map(margins_of, simulate(0.0, 0.0, 1))
-    unlearned["forget"] = unlearned["unseen"] = np.tile(np.linspace(-1, 1, 2)[:, None], (PEOPLE // 2, 1))
+    unlearned, _, *references = map(margins_by_view, simulate(0.0, 0.0, 1))
+    for margins in unlearned.values():
+        margins["forget"] = margins["unseen"] = np.tile(np.linspace(-1, 1, 2)[:, None], (PEOPLE // 2, 1))
     alone = audit(NAMES, unlearned, None, [], margin=0.3)
     assert alone.verdict.answer == "cannot tell"
     assert "without the original nobody knows" in alone.verdict.sentence
@@ -172,8 +197,8 @@ def test_without_the_original_nothing_passes():
 
 
 def test_outputs_that_are_not_finite_have_no_verdict_and_references_must_be_finite():
-    unlearned, original, *references = map(margins_of, simulate(0.0, 0.0, 0))
-    diverged = {name: np.full_like(value, np.nan) for name, value in unlearned.items()}
+    unlearned, original, *references = map(margins_by_view, simulate(0.0, 0.0, 0))
+    diverged = {**unlearned, UPRIGHT: {name: np.full_like(value, np.nan) for name, value in unlearned[UPRIGHT].items()}}
     result = audit(NAMES, diverged, original, references)
     assert (result.attack, result.verdict.answer) == (None, "cannot tell")
     with pytest.raises(DataError, match="Outputs of the reference model are not finite"):

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
+from gli.auditing import UPRIGHT
 from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
+from gli.auditing.views import VIEWS
 from gli.commands.audit import minutes_of
 from gli.commands.main import main
 from gli.engine.fit import method_names, run
@@ -252,7 +254,11 @@ def test_runs_of_one_method_are_named_by_the_settings_in_which_they_differ(exist
     assert first["inside"] is not None
     assert second["inside"] is None
     assert "no such checkpoint" in capsys.readouterr().err
-    assert first["auc_person"] == second["auc_person"]
+    # Without weights nobody can show them the photographs otherwise than upright.
+    assert len(first["views"]) == len(VIEWS) + 2
+    assert second["views"] == {UPRIGHT: second["auc_person"]}
+    assert second["attack"].endswith("only the upright view")
+    assert first["views"][UPRIGHT]["value"] == second["auc_person"]["value"]
 
 
 def test_methods_on_the_same_data_share_their_references(existing, tmp_path):

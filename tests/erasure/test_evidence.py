@@ -52,7 +52,7 @@ def test_a_model_that_forgot_passes_and_one_that_remembers_fails():
     forgot = audit(200, 0.0, strangers=200)
     assert answers(forgot)["this batch"] == "pass"
     assert answers(forgot)["the worst single person"] == "cannot tell"  # 200 people ask for more strangers.
-    assert forgot.attack == "RMIA relative to reference models"
+    assert forgot.attack == "RMIA relative to reference models, only the upright view"
     remembers = audit(after=4.0)
     assert answers(remembers)["this batch"] == "fail"
     assert remembers.answer == "fail"
@@ -131,7 +131,7 @@ def test_without_references_the_margins_alone_are_compared_and_the_verdict_says_
     exact, judged = (gather_evidence(forget, None, unseen, test, 0.15, 0.1, by_retraining, ("no", "yes"))
                      for by_retraining in (True, False))  # fmt: skip
     assert exact.findings[0].answer in ("pass", "exact by construction")
-    assert exact.attack == judged.attack == "margins of the audited model alone"
+    assert exact.attack == judged.attack == "margins of the audited model alone, only the upright view"
     assert "With fewer than 3 reference models" in judged.findings[0].sentence
 
 
