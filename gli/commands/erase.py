@@ -359,6 +359,7 @@ def release(
     accept_risk: Annotated[str | None, Flag(metavar="REASON")] = None,
     formats: Sequence[str] = ("safetensors",),
     sign: Annotated[Path | None, Flag(metavar="KEY")] = None,
+    key_until: Annotated[str | None, Flag(metavar="DAY")] = None,
     allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
     store: Path = STORE,
 ) -> None:
@@ -369,6 +370,7 @@ def release(
         accept_risk: Go on although the verdict is cannot tell or fail; is recorded.
         formats: Formats among safetensors, onnx and torch.
         sign: PEM file of an Ed25519 private key.
+        key_until: Day on which you will destroy the key of the store, for the certificate.
         allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
@@ -377,7 +379,9 @@ def release(
 
     opened = Store(store, allow_code=allow_code)
     with opened.lock():
-        result = certificate.release(opened, batch, formats=formats, accepted_risk=accept_risk, key=sign)
+        result = certificate.release(
+            opened, batch, formats=formats, accepted_risk=accept_risk, key=sign, key_until=key_until
+        )
     for path in sorted(result.folder.iterdir()):
         print(path)
 

@@ -328,7 +328,7 @@ def read_batch(store: Store, name: str) -> dict[str, Any]:
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"
 #: Verdicts with which a batch is purged and released without a risk that somebody accepts.
-PASS, EXACT = "pass", "exact by construction"
+PASS, EXACT, FAIL = "pass", "exact by construction", "fail"
 #: Attack of batches that were audited before their evidence named it.
 EARLIER_ATTACK = "RMIA, not relative to reference models"
 
@@ -344,7 +344,7 @@ def read_evidence(store: Store, name: str) -> dict[str, Any]:
     entries = store.ledger.read().of_kind("run", batch=name)
     if not entries or entries[-1].get("evidence") != digest:
         raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
-    return {"limits": [], "attack": EARLIER_ATTACK, **evidence}
+    return {"limits": [], "attack": EARLIER_ATTACK, "people": {}, **evidence}
 
 
 def new_weights(store: Store, name: str) -> Path:

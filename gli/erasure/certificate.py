@@ -7,6 +7,7 @@ deletion. Releasing a batch writes it, verifying reads it.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +17,9 @@ from typing import Any
 
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict
-from gli.erasure.batches import choose, new_weights, read_batch, read_evidence
+from gli.erasure.batches import FAIL, PASS, choose, new_weights, read_batch, read_evidence
 from gli.erasure.purge import RECEIPT, WEIGHTS
-from gli.erasure.requests import amendments, step_of
+from gli.erasure.requests import amendments, parse_received, step_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.reporting.page import environment
@@ -26,8 +27,10 @@ from gli.system.ledger import (
     AMEND,
     KEY_FILE,
     LEDGER,
+    Entry,
     Lines,
     canonical,
+    counted,
     durable_copy,
     durable_write,
     holds_own_hash,
@@ -46,7 +49,7 @@ from gli.system.ledger import (
 SCHEMAS: Mapping[str, tuple[str, ...]] = {
     "gli-erasure-certificate/1": (),
     "gli-erasure-certificate/2": ("attack",),
-    "gli-erasure-certificate/3": ("amended",),
+    "gli-erasure-certificate/3": ("amended", "claim", "lineage", "backups", "key_until"),
 }
 SCHEMA = list(SCHEMAS)[-1]
 CERTIFICATE, SIGNATURE, PAGE = "certificate.json", "certificate.sig", "certificate.html"
@@ -67,6 +70,10 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "verdict": dict,
     "attack": str,
     "amended": list,
+    "claim": dict,
+    "lineage": list,
+    "backups": list,
+    "key_until": (str, type(None)),
     "findings": list,
     "not_tested": list,
     "limits": list,
@@ -82,6 +89,24 @@ LIMITS = (
     "The audit bounds what the attacks in it find with these people and models; another attack may find more.",
     "Copies of the classifier and of the photographs outside the store and the log folder were not looked at.",
     "After the purge, a photograph that returns is recognised by its name or its bytes, not by its looks.",
+)
+#: Attackers whom no test of a certificate assumes.
+NOT_ASSUMED = (
+    "Not tested: an attacker who has the classifier before as well, looks into the weights, shows the photographs in "
+    "other views (turned, cropped), or trains the classifier further."
+)
+#: Day of the list of attacks that this version of gli can run.
+ATTACKS_KNOWN_ON = "2026-11-30"
+#: Classes of claims, and what each says.
+CLAIMS = {
+    "exact": "The classifier was trained from scratch without these photographs, as its lineage says.",
+    "tested": "The attack would have shown a trace above the margin, and has shown none.",
+    "no evidence found": "The attack has shown no trace, but could have missed one.",
+    "evidence found": "The attack has shown a trace.",
+}
+REPEAT = (
+    "Whoever has the photographs of the requests, the two tables, both classifiers, store.yaml and gli can repeat the "
+    "run and compare the hashes; the certificate alone shows that its files belong together."
 )
 
 
@@ -233,12 +258,15 @@ code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page;
 <section>
 <h1>Erasure of {{ c.requests | length }} {{ 'request' if c.requests | length == 1 else 'requests' }}: {{ c.batch }}</h1>
 <p>Verdict: <b class="{{ c.verdict.answer | replace(' ', '-') }}">{{ c.verdict.answer }}</b>. {{ c.created }}</p>
+<p>Claim: <b>{{ c.claim.class }}</b>. {{ c.claim.says }} Vouched for: {{ c.claim.vouched_for }}. Valid as of the attacks
+known on {{ c.claim.attacks_known_on }}.</p>
 {% for each in c.amended %}<p><b>Amended:</b> {{ each }}</p>{% endfor %}
 {% if c.accepted_risk is not none %}<p><b>Risk accepted:</b> {{ c.accepted_risk }}</p>{% endif %}
 <h2>What was asked</h2>
-<table><tr><th>request</th><th>received</th><th>due</th><th>photographs</th></tr>
+<table><tr><th>request</th><th>received</th><th>due</th><th>photographs</th><th>test of this
+person</th></tr>
 {% for each in c.requests %}<tr><td>{{ each.request }}</td><td>{{ each.received }}</td><td>{{ each.due }}</td>
-<td>{{ each.photographs }}</td></tr>{% endfor %}</table>
+<td>{{ each.photographs }}</td><td>{{ each.tested }}</td></tr>{% endfor %}</table>
 <h2>What was done</h2>
 <p>{% if c.route == 'retrain' %}The classifier was trained again from scratch without these photographs.
 {% else %}The classifier was changed by the method {{ c.method.name }}{% if c.method.found is defined %}; its settings
@@ -253,17 +281,25 @@ it.</p>
 <ul>{% for each in c.not_tested %}<li>{{ each }}</li>{% endfor %}
 {% for each in c.limits %}<li>{{ each }}</li>{% endfor %}</ul>
 <h2>What you have to look after</h2>
-<ul>{% for each in c.purge.exceptions %}<li>{{ each }}</li>{% endfor %}</ul>
+<ul>{% for each in c.purge.exceptions %}<li>{{ each }}</li>{% endfor %}
+<li>The key of the store: {% if c.key_until is none %}no day is set on which it is destroyed; until then, this record
+can be connected with the people.{% else %}to be destroyed on {{ c.key_until }}.{% endif %}</li></ul>
 </section>
 <section>
 <h1>For the auditor</h1>
 <h2>Findings</h2>
-{% if c.attack is defined %}<p>Attack: {{ c.attack }}.</p>{% endif %}
+<p>Adversary assumed: {{ c.claim.adversary }} {{ c.claim.repeat }}</p>
 <table><tr><th>tested</th><th>answer</th><th>value</th><th>95 % interval</th><th>margin</th><th>people</th>
 <th>images</th></tr>
 {% for each in c.findings %}<tr><td>{{ each.name }}</td><td>{{ each.answer }}</td><td>{{ each.value | number }}</td>
 <td>{{ each.low | number }} to {{ each.high | number }}</td><td>{{ each.margin | number }}</td>
 <td>{{ each.people }}</td><td>{{ each.images }}</td></tr>{% endfor %}</table>
+<h2>Lineage of the weights</h2>
+<table><tr><th>weights (SHA-256)</th><th>how</th><th>from</th><th>training images</th><th>erased by then</th></tr>
+{% for each in c.lineage %}<tr><td><code>{{ each.weights }}</code></td><td>{{ each.how }}</td>
+<td><code>{{ each.from or '' }}</code></td>
+<td>{{ each.images or 'not stated' }} <code>{{ each.manifest or '' }}</code></td>
+<td>{{ each.erased | join(', ') }}</td></tr>{% endfor %}</table>
 {% for heading, section in sections.items() %}<h2>{{ heading }}</h2>
 <table>{% for name, value in section.items() %}<tr><th>{{ name }}</th><td><code>{{ value }}</code></td></tr>
 {% endfor %}</table>{% endfor %}
@@ -316,6 +352,79 @@ def model_card(contents: Mapping[str, Any], outputs: list[str]) -> str:
     return environment(autoescape=False).from_string(MODEL_CARD).render(c=contents, outputs=outputs)
 
 
+# -- what is claimed ---------------------------------------------------------------------------------------------------
+
+
+def claim_of(evidence: Mapping[str, Any], signed_by: str | None) -> dict[str, Any]:
+    """Return what a certificate claims, against whom, who vouches for it, and as of which attacks.
+
+    Args:
+        evidence: The evidence of the batch.
+        signed_by: Public key that signs; None for no signature.
+    """
+    answers = {each["answer"] for each in evidence["findings"] if not each["name"].startswith("utility")}
+    if FAIL in answers:
+        name = "evidence found"
+    elif evidence["route"] == "retrain":
+        name = "exact"
+    else:
+        name = "tested" if answers == {PASS} else "no evidence found"
+    references = counted(int(evidence["method"].get("references", 0)), "reference model", "reference models")
+    return {
+        "class": name,
+        "says": CLAIMS[name],
+        "adversary": "Somebody who shows the photographs, as they are, to the new classifier, sees its outputs, and "
+        f"has {references} that never saw them. Attack: {evidence['attack']}.",
+        "vouched_for": "self-attested: not signed" if signed_by is None else f"signed by the Ed25519 key {signed_by}",
+        "repeat": REPEAT,
+        "attacks_known_on": ATTACKS_KNOWN_ON,
+    }
+
+
+def lineage_of(entries: Sequence[Entry], weights: str) -> list[dict[str, Any]]:
+    """Return how some weights came about, the oldest file in front.
+
+    Each file has its SHA-256, how it was made, from which file (None where it was given or made from scratch), hash and
+    number of its training images, and the requests that were erased by then.
+
+    Args:
+        entries: Lines of the ledger.
+        weights: SHA-256 of the weights.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    after: dict[str, dict[str, Any]] = {}
+    erased: set[str] = set()
+    for entry in entries:
+        if entry["kind"] == "erased":
+            erased.add(entry["request"])
+            after.get(entry["batch"], {})["erased"] = sorted(erased)
+        elif entry["kind"] in ("init", "run"):
+            route, run = entry.get("route"), entry["kind"] == "run"
+            how = {"retrain": "retrained from scratch", "unlearn": "unlearned"}.get(str(route), "given")
+            file = {
+                "weights": entry["weights_after" if run else "weights"],
+                "how": how,
+                "from": entry.get("weights_before") if route == "unlearn" else None,
+                "manifest": entry.get("manifest"),
+                "images": entry.get("images"),
+                "erased": [],
+            }
+            made[file["weights"]] = file
+            if run:
+                after[entry["batch"]] = file
+    chain: list[dict[str, Any]] = []
+    while weights in made:
+        chain.insert(0, made.pop(weights))
+        weights = str(chain[0]["from"])
+    return chain
+
+
+def backups_in(exceptions: Sequence[str]) -> list[dict[str, str]]:
+    """Return the places that a purge does not reach and that expire on a day, which their sentence names."""
+    days = {text: re.findall(r"\b\d{4}-\d{2}-\d{2}\b", text) for text in exceptions}
+    return [{"what": text, "expires": max(found)} for text, found in days.items() if found]
+
+
 # -- the release -------------------------------------------------------------------------------------------------------
 
 CARD = "MODEL_CARD.md"
@@ -346,6 +455,7 @@ def release(
     formats: Sequence[str] = ("safetensors",),
     accepted_risk: str | None = None,
     key: Path | None = None,
+    key_until: str | None = None,
     now: datetime | None = None,
 ) -> Release:
     """Release a batch that has run and is purged, or return the release that it has; call with the store locked.
@@ -356,6 +466,7 @@ def release(
         formats: Formats of the weights.
         accepted_risk: Reason for releasing although the verdict is not ``pass``; None for that of the purge.
         key: PEM file of an Ed25519 private key that signs the certificate; None for no signature.
+        key_until: Day on which the key of the store will be destroyed; None where that is not decided.
         now: The present; None for the clock's.
 
     Raises:
@@ -383,8 +494,16 @@ def release(
     check_verdict(store, name, accepted_risk)
     check_texts(store, name, [accepted_risk or "", *receipt["exceptions"]])
     evidence = read_evidence(store, name)
+    until = None if key_until is None else str(parse_received(key_until, store.zone))
     signing = load_private_key(key) if key is not None else None
+    signed_by = public_key_of(signing) if signing is not None else None
     contents = _contents(store, name, evidence, receipt, accepted_risk)
+    contents |= {
+        "claim": claim_of(evidence, signed_by),
+        "lineage": lineage_of(lines.entries, evidence["weights"]["after"]),
+        "backups": backups_in(receipt["exceptions"]),
+        "key_until": until,
+    }
     outputs = list(store.settings.classes or store.settings.labels)
     files = _weights(store, name, folder, formats)
     durable_copy(store.batch(name) / RECEIPT, folder / RECEIPT)
@@ -393,7 +512,7 @@ def release(
         "files": {path.name: sha256_file(path) for path in [*files, folder / RECEIPT, folder / CARD]},
         "created": timestamp(now),
         "previous": lines.last_hash,
-        "signed_by": public_key_of(signing) if signing is not None else None,
+        "signed_by": signed_by,
     }
     certificate = sealed(contents)
     data = canonical(certificate) + b"\n"
@@ -428,7 +547,12 @@ def _contents(
         "schema": SCHEMA,
         "batch": name,
         "requests": [
-            {"request": request, **dates, "photographs": batch["photographs"][request]}
+            {
+                "request": request,
+                **dates,
+                "photographs": batch["photographs"][request],
+                "tested": evidence["people"].get(request, "not stated"),
+            }
             for request, dates in sorted(batch["requests"].items())
         ],
         "route": evidence["route"],
@@ -444,7 +568,7 @@ def _contents(
         "attack": evidence["attack"],
         "amended": amendments(store.ledger.read().of_kind(AMEND)),
         "findings": evidence["findings"],
-        "not_tested": evidence["not_tested"],
+        "not_tested": [*evidence["not_tested"], NOT_ASSUMED],
         "limits": [*LIMITS, *evidence["limits"]],
         "accepted_risk": accepted_risk,
         "purge": {"files": len(receipt["files"]), "exceptions": receipt["exceptions"], "limits": receipt["limits"]},
@@ -544,6 +668,9 @@ def verify(
         raise DataError(f"{ledger}: the line before the release is not the one that the certificate names.")
     if own_copy and lines.entries[-1] is not release:
         raise DataError(f"{ledger}: does not end with the release of this certificate.")
+    before = lines.entries[: lines.entries.index(release)]
+    if "lineage" in contents and contents["lineage"] != lineage_of(before, contents["weights"]["after"]):
+        raise DataError(f"{ledger}: tells another lineage of the weights than the certificate.")
     passed.append(f"{ledger.name} {checked} ({len(lines.entries)} lines, with this release).")
 
     purged, receipt_digest = read_canonical(receipt or folder / RECEIPT, "a receipt of a purge")

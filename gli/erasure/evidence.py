@@ -21,7 +21,7 @@ from gli.auditing.verdict import CHANCE, Attack, attack, auc_in_words
 from gli.auditing.views import margins_in_views
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
-from gli.erasure.batches import EXACT, PASS, held_out_halves, kept_for_rehearsals
+from gli.erasure.batches import EXACT, FAIL, PASS, held_out_halves, kept_for_rehearsals
 from gli.erasure.requests import read_requests
 from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
 from gli.errors import DataError
@@ -41,7 +41,7 @@ LEVEL, LEVEL_EXACT = 0.05, 0.001
 #: Numbers of people for which the baseline shows the smallest detectable AUC.
 SIZES = (1, 3, 10, 30)
 #: Answers, the one that decides in front. Only tests with power pass.
-FAIL, CANNOT_TELL = "fail", "cannot tell"
+CANNOT_TELL = "cannot tell"
 ANSWERS = (FAIL, CANNOT_TELL, EXACT, PASS)
 #: The audited classifier, and the one before it.
 ENDS = ("after", "before")

@@ -137,6 +137,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
     fields = {"batch": name, "evidence": digest, "key": job.key, "form": FORM}
     fields |= {"answer": evidence["answer"], "route": chosen}
+    fields |= {"manifest": sets.manifests["after"], "images": sets.manifests["images_after"]}
     fields |= {f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}
     store.ledger.append("run", fields, now)
     return Result(name, evidence["answer"], evidence)

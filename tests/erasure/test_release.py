@@ -16,6 +16,9 @@ from gli.commands.erase import main
 from gli.erasure import certificate as verifying
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.certificate import (
+    SCHEMAS,
+    claim_of,
+    lineage_of,
     load_public_key,
     problem_of,
     read_certificate,
@@ -65,7 +68,8 @@ def released(template, tmp_path_factory):
         ask(store, *subjects, received=received)
         fake_run(store, seed=1 + len(folders))
         purge_batch(store, exceptions=["tape B expires 2027-01-15"], now=NOW)
-        folder = release(store, formats=("safetensors", "torch"), key=private, now=NOW).folder
+        until = {"key_until": "2028-01-01"} if received == "2026-08-01" else {}
+        folder = release(store, formats=("safetensors", "torch"), key=private, now=NOW, **until).folder
         folders.append(shutil.copytree(folder, home / "deployed" / folder.name))
     return home, folders
 
@@ -114,6 +118,17 @@ def test_the_certificate_says_what_was_done(released):
     assert second["weights"]["before"] == contents["weights"]["after"]
     page = (folders[0] / "certificate.html").read_text()
     assert "not a proof of deletion" in page
+    assert contents["claim"]["class"] == "exact"
+    assert contents["claim"]["vouched_for"].startswith("signed by the Ed25519 key")
+    assert (contents["key_until"], second["key_until"]) == ("2028-01-01", None)
+    assert "to be destroyed on 2028-01-01" in page
+    assert contents["backups"] == [{"what": "tape B expires 2027-01-15", "expires": "2027-01-15"}]
+    assert {each["tested"] for each in contents["requests"]} == {"not powered"}
+    assert any(text.startswith("Not tested: an attacker who") for text in contents["not_tested"])
+    (file,) = second["lineage"]
+    assert (file["weights"], file["how"], file["from"]) == (second["weights"]["after"], "retrained from scratch", None)
+    assert file["manifest"] == second["manifest"]["after"]
+    assert file["erased"] == sorted(each["request"] for each in (*contents["requests"], *second["requests"]))
     assert "src=" not in page
     assert 'href="http' not in page
     assert all(state.state == "released" and state.left is None for state in status(Store(home / "erasures"), NOW))
@@ -249,12 +264,51 @@ def test_a_missing_certificate_is_one_sentence(tmp_path, capsys):
 def test_certificates_of_earlier_forms_are_read_without_the_fields_of_later_ones(shipped):
     path = shipped / "certificate.json"
     contents = json.loads(path.read_bytes())
-    for schema, later in (("gli-erasure-certificate/2", "amended"), ("gli-erasure-certificate/1", "attack")):
-        contents.pop(later)
-        assert f"'{later}' is missing" in problem_of(contents)
+    for schema, later in zip(list(SCHEMAS)[-2::-1], list(SCHEMAS.values())[:0:-1], strict=True):
+        for name in later:
+            value = contents.pop(name)
+            assert f"'{name}' is missing" in problem_of(contents)
+            contents[name] = value
+        contents = {name: value for name, value in contents.items() if name not in later}
         contents["schema"] = schema
         path.write_bytes(canonical(sealed(contents)) + b"\n")
         assert read_certificate(path)[0]["schema"] == schema
+
+
+def test_the_claim_follows_from_findings_and_route():
+    def claim(route, *answers, signed_by=None):
+        findings = [{"name": "this batch", "answer": each} for each in answers]
+        findings.append({"name": "utility", "answer": "cannot tell"})
+        method = {"references": 4}
+        return claim_of({"findings": findings, "route": route, "method": method, "attack": "RMIA"}, signed_by)
+
+    assert claim("retrain", "exact by construction", "pass")["class"] == "exact"
+    assert claim("unlearn", "pass", "pass")["class"] == "tested"
+    assert claim("unlearn", "pass", "cannot tell")["class"] == "no evidence found"
+    assert claim("retrain", "pass", "fail")["class"] == claim("unlearn", "fail")["class"] == "evidence found"
+    assert "4 reference models" in claim("unlearn", "pass")["adversary"]
+    assert claim("unlearn", "pass")["vouched_for"] == "self-attested: not signed"
+
+
+def test_the_lineage_goes_back_to_what_a_file_was_made_from():
+    entries = [
+        {"kind": "init", "weights": "a", "manifest": "m", "images": 9},
+        {"kind": "run", "batch": "1", "weights_before": "a", "weights_after": "b", "route": "unlearn"},
+        {"kind": "erased", "batch": "1", "request": "R1"},
+        {"kind": "run", "batch": "2", "weights_before": "b", "weights_after": "c", "route": "unlearn", "images": 5},
+        {"kind": "run", "batch": "2", "weights_before": "b", "weights_after": "d", "route": "retrain", "images": 4},
+        {"kind": "erased", "batch": "2", "request": "R2"},
+    ]
+    chain = lineage_of(entries, "c")
+    assert [(each["weights"], each["how"], each["from"]) for each in chain] == [
+        ("a", "given", None),
+        ("b", "unlearned", "a"),
+        ("c", "unlearned", "b"),
+    ]
+    assert [each["erased"] for each in chain] == [[], ["R1"], []]
+    (file,) = lineage_of(entries, "d")
+    assert (file["images"], file["erased"]) == (4, ["R1", "R2"])
+    assert lineage_of(entries, "unknown") == []
 
 
 def test_a_forged_certificate_is_not_in_the_ledger(shipped):

@@ -118,6 +118,7 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
         "policy": "",
         "left_out": 0,
         "findings": [finding],
+        "people": dict.fromkeys(requests, "not powered"),
         "not_tested": [],
         "weights": {"before": sha256_file(store.weights), "after": sha256_file(model)},
         "method": {"name": "Retrained", "backbone": BACKBONE, "image_size": 24, "seed": 0, "references": 0},
@@ -125,6 +126,7 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
     fields = {"batch": name, "evidence": digest, "key": "k", "answer": answer, "route": "retrain"}
     fields |= {f"weights_{end}": value for end, value in evidence["weights"].items()}
+    fields |= {"manifest": sets.manifests["after"], "images": sets.manifests["images_after"]}
     store.ledger.append("run", fields, NOW)
     return name
 
