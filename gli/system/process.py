@@ -24,10 +24,10 @@ def _wait(parent: BaseProcess) -> None:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use: fewer than the machine has, under ``taskset`` or SLURM."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this process may use: fewer than the machine has in a container or under SLURM."""
+    import joblib  # Loads NumPy.
+
+    return int(joblib.cpu_count())
 
 
 def memory() -> tuple[int, int]:
