@@ -24,7 +24,7 @@ def _wait(parent: BaseProcess) -> None:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use: fewer than the machine has in a container or under SLURM."""
+    """Return the number of cores that this process may use: in a container or under SLURM fewer than there are."""
     import joblib  # Loads NumPy.
 
     return int(joblib.cpu_count())
