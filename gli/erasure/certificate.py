@@ -93,7 +93,7 @@ LIMITS = (
 #: Attackers whom no test of a certificate assumes.
 NOT_ASSUMED = (
     "Not tested: an attacker who has the classifier before as well, looks into the weights, shows the photographs in "
-    "other views (turned, cropped), or trains the classifier further."
+    "views other than those of the attack, or trains the classifier further."
 )
 #: Day of the list of attacks that this version of gli can run.
 ATTACKS_KNOWN_ON = "2026-11-30"
@@ -373,8 +373,8 @@ def claim_of(evidence: Mapping[str, Any], signed_by: str | None) -> dict[str, An
     return {
         "class": name,
         "says": CLAIMS[name],
-        "adversary": "Somebody who shows the photographs, as they are, to the new classifier, sees its outputs, and "
-        f"has {references} that never saw them. Attack: {evidence['attack']}.",
+        "adversary": "Somebody who shows the photographs to the new classifier, sees its outputs, and has "
+        f"{references} that never saw them. Attack: {evidence['attack']}.",
         "vouched_for": "self-attested: not signed" if signed_by is None else f"signed by the Ed25519 key {signed_by}",
         "repeat": REPEAT,
         "attacks_known_on": ATTACKS_KNOWN_ON,
