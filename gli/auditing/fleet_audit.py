@@ -239,13 +239,7 @@ def excess_distance(unlearned: Fleet, retrained: Fleet, state: str) -> Interval:
 
 
 def histogram_percentiles(unlearned: Fleet, retrained: Fleet, state: str) -> tuple[float, float]:
-    """Return the 95th percentile over images of KLoM in its published form, and of its floor; NaN where there is none.
-
-    Args:
-        unlearned: The models.
-        retrained: Retrained models of the same draws.
-        state: ``forgotten``, ``retained`` or ``never seen``.
-    """
+    """Return the 95th percentile over images of KLoM as published, and of its floor; NaN where there is none."""
     distances, floor, _ = _distances(unlearned, retrained, state, splits=1, distance=histogram_klom)
     if not len(distances):
         return math.nan, math.nan

@@ -11,13 +11,10 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 def gather_filled(values: Tensor, group: Any = None) -> list[Tensor]:
-    """Gather a tensor from all processes, leaving out the empty ones.
+    """Gather a tensor from all processes, in their order, leaving out the empty ones.
 
     A process that saw no image of a set holds an empty tensor of another type and shape, which a tensor collective
     refuses.
-
-    Returns:
-        The values of every process that has any, in the order of the processes.
     """
     gathered: list[Any] = [None] * torch.distributed.get_world_size(group)
     torch.distributed.all_gather_object(gathered, values.cpu(), group=group)

@@ -206,12 +206,9 @@ def _by_person(values: Array, people: Integers) -> Array:
 
 
 def features_of(model: nn.Module, images: Tensor, device: torch.device) -> Array:
-    """Return the input of a model's last linear layer: the penultimate features.
+    """Return the input of a model's last linear layer: the penultimate features, shape ``(n, dimensions)``.
 
     Images are in [0, 1], shape ``(n, 3, height, width)``.
-
-    Returns:
-        Features of shape ``(n, dimensions)``.
     """
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     kept: list[Tensor] = []
@@ -286,22 +283,10 @@ def relearning_losses(
 ) -> npt.NDArray[np.float64]:
     """Return the losses of the images to judge by while a copy of the model is fine-tuned on those to learn from.
 
-    Source: relearn time of Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020; the halves
-    by person are ours.
-
-    BatchNorm statistics stay as they are. The batches depend on the seed alone, so that they are the same for all
-    models.
-
-    Args:
-        model: The model; it is not changed.
-        task: The classification task.
-        learn: Images in [0, 1], shape ``(n, 3, height, width)``, and their labels.
-        judge: The same of the images to judge by, ``(m, ...)``.
-        lr: Learning rate of SGD.
-        seed: Seed of the batches.
-
-    Returns:
-        Losses in nats after each number of steps in ``CHECKS``, shape ``(checks, m)``.
+    Each side is images in [0, 1], shape ``(n, 3, height, width)``, and their labels. BatchNorm statistics stay as they
+    are. The batches depend on the seed alone, so that they are the same for all models. The losses are in nats, after
+    each number of steps in ``CHECKS``: shape ``(checks, m)``. Source: relearn time of Golatkar, Achille and Soatto,
+    "Eternal Sunshine of the Spotless Net", CVPR 2020; the halves by person are ours.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=MOMENTUM)

@@ -35,14 +35,7 @@ class Pair:
 def bootstrap_intervals(
     audit: Record, people: People, resamples: int = 100, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Return bootstrap confidence intervals of one audit's scores, resampling people.
-
-    Returns:
-        For each score its 2.5 % and 97.5 % quantile over the resamples.
-
-    Raises:
-        ValueError: If ``resamples`` is less than 1.
-    """
+    """Return the 2.5 % and 97.5 % quantiles of one audit's scores over bootstrap resamples of its people."""
     samples: dict[str, list[float]] = {}
     for (chosen,) in _resampled([{name: people[name] for name in audit.values}], resamples, seed):
         for key, value in audit.scores(chosen).items():
@@ -51,13 +44,9 @@ def bootstrap_intervals(
 
 
 def resampled_differences(pairs: Sequence[Pair], score: str, resamples: int = 200, seed: int = 0) -> Array:
-    """Return the differences of a score where people are resampled: a person alike in both audits and in all pairs.
+    """Return the differences of a score where people are resampled, shape ``(resamples, pairs)``.
 
-    Returns:
-        Shape ``(resamples, pairs)``.
-
-    Raises:
-        ValueError: If ``resamples`` is less than 1.
+    A person is resampled alike in both audits and in all pairs, such as one for each seed.
     """
     samples = _resampled([pair.people for pair in pairs], resamples, seed)
     return np.array(

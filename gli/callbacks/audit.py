@@ -179,9 +179,7 @@ class AuditTheEnd(L.Callback):
     def __init__(self) -> None:
         self._regular: tuple[Any, Any] | None = None
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Have the trainer validate after this batch if the run or a stage ends with it."""
         assert isinstance(pl_module, Method)
         if is_last_iteration(trainer, pl_module):

@@ -76,9 +76,7 @@ class StopOnDivergence(L.Callback):
         self.finite = True
         self._explained = False
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Check the training loss on every process."""
         assert isinstance(pl_module, Method)
         finite = pl_module.last_loss is None or bool(pl_module.last_loss.isfinite().all())
@@ -131,9 +129,7 @@ class StopFile(L.Callback):
         #: Whether the run ended because of the file.
         self.stopped = False
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Stop on all processes if one of them sees the file."""
         if trainer.strategy.reduce_boolean_decision(self._path.exists(), all=False):
             self.stopped = trainer.should_stop = True

@@ -56,9 +56,7 @@ class Figures(L.Callback):
         if self.every and len(audit.rows) % self.every == 0:
             self.draw(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Draw the first perturbation."""
         if self.enabled and self._first_examples and trainer.is_global_zero:
             self._first_examples = False

@@ -87,9 +87,7 @@ class RunProgress(ProgressBar):
         total = _total_iterations(trainer, method.iteration - done_in_epoch)
         self._update(self._run, completed=method.iteration, total=total, description=description)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Advance by an iteration."""
         assert isinstance(pl_module, Method)
         self._update(self._run, completed=pl_module.iteration)
@@ -111,15 +109,7 @@ class RunProgress(ProgressBar):
         """Show the audit."""
         self._start_audit(trainer.num_test_batches)
 
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Advance by a batch."""
         self._update(self._audit, advance=1)
 

@@ -25,15 +25,11 @@ class Stopwatch(L.Callback):
         if not self.seconds:
             self.seconds = float(getattr(pl_module, "prepare_seconds", 0.0))
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Start the clock."""
         self._started = time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any, **__: Any) -> None:
         """Stop the clock when the device has finished."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)

@@ -34,11 +34,7 @@ SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
 
 
 def minutes_of(budget: str) -> float:
-    """Return the minutes of a budget such as ``20m``, ``1.5h`` or ``20``.
-
-    Raises:
-        SettingError: If it has another form.
-    """
+    """Return the minutes of a budget such as ``20m``, ``1.5h`` or ``20``; SettingError if it has another form."""
     match = SETTING.fullmatch(budget.strip())
     if not match:
         raise SettingError(f"--budget {budget}: expected minutes or hours, such as 20m or 1.5h.")

@@ -95,16 +95,8 @@ NO_AUGMENTATION = Augmentation(enabled=False)
 def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor:
     """Flip images, then shear them horizontally and scale them about the centre.
 
-    Pixels are those of the nearest neighbour, and black outside the image.
-
-    Args:
-        images: Floats of shape ``(batch, channels, height, width)``.
-        flip: Whether to flip each image, of shape ``(batch,)``.
-        shear: Angle of each image in radians, of shape ``(batch,)``.
-        scale: Scale of each image, of shape ``(batch,)``.
-
-    Returns:
-        Images of the shape of ``images``.
+    Images are floats of shape ``(batch, channels, height, width)``; each has its flip, shear in radians and scale, of
+    shape ``(batch,)``. Pixels are those of the nearest neighbour, and black outside the image.
     """
     height, width = images.shape[-2:]
     x, y = (torch.linspace(-1, 1, n, dtype=scale.dtype, device=scale.device) * (n - 1) / n for n in (width, height))

@@ -92,17 +92,10 @@ def find_near_copies(
 def perceptual_hashes(
     pixels: Pixels, rows: Rows, *, mirror: bool = False, chunk: int = CHUNK
 ) -> npt.NDArray[np.float32]:
-    """Return the hash of each image.
+    """Return the hash of each image, or of its mirror image.
 
-    Args:
-        pixels: The pixels, uint8 RGB.
-        rows: The rows to hash.
-        mirror: Hash the mirror images instead.
-        chunk: Images that are read at once.
-
-    Returns:
-        1 or -1 of shape ``(rows, 256)``, so that a product of two hashes counts equal bits less different ones; all 0
-        for an image of one colour, which is then far from all images.
+    It has 1 or -1 of shape ``(rows, 256)``, so that a product of two hashes counts equal bits less different ones; all
+    0 for an image of one colour, which is then far from all images.
     """
     hashes = np.zeros((len(rows), BITS), np.float32)
     for start in range(0, len(rows), chunk):

@@ -35,8 +35,7 @@ class Executor(Protocol):
     def submit(self, arguments: Sequence[str], *, log: Path) -> Future[int]:
         """Run ``python -P ARGUMENTS`` as soon as there is room, with its output in a log file, which is replaced.
 
-        Returns:
-            A future of the exit status; negative for the number of the signal that ended the script.
+        The future has the exit status; negative for the number of the signal that ended the script.
         """
         ...
 
@@ -46,15 +45,10 @@ class Executor(Protocol):
 
 
 def make_executor(jobs: int = 1, cluster: str | None = None) -> Executor:
-    """Return the executor of a command line.
+    """Return the executor of a command line: local processes, or a Ray cluster.
 
-    Args:
-        jobs: Number of local runs at once (``--jobs``).
-        cluster: Address of a Ray cluster, or ``local`` for a private one on this machine (``--cluster``); None for
-            local processes.
-
-    Raises:
-        SettingError: If ``jobs`` is less than 1, or Ray is not installed.
+    ``cluster`` is an address, or ``local`` for a private one on this machine. Raises SettingError if ``jobs`` is less
+    than 1, or Ray is not installed.
     """
     if jobs < 1:
         raise SettingError(f"--jobs is {jobs}; it must be at least 1.")

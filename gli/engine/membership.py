@@ -47,10 +47,8 @@ def require_rehearsal_original(
 ) -> None:
     """Refuse a given original for a rehearsal whose test and unseen people are retained people of the ordinary split.
 
-    ``recorded`` are the content hashes of its training images; None if they are not known.
-
-    Raises:
-        SettingError: If the original was trained on test or unseen people, or if that is not known.
+    Raises SettingError if it was trained on test or unseen people, or if that is not known: ``recorded`` are the
+    content hashes of its training images, or None.
     """
     rows = np.concatenate([splits[name] for name in NEVER_TRAINED_ON])
     if recorded is None or np.isin(digests[rows], recorded).any():

@@ -62,11 +62,7 @@ def original_path(
 
 
 def _digest_of(path: str) -> str:
-    """Return a content hash of the weights that an original starts from.
-
-    Raises:
-        CheckpointError: If there is no such file.
-    """
+    """Return a content hash of the weights that an original starts from; CheckpointError if there is no such file."""
     try:
         return digest(Path(path).read_bytes())
     except OSError as error:
@@ -105,10 +101,8 @@ def retrained_scores(
 ) -> dict[str, float] | None:
     """Return the scores of the retrained model of the same data, backbone, recipe and seed.
 
-    ``folder`` is that of the originals, where runs of Retrained are stored too.
-
-    Returns:
-        None where there is no such model, or it was audited on other images.
+    ``folder`` is that of the originals, where runs of Retrained are stored too. None where there is no such model, or
+    it was audited on other images.
     """
     recipe = replace(data.recipe, epochs=data.recipe.retrained_epochs or data.recipe.epochs)
     path = original_path(folder, data, method, recipe, seed, "retrained", precision)

@@ -1,5 +1,6 @@
 """Scores of a model's features, per image or per person, relative to models that never saw the people.
 
+Features have shape ``(images, dimensions)``; ``people`` is the number of the person on each image, shape ``(images,)``.
 A network that never saw a person still separates faces, so a value alone means nothing: only
 :func:`excess_over_references` counts.
 """
@@ -30,12 +31,9 @@ def excess_over_references(model: Array, references: Array, level: float = 0.95)
     one more retrained model.
 
     Args:
-        model: One value per person under the model, shape ``(people,)``.
+        model: One value per person under the model, shape ``(people,)``, of at least two people.
         references: The same under reference models, shape ``(models, people)``, at least two models.
         level: Probability that the interval covers 0 for a model like the references.
-
-    Raises:
-        ValueError: If there are fewer than two people or two references.
     """
     count, people = references.shape
     if count < 2 or people < 2:
@@ -61,15 +59,9 @@ def _similarities(features: Array) -> Array:
 def verification_areas(features: Array, people: Integers) -> Array:
     """Return for each image how well its cosine similarity separates the same person from others.
 
+    That is the probability that another image of the same person is more similar than an image of somebody else (the
+    area under the ROC curve), shape ``(images,)``; NaN where the person has no other image, or nobody else has one.
     Source: verification and rank-1 identification as in Huang et al., "Labeled Faces in the Wild", 2007.
-
-    Args:
-        features: Features of the images, shape ``(images, dimensions)``.
-        people: Number of the person on each image, shape ``(images,)``.
-
-    Returns:
-        The probability that another image of the same person is more similar than an image of somebody else (the area
-        under the ROC curve), shape ``(images,)``; NaN where the person has no other image, or nobody else has one.
     """
     similarity = _similarities(features)
     areas = np.full(len(people), np.nan)
@@ -85,14 +77,9 @@ def verification_areas(features: Array, people: Integers) -> Array:
 
 
 def rank_one_hits(features: Array, people: Integers) -> Array:
-    """Return whether the most similar other image of each image shows the same person.
+    """Return whether the most similar other image of each image shows the same person, as 1 or 0.
 
-    Args:
-        features: Features of the images, shape ``(images, dimensions)``.
-        people: Number of the person on each image, shape ``(images,)``.
-
-    Returns:
-        1 or 0, shape ``(images,)``; NaN where the person has no other image, or nobody else has one.
+    It is NaN where the person has no other image, or nobody else has one.
     """
     similarity = _similarities(features)
     np.fill_diagonal(similarity, -np.inf)
@@ -108,21 +95,11 @@ C = 0.01
 
 
 def probe_hits(features: Array, labels: Integers, people: Integers) -> Array:
-    """Return how many labels of each image a linear probe gets right that was fitted to other people.
+    """Return which share of the labels of each image a linear probe gets right that was fitted to other people.
 
-    Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016; the folds by
-    person are ours.
-
-    Args:
-        features: Features of the images, shape ``(images, dimensions)``.
-        labels: Classes of shape ``(images,)``, or yes/no labels of shape ``(images, labels)``.
-        people: Number of the person on each image, shape ``(images,)``.
-
-    Returns:
-        Share of the labels that are right, in [0, 1], shape ``(images,)``.
-
-    Raises:
-        ValueError: If there are fewer than two people.
+    Labels are classes of shape ``(images,)``, or yes and no of shape ``(images, labels)``; there are at least two
+    people. Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016; the
+    folds by person are ours.
     """
     folds = min(FOLDS, len(np.unique(people)))
     if folds < 2:
@@ -145,17 +122,10 @@ def _predict(features: Array, labels: Integers, fitted: Integers, held_out: Inte
 def residual_knowledge(unlearned: Array, references: Array) -> float:
     """Return how often the model is right around forgotten images, relative to models that never saw them.
 
-    Source: Hsu et al., "The Unseen Threat: Residual Knowledge in Machine Unlearning under Perturbed Samples", NeurIPS
-    2025.
-
-    Args:
-        unlearned: Share of right answers around each image (or of each person) under the unlearned model, in [0, 1],
-            shape ``(n,)``.
-        references: The same under reference models, shape ``(models, n)``.
-
-    Returns:
-        The ratio of the mean shares: 1 if unlearning equals retraining, larger if knowledge remains; NaN if the
-        references are never right.
+    Both sides are shares of right answers in [0, 1], around each image or of each person: shape ``(n,)``, and
+    ``(models, n)`` of the references. The ratio of their means is 1 if unlearning equals retraining, larger if
+    knowledge remains, NaN if the references are never right. Source: Hsu et al., "The Unseen Threat: Residual Knowledge
+    in Machine Unlearning under Perturbed Samples", NeurIPS 2025.
     """
     baseline = float(np.mean(references))
     return float(np.mean(unlearned)) / baseline if baseline > 0 else math.nan

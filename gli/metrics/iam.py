@@ -1,6 +1,7 @@
 """IAM: the degree to which a model has forgotten, by interpolation between reference and original models.
 
-Source: "Interpolated Approximate Measurement" in Wang et al., "Unlearning inference", 2025.
+Margins have shape ``(images,)``. Source: "Interpolated Approximate Measurement" in Wang et al., "Unlearning inference",
+2025.
 """
 
 from __future__ import annotations
@@ -15,16 +16,10 @@ STEPS = 21
 
 
 def degree_of_memory(unlearned: Array, original: Array, reference: Array) -> float:
-    """Return where the margins lie between reference (0) and original (1), by least squares over images.
+    """Return where the margins lie between reference (0) and original (1), by least squares over forgotten images.
 
-    Args:
-        unlearned: Margins of forgotten images under the unlearned model, shape ``(images,)``.
-        original: Margins under the original, shape ``(images,)``.
-        reference: Mean margins under models that never saw the images, shape ``(images,)``.
-
-    Returns:
-        1 for a model that has forgotten nothing, 0 for one like the references, below 0 for over-unlearning; NaN if
-        original and references do not differ.
+    ``reference`` is the mean over models that never saw the images. The degree is below 0 for over-unlearning, and NaN
+    if original and references do not differ.
     """
     distance = original - reference
     scale = float(distance @ distance)
@@ -34,10 +29,7 @@ def degree_of_memory(unlearned: Array, original: Array, reference: Array) -> flo
 def iam_scores(unlearned: Array, original: Array, references: Array) -> Array:
     """Return a membership score in (0, 1) for each image: the mean Gumbel CDF over interpolated margins.
 
-    Args:
-        unlearned: Margins under the attacked model, shape ``(images,)``.
-        original: Margins under the original, shape ``(images,)``.
-        references: Margins under reference models that never saw the images, shape ``(models, images)``.
+    The references never saw the images; their margins have shape ``(models, images)``.
     """
     out = references.mean(axis=0)
     spread = float(references.std(axis=0, ddof=1).mean()) if len(references) > 1 else float(out.std())

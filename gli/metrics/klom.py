@@ -1,8 +1,9 @@
 """KLoM: how far the margins of unlearned models are from those of reference models, image by image.
 
-Source: Georgiev et al., "Attribute-to-Delete: Machine Unlearning via Datamodel Matching", 2024 (histogram form). The
-histogram is hopelessly biased for few models, so the audit uses normal distributions and reports the excess over the
-distance between references.
+Margins have shape ``(models, images)``; divergences are in nats, shape ``(images,)``. Source: Georgiev et al.,
+"Attribute-to-Delete: Machine Unlearning via Datamodel Matching", 2024 (histogram form). The histogram is hopelessly
+biased for few models, so the audit uses normal distributions and reports the excess over the distance between
+references.
 """
 
 from __future__ import annotations
@@ -34,16 +35,7 @@ def _variances(margins: Array) -> Array:
 def normal_klom(unlearned: Array, references: Array) -> Array:
     """Return KL(unlearned || references) of each image, with normal distributions of the margin.
 
-    Args:
-        unlearned: Margins under unlearned models, shape ``(models, images)``; with one model, its variance is taken to
-            be the references'.
-        references: Margins under reference models, shape ``(models, images)``, at least two models.
-
-    Returns:
-        Divergences in nats, shape ``(images,)``.
-
-    Raises:
-        ValueError: If there are fewer than two reference models.
+    There are at least two references; a single unlearned model is taken to have their variance.
     """
     variance = _variances(references)
     own = _variances(unlearned) if len(unlearned) > 1 else variance
@@ -52,15 +44,7 @@ def normal_klom(unlearned: Array, references: Array) -> Array:
 
 
 def histogram_klom(unlearned: Array, references: Array) -> Array:
-    """Return KL(unlearned || references) of each image from histograms, as published.
-
-    Args:
-        unlearned: Margins under unlearned models, shape ``(models, images)``.
-        references: Margins under reference models, shape ``(models, images)``.
-
-    Returns:
-        Divergences in nats, shape ``(images,)``.
-    """
+    """Return KL(unlearned || references) of each image from histograms, as published."""
     values = []
     for own, reference in zip(unlearned.T, references.T, strict=True):
         sides = [np.clip(side, -LARGEST_MARGIN, LARGEST_MARGIN) for side in (own, reference)]
@@ -82,22 +66,9 @@ def excess_klom(
 ) -> tuple[Array, Array]:
     """Return the KLoM of each image and its floor, which is the same between references only.
 
-    Both sides are compared at equal sizes: m unlearned models (or m references) against the other references, with m
-    at most half of the references.
-
-    Args:
-        unlearned: Margins under unlearned models, shape ``(models, images)``.
-        references: Margins under reference models, shape ``(models, images)``, at least three models.
-        splits: Number of random splits, over which both are averaged.
-        seed: Seed of the splits, or a generator to continue.
-        distance: :func:`normal_klom`, or :func:`histogram_klom` to compare with published values.
-
-    Returns:
-        KLoM and floor of each image, shape ``(images,)`` each; their difference is 0 on average if unlearning equals
-        retraining.
-
-    Raises:
-        ValueError: If there are fewer than three reference models.
+    Both sides are compared at equal sizes, over random splits: m unlearned models (or m references) against the other
+    references, with m at most half of the references, of which there are three or more. The difference is 0 on average
+    if unlearning equals retraining. ``distance`` is :func:`histogram_klom` to compare with published values.
     """
     count = len(references)
     if count < 3:

@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 
 def checked_losses(values: Losses, name: str) -> npt.NDArray[np.float64]:
-    """Return per-image losses as a flat float64 array.
+    """Return per-image losses, shape ``(n,)`` on any device, as a float64 array.
 
-    Args:
-        values: Losses, shape ``(n,)``; a tensor may live on any device.
-        name: Name of the evaluation set, for the message.
-
-    Raises:
-        ValueError: If there is no loss, a loss is not finite, or the array is not 1-D.
+    ``name`` is that of the evaluation set, for the message of the ValueError if there is no loss, one is not finite, or
+    the array is not 1-D.
     """
     if hasattr(values, "detach"):  # A torch tensor; torch itself is not imported here, because reports do not need it.
         values = values.detach().cpu().double().numpy()

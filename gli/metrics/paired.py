@@ -64,16 +64,10 @@ def _quantile(level: float, degrees: int) -> float:
 
 
 def decide(interval: Interval, seeds: int, sign: int) -> Decision:
-    """Decide whether the first method is better than the second.
+    """Decide whether the first method is better than the second: whether the whole interval is on one side of 0.
 
-    Args:
-        interval: The difference, first minus second; see :func:`paired_interval`.
-        seeds: Number of seeds; one decides nothing.
-        sign: 1 where higher is better, -1 where lower is better; 0 asks whether the two differ.
-
-    Returns:
-        ``yes`` if the whole interval is on the better side of 0, ``no`` if it is on the worse side, otherwise
-        ``cannot tell``.
+    The interval is that of :func:`paired_interval`; a single seed decides nothing. ``sign`` is 1 where higher is
+    better, -1 where lower is better; 0 asks whether the two differ.
     """
     if seeds < 2 or interval.low <= 0 <= interval.high:
         return "cannot tell"

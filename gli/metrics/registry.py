@@ -145,9 +145,7 @@ def score_of(name: str) -> Score | None:
 def scores_among(names: Collection[str], place: Place | None = None) -> list[Score]:
     """Return the scores of some names in the order of tables: as registered, labels behind the accuracy.
 
-    Args:
-        names: Names of scores or accuracy columns; others are passed over.
-        place: Only those that are shown there; None for all.
+    Names that are neither scores nor accuracy columns are passed over. With a place, only scores that are shown there.
     """
     labels = [_accuracy_column(name) for name in names if name not in SCORES and name.startswith("accuracy_")]
     ordered: list[Score] = []
@@ -163,15 +161,9 @@ def shown_in(place: Place) -> list[Score]:
 
 
 def compute_scores(audited: Audited, accuracies: Collection[str] = (), place: Place | None = None) -> dict[str, float]:
-    """Compute the scores of an audit into ``audited.scores``.
+    """Compute the scores of an audit, or those that a place shows, into ``audited.scores``, and return them.
 
-    Args:
-        audited: The per-image columns, and the original's scores.
-        accuracies: Names of the columns that are accuracies.
-        place: Compute only the scores that this place shows; None for all.
-
-    Returns:
-        ``audited.scores``: a score that does not apply is left out; one that the values do not allow is NaN.
+    A score that does not apply is left out; one that the values do not allow is NaN. ``accuracies`` names columns.
     """
     for score in scores_among({*SCORES, *accuracies}, place):
         value = _value_of(score, audited)
@@ -206,18 +198,7 @@ class _OnDemand(dict[str, float]):
 
 
 def compute_score(audited: Audited, name: str) -> float:
-    """Compute one score of an audit, and only those others that it is derived from.
-
-    Args:
-        audited: The per-image columns, and the original's scores.
-        name: Name of the score.
-
-    Returns:
-        The score; NaN where it does not apply or the values do not allow it.
-
-    Raises:
-        KeyError: If there is no such score.
-    """
+    """Compute one score of an audit and those that it is derived from; NaN where there is none, KeyError if unknown."""
     return _OnDemand(audited)[name]
 
 

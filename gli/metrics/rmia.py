@@ -1,6 +1,7 @@
 """RMIA: a membership attack that needs few reference models, the same ones for every method.
 
-Source: Zarifzadeh, Liu and Shokri, "Low-Cost High-Power Membership Inference Attacks", ICML 2024, offline form.
+Arguments are log p of each image, shape ``(images,)``, or ``(models, images)`` under reference models that never saw
+them. Source: Zarifzadeh, Liu and Shokri, "Low-Cost High-Power Membership Inference Attacks", ICML 2024, offline form.
 """
 
 from __future__ import annotations
@@ -16,28 +17,15 @@ GRID = tuple(round(0.1 * step, 1) for step in range(11))
 
 
 def log_confidence(margins: Array) -> Array:
-    """Return log p(label | image) from margins; in a multi-label task, of each label.
-
-    Args:
-        margins: Any shape.
-
-    Returns:
-        ``log sigmoid(margin)``, of the shape of ``margins``.
-    """
+    """Return log p(label | image) from margins of any shape; in a multi-label task, of each label."""
     return -np.logaddexp(0, -margins)
 
 
 def likelihood_ratios(target: Array, references: Array, a: float) -> Array:
     """Return R(x) = p(x) / Pbar(x) of each image, with Pbar(x) = ((1 + a) mean_OUT p(x) + 1 - a) / 2.
 
-    Args:
-        target: log p of each image under the attacked model, shape ``(images,)``.
-        references: log p under reference models that never saw the image, shape ``(models, images)``; NaN where a
-            reference saw it.
-        a: Correction for using OUT references only, in [0, 1].
-
-    Raises:
-        ValueError: If an image has no reference that never saw it.
+    References that saw an image are NaN there; an image without any other raises ValueError. ``a``, in [0, 1], corrects
+    for using OUT references only.
     """
     if np.isnan(references).all(axis=0).any():
         raise ValueError("an image has no reference model that never saw it")
@@ -48,10 +36,7 @@ def likelihood_ratios(target: Array, references: Array, a: float) -> Array:
 def rmia_scores(ratios: Array, population: Array, gamma: float = 1.0) -> Array:
     """Return the share of population images z with R(x) / R(z) > gamma, for each image x.
 
-    Args:
-        ratios: R(x) of the attacked images, shape ``(images,)``.
-        population: R(z) of images that no model saw, shape ``(n,)``.
-        gamma: Threshold of the pairwise test.
+    ``population`` has the ratios of images that no model saw.
     """
     return np.asarray(np.searchsorted(np.sort(population * gamma), ratios, "left") / len(population))
 
@@ -59,15 +44,8 @@ def rmia_scores(ratios: Array, population: Array, gamma: float = 1.0) -> Array:
 def calibrate(members: Array, strangers: Array, member_references: Array, stranger_references: Array) -> float:
     """Return the ``a`` of ``GRID`` with which the attack separates members of a model from strangers best.
 
-    Values that do so equally well, to three decimals, leave the choice to the one that is closest to 0.5.
-
-    Calibrate on a model that is not audited: the original, or a reference with others as its references.
-
-    Args:
-        members: log p of images that the model was trained on, shape ``(n,)``.
-        strangers: log p of images that it never saw, shape ``(m,)``.
-        member_references: log p of the members under models that never saw them, shape ``(models, n)``.
-        stranger_references: log p of the strangers under the same models, shape ``(models, m)``.
+    Values that do so equally well, to three decimals, leave the choice to the one that is closest to 0.5. Calibrate on
+    a model that is not audited: the original, or a reference with others as its references.
     """
 
     def separation(a: float) -> float:

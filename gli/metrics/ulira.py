@@ -45,14 +45,13 @@ def ulira_scores(margins: Array, states: Integers, pairs: Integers) -> Array:
     observations for people who were forgotten and for people who were never seen; otherwise the AUC is biased.
 
     Args:
-        margins: Margin of each image in each model: shape ``(models, images)``, or ``(models, images, labels)`` in a
-            multi-label task, where the ratios of the labels are added.
-        states: ``FORGOTTEN``, ``NEVER_SEEN`` or ``OTHER`` for each image in each model, shape ``(models, images)``.
+        margins: Shape ``(models, images)``, or ``(models, images, labels)``: then the ratios of the labels are added.
+        states: ``FORGOTTEN``, ``NEVER_SEEN`` or ``OTHER``, shape ``(models, images)``.
         pairs: Number of the pair of originals that each model descends from, shape ``(models,)``.
 
     Returns:
-        Scores of shape ``(models, images)``; NaN for images in state ``OTHER``, for margins that are not finite, and
-        where a side has no observation.
+        Shape ``(models, images)``; NaN in state ``OTHER``, for margins that are not finite, and where a side has no
+        observation.
     """
     margins = margins[..., None] if margins.ndim == 2 else margins
     states = np.where(np.isfinite(margins).all(axis=-1), states, OTHER)

@@ -31,11 +31,7 @@ def pack(digests: Digests) -> Tensor:
 
 
 def unpack(contents: Mapping[str, Any], path: str | Path) -> Digests | None:
-    """Return the content hashes in a checkpoint, sorted; None if it has no record of its training images.
-
-    Raises:
-        CheckpointError: If the record is damaged.
-    """
+    """Return the content hashes in a checkpoint, sorted; None if not recorded, CheckpointError if damaged."""
     packed = contents.get(TRAINING_IMAGES)
     if packed is None:
         return None
@@ -46,11 +42,7 @@ def unpack(contents: Mapping[str, Any], path: str | Path) -> Digests | None:
 
 
 def read_training_images(path: str | Path) -> Digests | None:
-    """Return the content hashes of the images that a checkpoint's model was trained on, sorted; None if not recorded.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or the record is damaged.
-    """
+    """Return the hashes of the images that a checkpoint's model was trained on; see :func:`unpack`."""
     return unpack(read_checkpoint(path), path)
 
 

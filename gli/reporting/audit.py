@@ -217,10 +217,7 @@ def audit_section(contents: Values) -> dict[str, Any]:
 
 
 def write_audit(output: Path, contents: Values) -> None:
-    """Write an audit into a folder.
-
-    The contents are those of :mod:`gli.auditing.contents`.
-    """
+    """Write an audit, the contents of :mod:`gli.auditing.contents`, into a folder."""
     # Before anything is written: drawing may fail.
     text = without_html(audit_markdown(contents))
     page = render("audit.html.j2", title=f"{contents['data']}: audit", audit=audit_section(contents))
@@ -230,11 +227,7 @@ def write_audit(output: Path, contents: Values) -> None:
 
 
 def read_audit(path: Path) -> dict[str, Any]:
-    """Return the contents of an audit.
-
-    Raises:
-        DataError: If it is not the result of an audit.
-    """
+    """Return the contents of an audit, from ``audit.json`` or its folder; DataError if it is none."""
     path = path / "audit.json" if path.is_dir() else path
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))

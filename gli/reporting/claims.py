@@ -49,11 +49,7 @@ class Comparison:
     claim: Annotated[str, "a sentence"] = ""  # The claim in words; made from the names by default.
 
     def __post_init__(self) -> None:
-        """Check the score and the state.
-
-        Raises:
-            SettingError: If either is unknown.
-        """
+        """Check the score and the state; raise SettingError if either is unknown."""
         if score_of(self.score) is None:
             raise SettingError(
                 f"there is no score {self.score!r}.{did_you_mean(self.score, SCORES)} Known: {', '.join(SCORES)}."

@@ -137,13 +137,7 @@ def people_figure(values: Sequence[float], low: float, high: float, label: str) 
 
 
 def draw_figures(runs: Sequence[Run], results: Sequence[Result], summaries: Sequence[Summary]) -> dict[str, Figure]:
-    """Return the figures of a report by their titles; curves and densities are those of the first seed of each label.
-
-    Args:
-        runs: The runs.
-        results: Their results.
-        summaries: The results, aggregated.
-    """
+    """Return the figures of a report by title; curves and densities are those of the first seed of each label."""
     label_of = labels(runs)
     curves: dict[str, Rows] = {}
     for run in sorted(runs, key=lambda run: (label_of[run.folder], run.seed)):
@@ -318,9 +312,7 @@ def svg_settings() -> AbstractContextManager[None]:
 def svg_of(figure: Figure, text: str = "") -> Markup:
     """Return a figure as an SVG element in the colours of the page that it is put into.
 
-    Call inside :func:`svg_settings`, where the figure was drawn.
-
-    ``text`` is the text alternative for screen readers.
+    Call inside :func:`svg_settings`, where the figure was drawn. ``text`` is the text alternative for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -161,12 +161,9 @@ def _of_row(result: Result, row: Mapping[str, float], resamples: int) -> Result:
 
 
 def record_of(result: Result, iteration: int, whole: bool = False) -> tuple[Record, People]:
-    """Return an audit of a result's run and the identities on its images.
+    """Return an audit of a result's run and the identities on its images; DataError if the record was not kept.
 
     ``whole`` asks for all people even if only half of them are reported.
-
-    Raises:
-        DataError: If the record was not kept.
     """
     if result.records is None:
         raise DataError(f"{result.run.folder}: its records were not read.")

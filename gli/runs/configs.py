@@ -26,9 +26,8 @@ def shipped() -> Path:
 def shipped_names(methods: Mapping[str, str] | None = None) -> list[str]:
     """Return the names that ``--config`` accepts, such as ``gli_mufac``, ``data/mufac`` and ``benchmark/mufac``.
 
-    Args:
-        methods: Class name of each method by its name in configurations (``scrub``), for all compositions of a method
-            and a data set; by default only those with a file of their own.
+    With ``methods``, class names by their name in configurations (``scrub``), all compositions of these and a data set
+    are among them; otherwise only those with a file of their own.
     """
     folder = shipped()
     files = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
@@ -80,11 +79,7 @@ def expand(config: str, near: Path | None = None, methods: Mapping[str, str] | N
 
 
 def resolve(config: str) -> Path:
-    """Return the path of the configuration of a benchmark or an audit.
-
-    Raises:
-        SettingError: If there is no such file.
-    """
+    """Return the path of the configuration of a benchmark or an audit; SettingError if there is no such file."""
     arguments = expand(config)
     if len(arguments) > 1:
         raise SettingError(f"--config {config}: is the configuration of a run.")

@@ -79,10 +79,7 @@ class MetricsLog(Logger):
 
 
 def loggers(root: Path, name: str, version: int | str, iteration: int | None = None) -> list[Logger]:
-    """Return TensorBoard and CSV loggers that both write into ``root/name/version``.
-
-    The arguments are those of :class:`MetricsLog`.
-    """
+    """Return TensorBoard and CSV loggers that both write into ``root/name/version``, see :class:`MetricsLog`."""
     purge = None if iteration is None else iteration + 1
     return [
         TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=purge),

@@ -60,11 +60,7 @@ def read_membership(folder: Path) -> Membership | None:
 
 
 def require_meaningful(folder: Path) -> None:
-    """Refuse a run whose privacy scores mean nothing.
-
-    Raises:
-        DataError: With the reason, in one sentence.
-    """
+    """Refuse a run whose privacy scores mean nothing, by a DataError with the reason."""
     membership = read_membership(folder)
     if membership is not None and membership.reasons:
         raise DataError(

@@ -52,10 +52,7 @@ class RunSpec:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **place: Any) -> RunSpec:
-        """Return the specification of resolved settings.
-
-        ``place`` is folder, title and order of the run.
-        """
+        """Return the specification of resolved settings; ``place`` is folder, title and order of the run."""
         callbacks = {name: settings[name] for name in CALLBACKS if name in settings}
         return cls(
             settings["model"], settings["data"], settings["trainer"], callbacks, settings["seed_everything"], **place
@@ -135,11 +132,7 @@ class RunSpec:
         (self.folder / STOP).touch()
 
     def finish(self, run: Path, seconds: float, record: str = DONE) -> None:
-        """Record that the run has ended.
-
-        ``run``, the folder of its log, is inside the folder of this run; ``record`` is ``STOPPED`` if it was asked to
-        end early.
-        """
+        """Record that the run has ended, asked to do so early if ``record`` is ``STOPPED``; its log is in ``run``."""
         name = run.resolve().relative_to(self.folder.resolve())
         write_json(self.folder / record, {"key": self.key, "run": str(name), "seconds": seconds})
 

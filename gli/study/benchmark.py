@@ -125,11 +125,7 @@ class Grid:
 
 
 def read_grid(path: Path) -> Grid:
-    """Read the configuration of a benchmark.
-
-    Raises:
-        SettingError: If the file cannot be read, or a setting in it is unknown, missing or has an unusable value.
-    """
+    """Read the configuration of a benchmark, see :func:`read_study`."""
     return read_study(Grid, path, "a benchmark", {"draws": "resamples"})
 
 
@@ -180,11 +176,7 @@ def _folder_of(output: Path, name: str, seed: int, backbone: str | None) -> Path
 
 
 def finished_runs(benchmark: Path) -> tuple[list[Path], list[str]]:
-    """Return the folders of the finished runs of a benchmark, and a message for every cell that is not finished.
-
-    Raises:
-        DataError: If it has no cells.
-    """
+    """Return the folders of the finished runs of a benchmark, and a message for every other cell."""
     folders = sorted(path for path in (benchmark / CELLS).iterdir() if path.is_dir())
     if not folders:
         raise DataError(f"{benchmark}: has no cells. Run the benchmark first.")

@@ -130,11 +130,7 @@ class FleetPlan:
 
 
 def read_plan(path: Path) -> FleetPlan:
-    """Read the configuration of an audit.
-
-    Raises:
-        SettingError: If the file cannot be read, or a setting is unknown, missing or has an unusable value.
-    """
+    """Read the configuration of an audit, see :func:`read_study`."""
     return read_study(FleetPlan, path, "an audit")
 
 
@@ -195,14 +191,7 @@ def training_images(data: FaceDataModule, draws: Sequence[Draw]) -> int:
 
 
 def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -> dict[tuple[str, Draw], RunSpec]:
-    """Return the runs of an audit by method and draw, originals first; write the assignments of people that they read.
-
-    Args:
-        plan: The plan.
-        config: File of the plan.
-        data: The data module.
-        output: Folder of the audit.
-    """
+    """Return the runs of an audit by method and draw, originals first; write the assignments that they read."""
     from gli.engine.fit import method_names, specify  # Loads torch.
 
     tables: dict[Draw, Path] = {}

@@ -35,11 +35,7 @@ class Objective:
 
     @classmethod
     def named(cls, name: str, max_utility_drop: float) -> Objective:
-        """Return the objective of a command line.
-
-        Raises:
-            SettingError: If there is no such objective.
-        """
+        """Return the objective of a command line; SettingError if there is no such objective."""
         if name not in OBJECTIVES:
             raise SettingError(f"--objective {name}: expected one of {' and '.join(OBJECTIVES)}.")
         return cls(OBJECTIVES[name], max_utility_drop)
@@ -168,11 +164,7 @@ def _yes(value: bool) -> str:
 
 
 def write_table(output: Path, outcomes: Sequence[Outcome], two_objectives: bool = False) -> None:
-    """Write the trials so far as CSV, in their order.
-
-    Raises:
-        DataError: If it cannot be written.
-    """
+    """Write the trials so far as CSV, in their order; DataError if it cannot be written."""
     rows = [row_of(outcome, two_objectives) for outcome in outcomes]
     columns = dict.fromkeys(key for row in rows for key in row)
     for last in ("allowed", "rehearsal", "run"):  # A failed trial has no scores, so they could come before these.

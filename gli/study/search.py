@@ -133,19 +133,10 @@ class Search:
     def run(
         self, total: int, executor: Executor, *, slots: int = 1, after_each: Callable[[], object] = lambda: None
     ) -> list[str]:
-        """Run trials until there are as many as asked for.
+        """Run trials until there are as many as asked for, those of earlier calls included.
 
-        Args:
-            total: Number of trials, those of earlier calls included.
-            executor: Executes them.
-            slots: Number of trials at once.
-            after_each: Called after each trial that ends.
-
-        Returns:
-            A message for each trial that failed.
-
-        Raises:
-            GLIError: If the first trials fail.
+        Returns a message for each trial that failed; GLIError if the first ones fail. ``after_each`` is called after
+        each.
         """
 
         def specs() -> Iterator[RunSpec]:

@@ -44,16 +44,9 @@ class Entry:
 
 
 def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] | None = None) -> T:
-    """Read the settings of a study.
+    """Read the settings of a study, such as ``a benchmark``, from a YAML file; see :func:`from_settings`.
 
-    Args:
-        kind: Dataclass of the settings; each is ``Annotated`` with what its value has to be, in words.
-        path: The YAML file.
-        what: Kind of study, such as ``a benchmark``.
-        renamed: Settings that earlier versions called otherwise, with the present name.
-
-    Raises:
-        SettingError: If the file cannot be read, or a setting is unknown, missing or has an unusable value.
+    Raises SettingError if the file cannot be read, or a setting is unknown, missing or has an unusable value.
     """
     try:
         contents = read_yaml(path, f"the configuration of {what}")
@@ -152,8 +145,7 @@ def entries_of(methods: Methods, data: str) -> dict[str, Entry]:
 def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     """Return settings from arguments such as ``data.split=identity``; values are read as YAML.
 
-    Raises:
-        SettingError: If one has another form.
+    ``option`` names the command-line option in the SettingError if one has another form.
     """
     settings = {}
     for pair in pairs:

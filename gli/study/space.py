@@ -89,8 +89,7 @@ def _keys_and_value(option: str, setting: str, expected: str) -> tuple[tuple[str
 def grid(settings: Sequence[str], example: str = EXAMPLE) -> Space:
     """Return the space of settings written as ``key=value,value`` or ``key+key=value,value``.
 
-    Raises:
-        SettingError: If a setting does not have that form, or two name the same key.
+    Raises SettingError if one has another form, or two name the same key.
     """
     axes = tuple(_choice("--try", setting, example) for setting in settings)
     _refuse_repeated(axes)
@@ -100,8 +99,7 @@ def grid(settings: Sequence[str], example: str = EXAMPLE) -> Space:
 def sampled(ranges: Sequence[str], choices: Sequence[str]) -> Space:
     """Return the space of ranges written as ``key=low..high`` or ``key=low..high:log``, and of choices.
 
-    Raises:
-        SettingError: If a setting does not have that form, its range is empty, or two name the same key.
+    Raises SettingError if one has another form, a range is empty, or two name the same key.
     """
     axes: list[Range | Choice] = [_range(setting) for setting in ranges]
     axes += [_choice("--choose", setting) for setting in choices]

@@ -15,15 +15,9 @@ CHUNK_PIXELS = 2**19
 def in_chunks(function: Callable[..., Tensor], images: Tensor, *others: Tensor, pixels: int) -> Tensor:
     """Apply ``function`` to a batch: in cache-sized chunks on the CPU, in one call elsewhere.
 
-    Args:
-        function: Called with images and the matching rows of ``others``; returns one row per image, which depends on
-            that image only.
-        images: Shape ``(batch, channels, height, width)``.
-        *others: Further tensors of shape ``(batch, ...)``.
-        pixels: Number of pixels (of one channel) in a chunk; a chunk has at least one image.
-
-    Returns:
-        The results of all chunks, in the order of the batch.
+    ``function`` is called with images, shape ``(batch, channels, height, width)``, and the matching rows of ``others``;
+    it returns one row per image, which depends on that image only. A chunk has as many ``pixels`` of one channel, but
+    at least one image. The results are in the order of the batch.
     """
     count = max(1, pixels // max(1, images.shape[-2] * images.shape[-1]))
     if images.device.type != "cpu" or len(images) <= count:

@@ -98,16 +98,9 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
 def writable(
     folder: Path, megabytes: float = 0, *, content: str = "the pixel cache", setting: str = "--data.cache_dir"
 ) -> Iterator[None]:
-    """Turn a write error inside the block into a message that names the folder and its setting.
+    """Turn a write error inside the block into a DataError that names the folder, its content and its setting.
 
-    Args:
-        folder: The folder.
-        megabytes: Size of what is written; 0 if it is small.
-        content: Content that is written, for the message.
-        setting: Flag that sets the folder.
-
-    Raises:
-        DataError: In place of any ``OSError`` inside the block.
+    ``megabytes`` is the size of what is written; 0 if it is small.
     """
     try:
         yield
@@ -120,11 +113,7 @@ def writable(
 
 
 def require_folder(folder: Path, content: str, hint: str) -> Path:
-    """Return the folder.
-
-    Raises:
-        DataError: If it does not exist. The message names the folder, the expected ``content``, and ``hint``.
-    """
+    """Return the folder; DataError with its expected ``content`` and a ``hint`` if it does not exist."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; {content} was expected here. {hint}")
     return folder

@@ -63,19 +63,13 @@ def _spline_basis(steps: int) -> Points:
 
 
 def closed_curve(points: Points, steps: int = 6) -> Points:
-    """Interpolate a closed smooth curve through points.
-
-    Return points of shape ``(n * steps, 2)``: ``steps`` for each point given.
-    """
+    """Interpolate a closed smooth curve through points, ``(n, 2)`` to ``(n * steps, 2)``."""
     four = np.stack((np.roll(points, 1, 0), points, np.roll(points, -1, 0), np.roll(points, -2, 0)))
     return np.asarray(np.tensordot(_spline_basis(steps), four, (1, 0)).transpose(1, 0, 2).reshape(-1, 2))
 
 
 def open_curve(points: Points, steps: int = 6) -> Points:
-    """Interpolate a smooth curve from the first to the last of some points.
-
-    Return points of shape ``((n - 1) * steps + 1, 2)``: ``steps`` for each segment.
-    """
+    """Interpolate a smooth curve from the first to the last point, ``(n, 2)`` to ``((n - 1) * steps + 1, 2)``."""
     padded = np.concatenate((points[:1], points, points[-1:]))
     four = np.stack((padded[:-3], padded[1:-2], padded[2:-1], padded[3:]))
     inner = np.tensordot(_spline_basis(steps), four, (1, 0)).transpose(1, 0, 2).reshape(-1, 2)
@@ -163,15 +157,10 @@ class Canvas:
     def stroke(
         self, points: Points, width: float, color: Color, *, depth: float, alpha: float = 1.0, taper: float = 1.0
     ) -> None:
-        """Draw a brush stroke along points.
+        """Draw a brush stroke along points, its middle line.
 
-        Args:
-            points: Middle line of the stroke.
-            width: Width in the middle of the stroke, in face coordinates.
-            color: Colour of the stroke.
-            depth: See :class:`Depth`.
-            alpha: Opacity, 0..1.
-            taper: 0 (constant width) to 1 (no width at the ends).
+        ``width`` is that in the middle, in face coordinates; ``taper`` is 0 (constant width) to 1 (no width at the
+        ends).
         """
         if alpha <= 0.01:
             return
@@ -215,17 +204,9 @@ class Canvas:
         alpha: float,
         plateau: bool = False,
     ) -> None:
-        """Draw a soft patch of colour that fades from its middle to its rim.
+        """Draw a soft patch of colour with radii ``ru`` and ``rv`` that fades from its middle to its rim.
 
-        Args:
-            u: Horizontal position of the middle.
-            v: Vertical position of the middle.
-            ru: Horizontal radius.
-            rv: Vertical radius.
-            color: Colour of the patch.
-            depth: See :class:`Depth`.
-            alpha: Opacity in the middle, clipped to 0..1.
-            plateau: Keep the opacity constant in the middle of the patch.
+        The opacity ``alpha`` is that of the middle; with ``plateau`` it is constant there.
         """
         level = round(255 * clip(alpha, 0.0, 1.0))
         if level < 2:
