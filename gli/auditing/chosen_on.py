@@ -18,9 +18,7 @@ TABLE = ("root", "csv", "seed", "people", "pictures")
 
 
 def who_chose(reported: Sequence[Path], rehearsals: Sequence[Path]) -> str:
-    """Return a sentence about the people who chose the settings of runs.
-
-    Without rehearsals, by which the settings were chosen, that is not declared.
+    """Return a sentence about the people who chose the settings of runs; not declared without rehearsals.
 
     Raises:
         DataError: If somebody is in both, if a folder holds no run or one that is no rehearsal, or if its people are

@@ -91,7 +91,8 @@ def _attacked(name: str, verdict: Verdict, privacy: Attack, exposed: Sequence[Ex
         "tpr_at_5_percent": privacy.rate,
         "detectable": privacy.people.detectable,
         "people": [
-            {"name": each.name, "auc": each.advantage, "score": each.score, "models": each.models} for each in exposed
+            {"name": person.name, "auc": person.advantage, "score": person.score, "models": person.models}
+            for person in exposed
         ],
     }
 

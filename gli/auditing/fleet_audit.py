@@ -209,16 +209,16 @@ def memory_of(unlearned: Fleet, originals: Fleet, retrained: Fleet) -> Interval:
 
     All three fleets are of the same draws.
     """
-    own, before, reference = (fleet.margins.mean(axis=2) for fleet in (unlearned, originals, retrained))
+    margins, before, reference = (fleet.margins.mean(axis=2) for fleet in (unlearned, originals, retrained))
     values = []
     for model, pair in enumerate(unlearned.pairs):
         # The mean over retrained models of other draws: one model's own noise would count as memory.
         never = (retrained.states != OTHER) & (retrained.pairs != pair)[:, None] & np.isfinite(reference)
         count = never.sum(axis=0)
         mean = np.where(never, reference, 0).sum(axis=0) / np.maximum(count, 1)
-        finite = np.isfinite(own[model]) & np.isfinite(before[model])
+        finite = np.isfinite(margins[model]) & np.isfinite(before[model])
         chosen = (unlearned.states[model] == FORGOTTEN) & (count > 0) & finite
-        values.append(degree_of_memory(own[model, chosen], before[model, chosen], mean[chosen]))
+        values.append(degree_of_memory(margins[model, chosen], before[model, chosen], mean[chosen]))
     # Draws of one original are correlated: one value per original.
     usable = np.isfinite(values)
     means, _ = people_means(np.array(values)[usable], unlearned.originals[usable])

@@ -211,14 +211,14 @@ def features_of(model: nn.Module, images: Tensor, device: torch.device) -> Array
     Images are in [0, 1], shape ``(n, 3, height, width)``.
     """
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    kept: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].flatten(1)))
+    features: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(1)))
     try:
         with torch.inference_mode():
             in_chunks(model, images.to(device), pixels=CHUNK_PIXELS)
     finally:
         hook.remove()
-    return np.asarray(torch.cat(kept).double().cpu().numpy())
+    return np.asarray(torch.cat(features).double().cpu().numpy())
 
 
 def audit_inside(
@@ -230,12 +230,12 @@ def audit_inside(
     """
     values = {}
     every = [model, *references, *([] if original is None else [original])]
-    for name, own in model.values.items():
+    for name, measured in model.values.items():
         if any(name not in inside.values for inside in every):  # Not finite in one of them.
             continue
         out = np.array([reference.values[name] for reference in references])
         before = None if original is None else excess_over_references(original.values[name], out)
-        values[name] = Excess(float(own.mean()), float(out.mean()), excess_over_references(own, out), before)
+        values[name] = Excess(float(measured.mean()), float(out.mean()), excess_over_references(measured, out), before)
     klom = {}
     for name, side in subjects.retained.items():
         distances, floor = excess_klom(
@@ -266,10 +266,10 @@ def halves(people: npt.NDArray[np.int64], seed: int = 0) -> tuple[Rows, Rows]:
     learn: list[int] = []
     judge: list[int] = []
     for person in np.unique(people):
-        own = generator.permutation(np.flatnonzero(people == person)).tolist()
-        if len(own) > 1:
-            learn += own[: len(own) // 2]
-            judge += own[len(own) // 2 :]
+        images = generator.permutation(np.flatnonzero(people == person)).tolist()
+        if len(images) > 1:
+            learn += images[: len(images) // 2]
+            judge += images[len(images) // 2 :]
     return np.sort(np.array(learn, dtype=np.int64)), np.sort(np.array(judge, dtype=np.int64))
 
 

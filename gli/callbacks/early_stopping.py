@@ -22,11 +22,8 @@ MODES = {1: "max", -1: "min", 0: None}
 def mode_of(setting: str, monitor: str, mode: str | None) -> str:
     """Return whether higher (``max``) or lower (``min``) values of a monitored score are better.
 
-    ``setting`` is the name of the callback in the settings; without ``mode`` it is the direction in the registry of
-    scores.
-
-    Raises:
-        SettingError: If there is no such score, the mode is unknown, or none is given for a score without a direction.
+    Without ``mode`` it is the direction in the registry of scores. Raises SettingError, which names the callback
+    (``setting``), if there is no such score or mode, or none is given for a score without a direction.
     """
     prefix, _, name = monitor.rpartition("/")
     score = score_of(name)

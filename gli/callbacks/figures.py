@@ -110,11 +110,9 @@ class Figures(L.Callback):
 
 
 def send_figure(logger: Logger, name: str, figure: Figure, iteration: int) -> bool:
-    """Send a figure to a logger; return whether the logger takes figures.
+    """Send a figure to a logger; return whether the logger takes figures, as TensorBoard's, MLflow's and W&B's do.
 
     Numbers need no such function: Lightning sends what is logged to every logger of a run.
-
-    It takes them if it is TensorBoard's, MLflow's, or has a method ``log_image``, as Lightning's W&B logger has.
     """
     if isinstance(logger, TensorBoardLogger):
         logger.experiment.add_figure(f"figures/{name}", figure, iteration)

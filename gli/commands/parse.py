@@ -142,10 +142,10 @@ def parse(
             _add(parser, parameter, kind, flag, texts.get(parameter.name, ""))
         if parameter.kind is parameter.VAR_POSITIONAL:
             variadic = parameter.name
-    own, others = _split(parser, args) if rest else (list(args), [])
-    values: dict[str, Any] = parser.parse_args(_spelled(parser, own)).as_dict()
+    of_command, rest_of_line = _split(parser, args) if rest else (list(args), [])
+    values: dict[str, Any] = parser.parse_args(_spelled(parser, of_command)).as_dict()
     if rest:
-        values[rest] = others
+        values[rest] = rest_of_line
     return values.pop(variadic) if variadic else [], values
 
 
@@ -205,21 +205,21 @@ def _spelled(parser: Parser, args: Sequence[str]) -> list[str]:
 
 def _split(parser: Parser, args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the options that the parser has, with their values, and everything else."""
-    own: list[str] = []
-    others: list[str] = []
-    target, waiting = others, 0
+    of_command: list[str] = []
+    rest_of_line: list[str] = []
+    target, waiting = rest_of_line, 0
     for argument in _spelled(parser, args):
         option, equals, _ = argument.partition("=")
         action = parser.options.get(option)
         if waiting > 0 and not argument.startswith("--"):
             waiting -= 1
         elif action is not None:
-            target = own
+            target = of_command
             waiting = 0 if equals or action.nargs == 0 else 1 if action.nargs is None else len(args)
         else:
-            target, waiting = others, 0
+            target, waiting = rest_of_line, 0
         target.append(argument)
-    return own, others
+    return of_command, rest_of_line
 
 
 def choose(

@@ -111,11 +111,11 @@ def affine(images: Tensor, flip: Tensor, shear: Tensor, scale: Tensor) -> Tensor
     return functional.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _blend_(images: Tensor, others: Tensor | None, factor: Tensor) -> Tensor:
+def _blend_(images: Tensor, target: Tensor | None, factor: Tensor) -> Tensor:
     factor = factor[:, None, None, None]
     images.mul_(factor)
-    if others is not None:
-        images.add_(others.mul_(1 - factor))
+    if target is not None:
+        images.add_(target.mul_(1 - factor))
     return images.clamp_(0, 1)
 
 

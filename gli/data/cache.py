@@ -41,7 +41,7 @@ class PixelCache:
 
 @dataclass(frozen=True)
 class _ChunkWriter:
-    """Decode images and write their pixels into the cache file."""
+    """Decode images and write their pixels into the cache file, which has its header and its full length."""
 
     path: Path  # The file, with its header and its full length.
     images: Images  # The images.
@@ -119,20 +119,15 @@ def _write_cache(path: Path, images: Images, rows: npt.NDArray[np.int64], size: 
 
 
 def cache_path(distinct: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> Path:
-    """Return the path of the cache file of some images.
-
-    ``distinct`` are their content hashes, sorted and without duplicates.
-    """
+    """Return the path of the cache file of images by their content hashes, sorted and without duplicates."""
     return cache_dir / f"pixels-{size}-{digest(VERSION, size, distinct.tobytes())}.npy"
 
 
 def open_pixels(images: Images, digests: npt.NDArray[np.bytes_], size: int, cache_dir: Path) -> PixelCache:
     """Open the cache of some images at a size; decode the images first if there is no such cache yet.
 
-    If two processes start at once, one of them decodes and the other waits for it.
-
-    Raises:
-        DataError: If an image cannot be read, or the cache cannot be written.
+    If two processes start at once, one of them decodes and the other waits for it. Raises DataError if an image cannot
+    be read, or the cache cannot be written.
     """
     distinct, first_rows, slots = np.unique(digests, return_index=True, return_inverse=True)
     path = cache_path(distinct, size, cache_dir)

@@ -82,10 +82,10 @@ def find_near_copies(
             distances, mirrored = (
                 (BITS - side[first : first + chunk] @ other_hashes.T) / 2 for side in (hashes, mirror_hashes)
             )
-            for row, other in np.argwhere(np.minimum(distances, mirrored) <= threshold).tolist():
-                direct, mirror = int(distances[row, other]), int(mirrored[row, other])
-                copy = NearCopy(min(direct, mirror), int(rows[first + row]), int(other_rows[other]), mirror < direct)
-                pairs.append(copy)
+            for row, candidate in np.argwhere(np.minimum(distances, mirrored) <= threshold).tolist():
+                direct, mirror = int(distances[row, candidate]), int(mirrored[row, candidate])
+                near = (min(direct, mirror), int(rows[first + row]), int(other_rows[candidate]), mirror < direct)
+                pairs.append(NearCopy(*near))
     return sorted(pairs)
 
 

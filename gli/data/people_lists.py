@@ -92,11 +92,7 @@ def is_table(path: Path) -> bool:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the names of the columns of a CSV table.
-
-    Raises:
-        DataError: If the file cannot be read.
-    """
+    """Return the names of the columns of a CSV table; DataError if the file cannot be read."""
     first, _, _ = read_text(path).partition("\n")
     try:
         return [name.strip() for name in next(csv.reader([first]), [])]

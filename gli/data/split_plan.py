@@ -46,21 +46,14 @@ MAX_CONSTANT_ACCURACY = 0.55
 
 @dataclass(frozen=True)
 class SplitTable:
-    """The columns of a face table that decide who is in which set.
+    """The columns of a face table that decide who is in which set."""
 
-    Attributes:
-        identities: Name of the person on each row.
-        households: Household of each row, which a random split does not divide.
-        digests: Content hash of each row.
-        published: Row numbers of each set of the split that comes with the table; None without one.
-        name: Name of that split in messages.
-    """
-
-    identities: npt.NDArray[np.str_]
-    households: npt.NDArray[np.str_]
-    digests: npt.NDArray[np.bytes_]
+    identities: npt.NDArray[np.str_]  # Name of the person on each row.
+    households: npt.NDArray[np.str_]  # Household of each row, which a random split does not divide.
+    digests: npt.NDArray[np.bytes_]  # Content hash of each row.
+    #: Row numbers of each set of the split that comes with the table; None without one.
     published: Mapping[str, Rows] | None = None
-    name: str = "the published split"
+    name: str = "the published split"  # Name of that split in messages.
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -148,14 +141,9 @@ def split_plan(table: SplitTable, settings: SplitSettings) -> tuple[Sets, list[s
 def identity_groups(*columns: npt.NDArray[Any]) -> Rows:
     """Return the connected components of the rows, where two rows are connected if they share a value in any column.
 
-    MUFAC lists many households under two family numbers, with identical files. Grouping by household and by content
-    hash makes each such household one group.
-
-    Args:
-        columns: Arrays of shape ``(n,)``, for example identities and content hashes.
-
-    Returns:
-        Group numbers of shape ``(n,)``.
+    Columns, such as identities and content hashes, and group numbers have shape ``(n,)``. MUFAC lists many households
+    under two family numbers, with identical files. Grouping by household and by content hash makes each such household
+    one group.
     """
     rows = np.arange(len(columns[0]))
     links = []
@@ -171,18 +159,11 @@ def identity_groups(*columns: npt.NDArray[Any]) -> Rows:
 
 
 def assign_groups(groups: Rows, shares: Mapping[str, float], rest: str, seed: int, rows: Rows | None = None) -> Sets:
-    """Assign whole groups to sets at random, so that each set has about its share of the images.
+    """Assign whole groups to sets at random, so that each set has about its share of the images; return ascending rows.
 
-    Args:
-        groups: Group number of each row of the table.
-        shares: Share of the rows of each set except one, in the order in which the sets are filled.
-        rest: Name of the set that takes all remaining groups.
-        seed: Seed of the assignment.
-        rows: Rows to assign, ascending; None for all.
-
-    Returns:
-        Row numbers of each set, ascending. A set takes a group only if this brings its size nearer to its share. If its
-        share is above zero and groups remain, it takes at least one.
+    The sets are filled in the order of ``shares``, and ``rest`` takes all remaining groups. A set takes a group only if
+    this brings its size nearer to its share of ``rows`` (all by default). If its share is above zero and groups remain,
+    it takes at least one.
     """
     rows = np.arange(len(groups), dtype=np.int64) if rows is None else rows
     _, numbers, sizes = np.unique(groups[rows], return_inverse=True, return_counts=True)
@@ -263,16 +244,11 @@ def _split_by_household(table: SplitTable, settings: SplitSettings, forget: Rows
 def _shuffled_split(
     groups: Rows, shares: Mapping[str, float], seed: int, forget: Rows | None, held_out: Mask | None
 ) -> Sets:
-    """Fill the sets with shuffled groups up to their shares.
+    """Fill the sets with shuffled groups up to their shares of all rows, and ``forget`` to that of the training rows.
 
-    Args:
-        groups: Group number of each row.
-        shares: Shares of ``test`` and ``unseen`` of all rows, and of ``forget`` of the training rows.
-        seed: Seed of the shuffle.
-        forget: Rows to forget; the other training rows are retained. None to choose them at random.
-        held_out: Whether each row shows a person on whom the model was never trained; these rows alone are assigned to
-            ``test`` and ``unseen``, except those in a group with others, which are in no set. None if nobody is
-            declared.
+    ``forget`` has the rows to forget, and the other training rows are retained; None to choose them at random.
+    ``held_out`` says whether each row shows a person on whom the model was never trained: these rows alone are assigned
+    to ``test`` and ``unseen``, except those in a group with others, which are in no set. None if nobody is declared.
     """
     test, unseen = shares["test"], shares["unseen"]
     if held_out is not None:
@@ -307,11 +283,8 @@ def _hash_position(name: str, seed: int, purpose: str) -> float:
 def _household_set(name: str, shares: Mapping[str, float], seed: int, held_out: bool | None) -> str:
     """Return the set of a household. A larger share of a set adds households to it and takes none away.
 
-    Args:
-        name: Name of the household.
-        shares: Shares of ``test`` and ``unseen`` of all households, and of ``forget`` of the training households.
-        seed: Seed of the split.
-        held_out: Whether the household is declared as never trained on; None if nobody is declared.
+    Shares of ``test`` and ``unseen`` are of all households, that of ``forget`` is of the training households.
+    ``held_out`` says whether the household is declared as never trained on; None if nobody is declared.
     """
     position = _hash_position(name, seed, "gli split")
     if held_out:
@@ -357,11 +330,7 @@ def _hashed_split(
 
 
 def held_out_mask(table: SplitTable, names: Sequence[str]) -> Mask:
-    """Return whether each row shows a person in ``held_out``.
-
-    Raises:
-        SettingError: If there are no names, or a name is not in the table.
-    """
+    """Return whether each row shows a person in ``held_out``; SettingError if nobody is named, or one is unknown."""
     mask = np.zeros(len(table.identities), np.bool_)
     mask[_rows_of_people(table, names, "held_out")] = True
     return mask
@@ -535,12 +504,7 @@ def _check_not_empty(sets: Sets, hints: Mapping[str, str]) -> None:
 
 
 def find_overlaps(sets: Mapping[str, Rows], keys: npt.NDArray[Any]) -> dict[tuple[str, str], list[Any]]:
-    """Return, for each pair of sets that overlap, the sorted values of ``keys`` that occur in both.
-
-    Args:
-        sets: Row numbers of each set.
-        keys: Identity or content hash of each row.
-    """
+    """Return, for each pair of sets that overlap, the sorted identities or hashes (``keys``) that occur in both."""
     values = {name: set(keys[rows].tolist()) for name, rows in sets.items()}
     shared = {pair: sorted(values[pair[0]] & values[pair[1]]) for pair in combinations(sets, 2)}
     return {pair: overlap for pair, overlap in shared.items() if overlap}

@@ -38,8 +38,10 @@ def judge_membership(method: Method, data: FaceDataModule) -> Membership:
     if data.rehearsal is True:
         require_rehearsal_original(recorded, data.splits, data.digests, method.original)
     held_out = None if data.held_out is None else data.is_held_out
-    found = compare_membership(recorded, held_out, data.splits, data.digests, data.identities, original=method.original)
-    return replace(found, rehearsal=bool(data.rehearsal))
+    membership = compare_membership(
+        recorded, held_out, data.splits, data.digests, data.identities, original=method.original
+    )
+    return replace(membership, rehearsal=bool(data.rehearsal))
 
 
 def require_rehearsal_original(
@@ -52,9 +54,9 @@ def require_rehearsal_original(
     """
     rows = np.concatenate([splits[name] for name in NEVER_TRAINED_ON])
     if recorded is None or np.isin(digests[rows], recorded).any():
-        known = "may have been" if recorded is None else "was"
+        verb = "may have been" if recorded is None else "was"
         raise SettingError(
-            f"{original} {known} trained on people whom this rehearsal takes as test and unseen people. Set "
+            f"{original} {verb} trained on people whom this rehearsal takes as test and unseen people. Set "
             "data.rehearsal to reference, and data.reference_share, so that they are people whom no model was trained "
             "on; or leave --model.original out, and an original is trained for the rehearsal."
         )
@@ -92,9 +94,9 @@ def compare_membership(
                 f"among the training images of {original}. Remove them from the declaration."
             )
         # Files in two sets of a published split have their own warning; every original of that split has them.
-        own = np.isin(digests, digests[np.concatenate([splits["retain"], splits["forget"]])])
+        in_training = np.isin(digests, digests[np.concatenate([splits["retain"], splits["forget"]])])
         for name in NEVER_TRAINED_ON:
-            count = int((trained & ~own)[splits[name]].sum())
+            count = int((trained & ~in_training)[splits[name]].sum())
             if count:
                 reasons.append(f"{count} {name} images are among the training images of {original}")
         forget = splits["forget"]

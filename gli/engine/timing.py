@@ -79,9 +79,11 @@ def finished_run(
             run = read_run(folder)
         except DataError:
             continue
-        known = {key: value for key, value in run.settings.items() if key in settings or key.startswith("data.")}
+        settings_of_run = {
+            key: value for key, value in run.settings.items() if key in settings or key.startswith("data.")
+        }
         reached = run.rows[-1]["iteration"]
-        alike = known == settings and cost.get("device") == device
+        alike = settings_of_run == settings and cost.get("device") == device
         if alike and "training_seconds" in cost and COMPLETE * iterations <= reached <= iterations:
             return Timing(name, iterations, float(cost["training_seconds"]), f"finished run {folder}")
     return None

@@ -27,8 +27,8 @@ def _variances(margins: Array) -> Array:
     models = len(margins)
     if models < 2:
         raise ValueError("a variance needs two models or more")
-    own = margins.var(axis=0, ddof=1)
-    shrunk = ((models - 1) * own + PRIOR * own.mean(axis=0)) / (models - 1 + PRIOR)
+    observed = margins.var(axis=0, ddof=1)
+    shrunk = ((models - 1) * observed + PRIOR * observed.mean(axis=0)) / (models - 1 + PRIOR)
     return np.asarray(np.maximum(shrunk, np.finfo(np.float64).tiny))
 
 
@@ -38,16 +38,16 @@ def normal_klom(unlearned: Array, references: Array) -> Array:
     There are at least two references; a single unlearned model is taken to have their variance.
     """
     variance = _variances(references)
-    own = _variances(unlearned) if len(unlearned) > 1 else variance
+    unlearned_variance = _variances(unlearned) if len(unlearned) > 1 else variance
     shift = unlearned.mean(axis=0) - references.mean(axis=0)
-    return np.asarray(0.5 * (np.log(variance / own) + (own + shift**2) / variance - 1))
+    return np.asarray(0.5 * (np.log(variance / unlearned_variance) + (unlearned_variance + shift**2) / variance - 1))
 
 
 def histogram_klom(unlearned: Array, references: Array) -> Array:
     """Return KL(unlearned || references) of each image from histograms, as published."""
     values = []
-    for own, reference in zip(unlearned.T, references.T, strict=True):
-        sides = [np.clip(side, -LARGEST_MARGIN, LARGEST_MARGIN) for side in (own, reference)]
+    for model, reference in zip(unlearned.T, references.T, strict=True):
+        sides = [np.clip(side, -LARGEST_MARGIN, LARGEST_MARGIN) for side in (model, reference)]
         low, high = min(side.min() for side in sides), max(side.max() for side in sides)
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
         p, q = (np.histogram(side, edges)[0] / len(side) for side in sides)

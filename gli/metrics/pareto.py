@@ -11,4 +11,4 @@ def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:
     def beats(first: Sequence[float], second: Sequence[float]) -> bool:
         return all(a <= b for a, b in zip(first, second, strict=True)) and tuple(first) != tuple(second)
 
-    return [not any(beats(other, point) for other in points) for point in points]
+    return [not any(beats(candidate, point) for candidate in points) for point in points]

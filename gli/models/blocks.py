@@ -54,11 +54,7 @@ def blocks(model: nn.Module) -> list[Block]:
 
 
 def last_blocks(model: nn.Module, k: int) -> list[Block]:
-    """Return the last k blocks of a network.
-
-    Raises:
-        SettingError: If k is less than one or larger than the number of blocks.
-    """
+    """Return the last k blocks of a network; SettingError if it has not as many."""
     all_blocks = blocks(model)
     count = len(all_blocks)
     if not 1 <= k <= count:

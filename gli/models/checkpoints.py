@@ -121,16 +121,10 @@ def _by_order(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict
 def load_features(classifier: Classifier, path: str | Path, name: str) -> None:
     """Load the weights of all blocks but the head from a state dict; the head stays as it is.
 
-    The names must be those of the backbone; or, as in packages that name the same network differently, the weights must
-    have the same kinds and shapes in the same order.
-
-    Args:
-        classifier: The classifier, changed in place.
-        path: A state dict of torchvision or timm (``torch.save`` or safetensors), or a checkpoint of gli.
-        name: Name of the classifier's backbone, for the messages.
-
-    Raises:
-        CheckpointError: If the file is unsafe or damaged, or of another architecture.
+    The file is a state dict of torchvision or timm (``torch.save`` or safetensors), or a checkpoint of gli. The names
+    must be those of the backbone, which ``name`` names in messages; or, as in packages that name the same network
+    differently, the weights must have the same kinds and shapes in the same order. Raises CheckpointError if the file
+    is unsafe or damaged, or of another architecture.
     """
     current, head = classifier.backbone.state_dict(), _head_names(classifier)
     state = classifier_state(path)
@@ -237,11 +231,7 @@ def load_classifier(path: str | Path, backbone: str | None = None) -> Classifier
 
 
 def describe_classifier(path: str | Path) -> Mapping[str, Any]:
-    """Return a checkpoint's description of its classifier: ``backbone``, ``outputs`` (names) and ``normalize``.
-
-    Raises:
-        CheckpointError: If the file is not a checkpoint of gli.
-    """
+    """Return a checkpoint's description of its classifier: ``backbone``, ``outputs`` (names) and ``normalize``."""
     description = read_checkpoint(path).get("classifier")
     if not _describes(description):
         raise CheckpointError(

@@ -120,10 +120,10 @@ def parse_comparisons(texts: Sequence[str], runs: Sequence[Run]) -> list[Compari
         SettingError: If a text has another form, or names a method, score or state that does not exist.
     """
     label_of = labels(runs)
-    known = {name: 1 for name in (*label_of.values(), "Original")}
+    rows_of = {name: 1 for name in (*label_of.values(), "Original")}
     for run in runs:
-        for name in {run.method, run.kind} - known.keys():
-            known[name] = len({label_of[other.folder] for other in runs if name in (other.method, other.kind)})
+        for name in {run.method, run.kind} - rows_of.keys():
+            rows_of[name] = len({label_of[peer.folder] for peer in runs if name in (peer.method, peer.kind)})
     comparisons = []
     for text in texts:
         match = PATTERN.fullmatch(text.strip())
@@ -131,11 +131,11 @@ def parse_comparisons(texts: Sequence[str], runs: Sequence[Run]) -> list[Compari
             raise SettingError(f"--compare {text}: cannot be read. {EXAMPLE}")
         names = {key: value.strip() for key, value in match.groupdict(default="reported").items()}
         for name in (names["of"], names["baseline"]):
-            if known.get(name) != 1:
-                reason = f"{name!r} has several rows" if name in known else f"there is no {name!r}"
+            if rows_of.get(name) != 1:
+                reason = f"{name!r} has several rows" if name in rows_of else f"there is no {name!r}"
                 rows = list(dict.fromkeys(label_of.values()))
                 shown = ", ".join(rows[:MOST_ROWS]) + (", ..." if len(rows) > MOST_ROWS else "")
-                hint = did_you_mean(name, known) if name not in known else ""
+                hint = did_you_mean(name, rows_of) if name not in rows_of else ""
                 raise SettingError(f"--compare {text}: {reason} in the table of methods.{hint} Its rows: {shown}.")
         try:
             comparisons.append(Comparison(**cast("dict[str, Any]", names)))

@@ -194,9 +194,9 @@ def labels(runs: Sequence[Run]) -> dict[Path, str]:
     """Return the label of each run by its folder: its method, and the settings in which runs of that method differ."""
     names = {}
     for run in runs:
-        alike = [other for other in runs if (other.method, other.data) == (run.method, run.data)]
-        shared = set.intersection(*(set(other.settings) for other in alike))
-        differing = sorted(name for name in shared if len({repr(other.settings[name]) for other in alike}) > 1)
+        alike = [peer for peer in runs if (peer.method, peer.data) == (run.method, run.data)]
+        shared = set.intersection(*(set(peer.settings) for peer in alike))
+        differing = sorted(name for name in shared if len({repr(peer.settings[name]) for peer in alike}) > 1)
         values = ", ".join(f"{name.partition('.')[2]} {_short(run.settings[name])}" for name in differing)
         names[run.folder] = f"{run.method} ({values})" if values else run.method
     return names

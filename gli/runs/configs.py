@@ -69,9 +69,9 @@ def expand(config: str, near: Path | None = None, methods: Mapping[str, str] | N
         return file(name)
     for split in (match.start() for match in re.finditer("_", name)):  # The longest name of a data set first.
         method, data = name[:split], file(f"data/{name[split + 1 :]}")
-        own = file(f"method/{method}") + file(f"tuned/{name}")
-        if data and (own or methods is None or method in methods):
-            return [*data, *(own or [f"--model={(methods or {}).get(method, method)}"])]
+        of_method = file(f"method/{method}") + file(f"tuned/{name}")
+        if data and (of_method or methods is None or method in methods):
+            return [*data, *(of_method or [f"--model={(methods or {}).get(method, method)}"])]
     hint = did_you_mean(name, shipped_names(methods))
     raise SettingError(
         f"--config {config}: no such configuration.{hint} Searched in {', '.join(map(str, dict.fromkeys(folders)))}."

@@ -19,10 +19,7 @@ def snake_case(name: str) -> str:
 def new_version(parent: Path) -> int:
     """Create the next free folder ``version_<n>`` below ``parent`` and return its number.
 
-    Creating the folder reserves the number: two runs that start at once get two folders.
-
-    Raises:
-        DataError: If the folder cannot be created.
+    Creating it reserves the number: two runs that start at once get two folders. DataError if it cannot be created.
     """
     number = 0
     while True:

@@ -79,11 +79,7 @@ def _audit_row(row: Mapping[str, str]) -> dict[str, float]:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Return the audits in a run's log, in the order of their iterations.
-
-    Raises:
-        DataError: If the log does not exist, is damaged, or holds no audit.
-    """
+    """Return the audits in a run's log, by iteration; DataError if it is absent, damaged, or holds no audit."""
     path = folder / LOG
     try:
         rows = [_audit_row(row) for row in read_rows(path) if row.get("val/accuracy")]

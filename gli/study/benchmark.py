@@ -95,10 +95,7 @@ class Grid:
     ) -> Grid:
         """Return the grid of some methods and variants, of other seeds or backbones, or with settings for all runs.
 
-        Claims about methods and variants that are left out are left out too.
-
-        Raises:
-            SettingError: If the grid has no such method or variant.
+        Claims about methods and variants that are left out are left out too. SettingError for an unknown one.
         """
         for name in methods or ():
             if name not in self.entries:

@@ -89,11 +89,7 @@ class FleetPlan:
         return f"the settings of the methods were chosen on other people ({used})"
 
     def restricted(self, methods: Sequence[str] | None) -> FleetPlan:
-        """Return the plan of some methods; retrained models are always part of it.
-
-        Raises:
-            SettingError: If there is no such method.
-        """
+        """Return the plan of some methods; retrained models are always part of it. SettingError for an unknown one."""
         if methods is None:
             return self
         for name in methods:
@@ -135,7 +131,7 @@ def read_plan(path: Path) -> FleetPlan:
 
 
 def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
-    """Return the data module of an audit."""
+    """Return the data module of an audit; the configurations of the methods are near ``config``."""
     from gli.engine.build import build_data  # Loads torch.
     from gli.engine.fit import method_names, specify
 
@@ -144,25 +140,24 @@ def data_of(plan: FleetPlan, config: Path) -> FaceDataModule:
 
 
 def check_who_chose(plan: FleetPlan, data: FaceDataModule) -> None:
-    """Refuse an audit of the people who chose the settings of the methods.
+    """Refuse an audit of the people who chose the settings of the methods (``chosen_on``).
 
-    Raises:
-        SettingError: If they are the same, or ``chosen_on`` names a setting that the data does not have, or the
-            rehearsal of the same data.
+    Raises SettingError if they are the same, if the data has no such setting, or if it is the rehearsal of the same
+    data.
     """
     for name, values in plan.chosen_on.items():
-        own = name.removeprefix("data.")
-        if own == "rehearsal":
+        setting = name.removeprefix("data.")
+        if setting == "rehearsal":
             raise SettingError(
                 "chosen_on: data.rehearsal: an audit of methods assigns all people of the data to its models, those of "
                 "a rehearsal too. Name what sets other people apart, such as data.seed; or audit runs, with gli audit "
                 "RUN --chosen-on REHEARSAL."
             )
-        if not name.startswith("data.") or not hasattr(data, own):
+        if not name.startswith("data.") or not hasattr(data, setting):
             raise SettingError(f"chosen_on: {name} is not a setting of {type(data).__name__}.")
-        if getattr(data, own) in values:
+        if getattr(data, setting) in values:
             raise SettingError(
-                f"The people of {name} {getattr(data, own)} chose the settings of the methods (chosen_on), so they "
+                f"The people of {name} {getattr(data, setting)} chose the settings of the methods (chosen_on), so they "
                 "cannot judge them. Audit other people."
             )
 
@@ -232,10 +227,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
 def read_fleets(runs: Mapping[tuple[str, Draw], Path | None], failed: Sequence[str]) -> tuple[dict[str, Fleet], Fleet]:
     """Return the models of each method, and the originals (iteration 0 of the runs of a method).
 
-    ``runs`` has the folder of each finished run, and None where there is none.
-
-    Raises:
-        DataError: If too few runs have finished.
+    ``runs`` has the folder of each finished run, and None where there is none. DataError if too few have finished.
     """
     finished: dict[str, list[tuple[Draw, Path]]] = {}
     for (name, draw), run in runs.items():

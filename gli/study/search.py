@@ -231,7 +231,7 @@ class Search:
         settings = " ".join(f"{key}={value}" for key, value in self.space.settings(self._all[number].params).items())
         console.print(f"trial {number + 1} of {total}: {state}, {text}: {settings}", soft_wrap=True)
         ended = self.ended()
-        failed = {STATES[self._all[other].state] for other in ended} == {FAILED}
+        failed = {STATES[self._all[trial].state] for trial in ended} == {FAILED}
         if self._sampled and failed and len(self._failures) >= MOST_FAILED:
             raise GLIError(f"The first {len(ended)} trials failed: {self._messages()[0]}")
 

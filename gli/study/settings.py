@@ -120,10 +120,10 @@ def checked(hint: Any, value: Any) -> Any:
         for kind in kinds:
             if get_origin(kind) in MAPPINGS:
                 return {name: checked(get_args(kind)[1], item) for name, item in value.items()}
-    others = [kind for kind in kinds if get_origin(kind) not in MAPPINGS and not dataclasses.is_dataclass(kind)]
-    if value is None or not others:  # jsonargparse takes None for a missing value, and reads mappings from text.
+    scalars = [kind for kind in kinds if get_origin(kind) not in MAPPINGS and not dataclasses.is_dataclass(kind)]
+    if value is None or not scalars:  # jsonargparse takes None for a missing value, and reads mappings from text.
         raise TypeError("of another type")
-    parsed = _parser_of(others[0]).parse_object({"value": value}).value
+    parsed = _parser_of(scalars[0]).parse_object({"value": value}).value
     return value if value == parsed else parsed
 
 

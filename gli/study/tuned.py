@@ -39,12 +39,12 @@ def method_section(run: Path) -> dict[str, Any]:
         parameters = init_parameters(getattr(import_module(module), name))
     except (KeyError, TypeError, AttributeError, ImportError) as error:
         raise DataError(f"{path}: cannot be read as the settings of a run ({error}).") from error
-    own = {
+    chosen = {
         key: value
         for key, value in given.items()
         if key not in OF_THE_RUN and (key not in parameters or _plain(parameters[key].default) != _plain(value))
     }
-    return {"class_path": name if module.startswith("gli.") else f"{module}.{name}", "init_args": own}
+    return {"class_path": name if module.startswith("gli.") else f"{module}.{name}", "init_args": chosen}
 
 
 def _plain(value: Any) -> Any:
@@ -52,17 +52,17 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def tuned_file(sentence: str, command: Sequence[str], section: Mapping[str, Any], settings: Settings) -> str:
     """Return the contents of a file of ``configs/tuned``."""
     lines = textwrap.wrap(f"{sentence}:", WIDTH - 2)
     lines += _command(command)
-    others = [f"{key} {value}" for key, value in settings.items() if not key.startswith("model.")]
-    if others:
-        also = f"The search also chose {', '.join(others)}, which the configuration of a run has to set."
+    elsewhere = [f"{key} {value}" for key, value in settings.items() if not key.startswith("model.")]
+    if elsewhere:
+        also = f"The search also chose {', '.join(elsewhere)}, which the configuration of a run has to set."
         lines += textwrap.wrap(also, WIDTH - 2)
     comment = "".join(f"# {line}\n" for line in lines)
     model = {"model": dict(section)}
@@ -72,7 +72,7 @@ def tuned_file(sentence: str, command: Sequence[str], section: Mapping[str, Any]
 
 def _command(arguments: Sequence[str]) -> list[str]:
     """Return a command over as many lines as it needs."""
-    words = ["gli", "search", *(shlex.quote(each) for each in arguments)]
+    words = ["gli", "search", *(shlex.quote(word) for word in arguments)]
     lines = [" "]
     for word in words:
         if len(lines[-1]) + len(word) + 3 > WIDTH - 2 and lines[-1].strip():

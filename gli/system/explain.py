@@ -63,10 +63,10 @@ def explain(
 
 def _fault_of_value(message: str) -> str:
     """Return a value that is not of the type of its option, and what was expected; empty for other messages."""
-    found = re.search(r"G(?:ot|iven) value: (.*)|: '?(.*?)'? does not conform|: '(.*)'$", message)
-    if not found:
+    match = re.search(r"G(?:ot|iven) value: (.*)|: '?(.*?)'? does not conform|: '(.*)'$", message)
+    if not match:
         return ""
-    value = next(group for group in found.groups() if group is not None)
+    value = next(group for group in match.groups() if group is not None)
     if limits := re.search(r"restriction (v.*)", message):
         words = {">=": "at least", ">": "greater than", "<=": "at most", "<": "less than"}
         return f"{value}; it must be {re.sub('v([<>]=?)', lambda sign: words[sign.group(1)] + ' ', limits.group(1))}."

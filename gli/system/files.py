@@ -173,18 +173,18 @@ def read_yaml(path: Path, kind: str) -> Any:
         raise DataError(f"{path}: cannot be read as {kind} ({why}). Check the path and the contents.") from error
 
 
-def _size(value: Any, known: dict[int, int]) -> int:
+def _size(value: Any, sizes: dict[int, int]) -> int:
     """Return the number of values in a nested value; one that is referred to again is traversed once."""
     if not isinstance(value, Mapping | list | tuple | set):
         # str and encode raise at integers with too many digits and at lone surrogates.
         if b"\0" in str(value).encode():
             raise ValueError("a NUL character")
         return 1
-    if id(value) not in known:
-        known[id(value)] = MAX_VALUES  # If the value contains itself, it is too large.
+    if id(value) not in sizes:
+        sizes[id(value)] = MAX_VALUES  # If the value contains itself, it is too large.
         children = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
-        known[id(value)] = 1 + sum(_size(child, known) for child in children)
-    return known[id(value)]
+        sizes[id(value)] = 1 + sum(_size(child, sizes) for child in children)
+    return sizes[id(value)]
 
 
 class Row(dict[str, str]):
