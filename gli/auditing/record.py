@@ -35,25 +35,18 @@ _Values = TypeVar("_Values", bound=npt.NDArray[Any])
 
 @dataclass(frozen=True)
 class Record:
-    """The per-image values of one audit.
+    """The per-image values of one audit."""
 
-    Attributes:
-        iteration: Unlearning iteration, 0 for the original.
-        values: For each evaluation set its per-image columns by name (``loss``, ``accuracy``, ...), shape
-            ``(images,)``.
-        accuracies: Names of the columns whose mean over the test set is an accuracy.
-    """
-
-    iteration: int
+    iteration: int  # Unlearning iteration, 0 for the original.
+    #: For each evaluation set its per-image columns by name (``loss``, ``accuracy``, ...), shape ``(images,)``.
     values: Mapping[str, Mapping[str, Array]]
-    accuracies: Set[str] = frozenset({"accuracy"})
+    accuracies: Set[str] = frozenset({"accuracy"})  # Names of the columns whose mean over the test set is an accuracy.
 
     def scores(self, chosen: Mapping[str, npt.NDArray[Any]] | None = None) -> dict[str, float]:
         """Compute the scores that a report shows, optionally of a subset of the images.
 
-        Args:
-            chosen: For each evaluation set a mask or row numbers (which may repeat); a set that is not named counts
-                whole.
+        ``chosen`` has a mask or row numbers (which may repeat) for each evaluation set; a set that is not named counts
+        whole.
         """
         return compute_scores(self._chosen(chosen), self.accuracies, "report")
 
@@ -75,26 +68,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a run's audits, read once.
+    """The records of a run's audits, read once."""
 
-    Attributes:
-        run: Folder of the run.
-        audits: The audits by their iteration.
-        people: Identity on each image of each evaluation set; empty where the run kept none.
-        rows: Row number of each image in the face table; None where the run kept none.
-    """
-
-    run: Path
-    audits: Mapping[int, Record]
-    people: People
-    rows: Rows | None
+    run: Path  # Folder of the run.
+    audits: Mapping[int, Record]  # The audits by their iteration.
+    people: People  # Identity on each image of each evaluation set; empty where the run kept none.
+    rows: Rows | None  # Row number of each image in the face table; None where the run kept none.
 
     def audit(self, iteration: int) -> Record:
-        """Return the audit of an iteration.
-
-        Raises:
-            DataError: If it was not kept, or the run kept no identities.
-        """
+        """Return the audit of an iteration; DataError if it was not kept, or the run kept no identities."""
         if iteration not in self.audits:
             raise DataError(
                 f"{self.run}: the audit of iteration {iteration} was not kept. Run again with --audit.keep_losses "
@@ -146,11 +128,7 @@ def _read_arrays(path: Path, kinds: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def read_people(run: Path) -> dict[str, npt.NDArray[np.str_]]:
-    """Return the identity on each image of each evaluation set.
-
-    Raises:
-        DataError: If the run kept no records, or the file is damaged.
-    """
+    """Return the identity on each image of each evaluation set; DataError if it was not kept or is damaged."""
     path = run / FOLDER / PEOPLE
     if not path.is_file():
         raise _without_people(run)
@@ -203,11 +181,7 @@ def read_record(run: Path, iteration: int) -> Record | None:
 
 
 def read_rows(run: Path) -> dict[str, npt.NDArray[np.int64]]:
-    """Return the row number in the face table of each image of each evaluation set.
-
-    Raises:
-        DataError: If the run kept none (before gli 0.2), or the file is damaged.
-    """
+    """Return the row number of each image of each evaluation set; DataError if not kept (before gli 0.2) or damaged."""
     path = run / FOLDER / ROWS
     if not path.is_file():
         raise DataError(f"{run}: holds no row numbers of its images ({FOLDER}/{ROWS}). Repeat the run to write them.")
@@ -257,12 +231,7 @@ def margins_by_view(audit: Record) -> dict[str, dict[str, Array]]:
 
 
 def with_views(audit: Record, views: Mapping[str, Mapping[str, Array]]) -> Record:
-    """Return a record with columns for the margins in other views.
-
-    Args:
-        audit: The record.
-        views: By view and evaluation set, shape ``(images, labels)``.
-    """
+    """Return a record with columns for the margins, ``(images, labels)``, by other view and evaluation set."""
     values = {name: dict(columns) for name, columns in audit.values.items()}
     for view, sets in views.items():
         for name, margins in sets.items():
@@ -274,15 +243,7 @@ def with_views(audit: Record, views: Mapping[str, Mapping[str, Array]]) -> Recor
 def read_model(
     run: Path, iteration: int | None = None
 ) -> tuple[Record, Mapping[str, npt.NDArray[np.int64]], Mapping[str, Array]]:
-    """Return one audit of a run: its record, row numbers and margins of each evaluation set.
-
-    Args:
-        run: Folder of the run.
-        iteration: Iteration of the audit; None for the last.
-
-    Raises:
-        DataError: If the run has no such record.
-    """
+    """Return an audit of a run, the last by default: record, row numbers and margins; DataError if there is none."""
     if iteration is None:
         recorded = [int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal()]
         iteration = max(recorded, default=0)
@@ -293,11 +254,7 @@ def read_model(
 
 
 def read_records(run: Path) -> list[Record]:
-    """Return all audits of a run in the order of their iterations.
-
-    Raises:
-        DataError: If a file is damaged.
-    """
+    """Return all audits of a run in the order of their iterations; DataError if a file is damaged."""
     iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal())
     return [audit for audit in (read_record(run, iteration) for iteration in iterations) if audit is not None]
 
@@ -320,21 +277,12 @@ def read_kept(run: Path, iterations: Iterable[int] | None = None) -> Records:
 
 
 def restrict(values: Mapping[str, _Values], chosen: Mapping[str, npt.NDArray[Any]]) -> dict[str, _Values]:
-    """Return values of the images of each evaluation set, such as their identities, for a subset of the images.
-
-    Args:
-        values: One value for each image of each evaluation set.
-        chosen: The images, as in :meth:`Record.scores`.
-    """
+    """Return one value for each image, such as its identity, of the images chosen as in :meth:`Record.scores`."""
     return {name: column[chosen[name]] if name in chosen else column for name, column in values.items()}
 
 
 def check_people(run: Path, audit: Record, people: People) -> None:
-    """Refuse an audit whose number of images differs from the number of identities.
-
-    Raises:
-        DataError: Naming the run and the iteration.
-    """
+    """Refuse an audit whose number of images differs from the number of identities, by a DataError."""
     for name, values in audit.values.items():
         images, identities = len(values[LOSS]), len(people.get(name, ()))
         if images != identities:
@@ -347,17 +295,9 @@ def check_people(run: Path, audit: Record, people: People) -> None:
 def split_people_in_half(
     people: People, sets: Sequence[str] = ("test", "unseen"), seed: int = 0
 ) -> tuple[dict[str, npt.NDArray[np.bool_]], dict[str, npt.NDArray[np.bool_]]]:
-    """Split the people of some evaluation sets into two halves: one to choose by, one to report.
+    """Split the people of some evaluation sets into two halves, as masks: one to choose by, one to report.
 
-    The halves depend on the people and the seed alone, so that all runs on one data set share them.
-
-    Args:
-        people: Identity on each image, for each evaluation set.
-        sets: Evaluation sets to split.
-        seed: Seed of the split.
-
-    Returns:
-        Masks over the images of each set, for either half. Nobody is in both.
+    The halves depend on the people and the seed alone, so that all runs on one data set share them. Nobody is in both.
     """
     choose, report = {}, {}
     for name in sets:

@@ -51,32 +51,22 @@ WEAK = (
 
 @dataclass(frozen=True)
 class Audit:
-    """The result of an audit of one model.
+    """The result of an audit of one model."""
 
-    Attributes:
-        verdict: ``pass``, ``fail`` or ``cannot tell``, with a sentence.
-        attack: The strongest attack on the model: forgotten people against people who were never seen; None where the
-            model has diverged.
-        views: All attacks on the model, by view.
-        positive: AUC per person of the strongest attack on the original; None where no original was given.
-        negative: AUC per person of the strongest attack on the reference models; None where none was given.
-        memory: Degree of memory of the forgotten people: 1 as the original, 0 as retrained; NaN without either.
-        exposed: The forgotten people, the most exposed first.
-        a: Correction of RMIA for OUT references only; NaN where the attack is another.
-        references: Number of reference models.
-        passes: Forward passes that the margins took: images, times views, times models.
-    """
-
-    verdict: Verdict
+    verdict: Verdict  # ``pass``, ``fail`` or ``cannot tell``, with a sentence.
+    #: The strongest attack on the model: forgotten people against people who were never seen; None where the model has
+    #: diverged.
     attack: Attack | None
-    views: Mapping[str, Attack]
+    views: Mapping[str, Attack]  # All attacks on the model, by view.
+    #: AUC per person of the strongest attack on the original; None where no original was given.
     positive: Interval | None
+    #: AUC per person of the strongest attack on the reference models; None where none was given.
     negative: Interval | None
-    memory: float
-    exposed: Sequence[Exposure]
-    a: float
-    references: int
-    passes: int
+    memory: float  # Degree of memory of the forgotten people: 1 as the original, 0 as retrained; NaN without either.
+    exposed: Sequence[Exposure]  # The forgotten people, the most exposed first.
+    a: float  # Correction of RMIA for OUT references only; NaN where the attack is another.
+    references: int  # Number of reference models.
+    passes: int  # Forward passes that the margins took: images, times views, times models.
 
 
 def log_p(margins: Array) -> Array:
@@ -277,21 +267,13 @@ def calibrated(original: Views | None, references: Sequence[Views]) -> float:
 
 @dataclass(frozen=True)
 class Distances:
-    """What else an audit with references shows of one model; it decides nothing.
+    """What else an audit with references shows of one model; it decides nothing."""
 
-    Attributes:
-        klom: Excess KLoM of ``forgotten`` and of ``never seen`` images, mean over people.
-        snapshots: AUC per person of an attacker who compares the model with the original.
-        snapshots_control: The same with the references in place of the unlearned model.
-        iam: AUC per person of IAM, which interpolates between the original and the references.
-        iam_original: The same on the original.
-    """
-
-    klom: Mapping[str, Interval]
-    snapshots: Interval
-    snapshots_control: Interval
-    iam: Interval
-    iam_original: Interval
+    klom: Mapping[str, Interval]  # Excess KLoM of ``forgotten`` and of ``never seen`` images, mean over people.
+    snapshots: Interval  # AUC per person of an attacker who compares the model with the original.
+    snapshots_control: Interval  # The same with the references in place of the unlearned model.
+    iam: Interval  # AUC per person of IAM, which interpolates between the original and the references.
+    iam_original: Interval  # The same on the original.
 
 
 def measure_distances(

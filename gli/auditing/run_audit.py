@@ -19,39 +19,24 @@ from gli.runs.cost import read_cost
 
 @dataclass(frozen=True)
 class Weights:
-    """What was measured on the weights of a run.
+    """What was measured on the weights of a run."""
 
-    Attributes:
-        model: Margins of the audited model in other views than the upright one, which its record has.
-        original: Those of its original; none if it is not at hand.
-        references: Those of the reference models.
-        inside: What the weights give away beyond the outputs; None if that was not audited.
-    """
-
-    model: Views
-    original: Views
-    references: Sequence[Views]
-    inside: InsideAudit | None = None
+    model: Views  # Margins of the audited model in other views than the upright one, which its record has.
+    original: Views  # Those of its original; none if it is not at hand.
+    references: Sequence[Views]  # Those of the reference models.
+    inside: InsideAudit | None = None  # What the weights give away beyond the outputs; None if that was not audited.
 
 
 @dataclass(frozen=True)
 class RunAudit:
-    """The audit of the unlearned model of a run.
+    """The audit of the unlearned model of a run."""
 
-    Attributes:
-        name: The method.
-        run: Folder of the run.
-        audit: The attack and its verdict.
-        distances: Distances from the original and from the references.
-        accuracy: Test accuracy.
-        inside: Scores of the weights, beyond the outputs; None if the weights were not audited.
-    """
-
-    name: str
-    run: Path
-    audit: Audit
-    distances: Distances
-    accuracy: float
+    name: str  # The method.
+    run: Path  # Folder of the run.
+    audit: Audit  # The attack and its verdict.
+    distances: Distances  # Distances from the original and from the references.
+    accuracy: float  # Test accuracy.
+    #: Scores of the weights, beyond the outputs; None if the weights were not audited.
     inside: InsideAudit | None = None
 
     @property
@@ -75,11 +60,7 @@ def read_margins(run: Path, iteration: int | None = None) -> tuple[Views, float]
 
 
 def check_finished(run: Path) -> None:
-    """Refuse a run that cannot be audited, before any reference model is trained.
-
-    Raises:
-        DataError: If the run did not reach its end, or has no usable records of its original and of its end.
-    """
+    """Refuse a run without usable records of its original and its end, before any reference model is trained."""
     record, _, _ = read_model(run)
     if not read_cost(run) or record.iteration == 0:
         raise DataError(f"{run}: this run has not reached its end. Continue it with --ckpt_path last.")
@@ -94,17 +75,10 @@ def audit_run(
     margin: float = MARGIN,
     weights: Weights | None = None,
 ) -> RunAudit:
-    """Audit the last model of a run.
+    """Audit the last model of a run against at least three retrained models of the same data.
 
-    Args:
-        name: The method.
-        run: Folder of the run.
-        references: Folders of runs of retrained models of the same data, at least three.
-        margin: Largest difference of the AUC from 0.5 that counts as no leak.
-        weights: What was measured on the weights; None for an audit of the upright view, by the records alone.
-
-    Raises:
-        DataError: If there are too few references, a record is missing, or the images differ.
+    ``weights`` is what was measured on the weights; None for an audit of the upright view, by the records alone. Raises
+    DataError if there are too few references, a record is missing, or the images differ.
     """
     if len(references) < LEAST_REFERENCES:
         raise DataError(f"{len(references)} reference models are too few for an audit; use --references 3 or more.")

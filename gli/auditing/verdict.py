@@ -28,21 +28,13 @@ MARGIN = 0.1
 
 @dataclass(frozen=True)
 class Attack:
-    """The result of an attack.
+    """The result of an attack."""
 
-    Attributes:
-        name: The attack in words, such as ``RMIA relative to reference models``.
-        people: Area under the ROC curve per person, with its interval.
-        images: Area per image, with its interval.
-        rate: True-positive rate per person at 5 % false positives.
-        trials: Scores of the people.
-    """
-
-    name: str
-    people: Interval
-    images: Interval
-    rate: float
-    trials: Trials
+    name: str  # The attack in words, such as ``RMIA relative to reference models``.
+    people: Interval  # Area under the ROC curve per person, with its interval.
+    images: Interval  # Area per image, with its interval.
+    rate: float  # True-positive rate per person at 5 % false positives.
+    trials: Trials  # Scores of the people.
 
 
 def attack(
@@ -70,14 +62,7 @@ def attacks(
     people: npt.NDArray[np.int64],
     originals: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, Attack]:
-    """Return the results of several attacks on the same people; the intervals per person allow for the choice of one.
-
-    Args:
-        scores: Scores of the images by attack; they and the others as in :func:`attack`.
-        forgotten: Whether the model forgot the image.
-        people: Number of the person on each image.
-        originals: Number of the original of each model.
-    """
+    """Return the results of several attacks, see :func:`attack`; their intervals allow for the choice of one."""
     every = [_trials(each, forgotten, people, originals) for each in scores.values()]
     areas = auc_intervals([persons for persons, _ in every])
     result = {}
@@ -126,19 +111,12 @@ def _trials(
 
 @dataclass(frozen=True)
 class Exposure:
-    """How well an attack identifies one person.
+    """How well an attack identifies one person."""
 
-    Attributes:
-        name: The person.
-        advantage: AUC of the person alone: forgotten against never seen; 0.5 for no leak.
-        score: Mean score when forgotten minus mean score when never seen.
-        models: Number of models that forgot the person.
-    """
-
-    name: str
-    advantage: float
-    score: float
-    models: int
+    name: str  # The person.
+    advantage: float  # AUC of the person alone: forgotten against never seen; 0.5 for no leak.
+    score: float  # Mean score when forgotten minus mean score when never seen.
+    models: int  # Number of models that forgot the person.
 
 
 def exposures(trials: Trials, names: Sequence[str]) -> list[Exposure]:
@@ -146,10 +124,6 @@ def exposures(trials: Trials, names: Sequence[str]) -> list[Exposure]:
 
     A person is compared with the same person in models that never saw them; in an audit of a single model, where there
     are none, with the people whom it never saw.
-
-    Args:
-        trials: Scores of the people.
-        names: Names of the people, by number.
     """
     single = len(np.unique(trials.originals)) == 1
     result = []

@@ -69,14 +69,9 @@ def views_of(images: Tensor) -> dict[str, View]:
 def margins_in_views(model: nn.Module, task: Task, images: Tensor, labels: Tensor) -> dict[str, Margins]:
     """Return the margins of some images in all views but the upright one, from a single pass over the images.
 
-    Args:
-        model: A classifier of images in [0, 1], in eval mode, on the device that is to be used.
-        task: Its task.
-        images: Values from 0 to 255, shape ``(n, channels, height, width)``.
-        labels: As in the face table.
-
-    Returns:
-        Margins of shape ``(images, labels)`` by view; one label in a multi-class task.
+    The model takes images in [0, 1], is in eval mode, and on the device to be used; ``images`` are from 0 to 255, shape
+    ``(n, channels, height, width)``. The margins have shape ``(images, labels)``, by view; one label in a multi-class
+    task.
     """
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     views, parts = views_of(images), []
@@ -92,13 +87,7 @@ def margins_in_views(model: nn.Module, task: Task, images: Tensor, labels: Tenso
 def sets_in_views(
     model: nn.Module, data: FaceDataModule, rows: Mapping[str, npt.NDArray[np.int64]]
 ) -> dict[str, dict[str, Margins]]:
-    """Return the margins of some evaluation sets by view and set, see :func:`margins_in_views`.
-
-    Args:
-        model: The classifier.
-        data: The data module, set up.
-        rows: Row numbers of each set.
-    """
+    """Return the margins of some evaluation sets by view and set, see :func:`margins_in_views`."""
     by_set = {}
     for name, own in rows.items():
         images = torch.from_numpy(data.pixels[own]).permute(0, 3, 1, 2)

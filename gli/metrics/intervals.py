@@ -28,20 +28,13 @@ SIMULATED = 5_000
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % confidence interval.
+    """An estimate with its 95 % confidence interval."""
 
-    Attributes:
-        value: The estimate.
-        low: Lower limit.
-        high: Upper limit.
-        error: Standard error.
-        detectable: Smallest difference whose interval excludes 0.5 with a probability of 80 %; NaN if not computed.
-    """
-
-    value: float
-    low: float
-    high: float
-    error: float
+    value: float  # The estimate.
+    low: float  # Lower limit.
+    high: float  # Upper limit.
+    error: float  # Standard error.
+    #: Smallest difference whose interval excludes 0.5 with a probability of 80 %; NaN if not computed.
     detectable: float = math.nan
 
     def covers(self, value: float) -> bool:
@@ -51,26 +44,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Trials:
-    """Scores of an attack: one per person (or image) and attacked model.
+    """Scores of an attack: one per person (or image) and attacked model."""
 
-    Attributes:
-        scores: Higher means "was forgotten", shape ``(n,)``.
-        positive: Whether the person was forgotten by the model, shape ``(n,)``.
-        people: Number of the person, shape ``(n,)``.
-        originals: Number of the original that the model was unlearned from, shape ``(n,)``.
-    """
-
-    scores: Array
-    positive: Booleans
-    people: Integers
-    originals: Integers
+    scores: Array  # Higher means "was forgotten", shape ``(n,)``.
+    positive: Booleans  # Whether the person was forgotten by the model, shape ``(n,)``.
+    people: Integers  # Number of the person, shape ``(n,)``.
+    originals: Integers  # Number of the original that the model was unlearned from, shape ``(n,)``.
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: If there are no positives or no negatives, or a score is not finite.
-        """
+        """Check that there are positives and negatives, and finite scores; ValueError otherwise."""
         if not self.positive.any() or self.positive.all():
             raise ValueError("an attack needs people who were forgotten and people who were never seen")
         if not np.isfinite(self.scores).all():
@@ -78,25 +60,14 @@ class Trials:
 
 
 def auc(positives: Array, negatives: Array) -> float:
-    """Return the area under the ROC curve: P(positive > negative) + P(equal) / 2.
-
-    Args:
-        positives: Scores of positives, shape ``(n,)``.
-        negatives: Scores of negatives, shape ``(m,)``.
-    """
+    """Return the area under the ROC curve: P(positive > negative) + P(equal) / 2, from the scores of both."""
     ranks = stats.rankdata(np.concatenate([positives, negatives]))
     count = len(positives)
     return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * len(negatives)))
 
 
 def true_positive_rate(positives: Array, negatives: Array, false_positive_rate: float) -> float:
-    """Return the share of positives above the threshold that at most a share of negatives exceeds.
-
-    Args:
-        positives: Scores of positives, shape ``(n,)``.
-        negatives: Scores of negatives, shape ``(m,)``.
-        false_positive_rate: Share of negatives, in (0, 1).
-    """
+    """Return the share of positives above the threshold that at most a share of negatives, in (0, 1), exceeds."""
     allowed = math.floor(false_positive_rate * len(negatives))
     threshold = np.sort(negatives)[::-1][min(allowed, len(negatives) - 1)]
     return float((positives > threshold).mean())
@@ -134,10 +105,6 @@ def auc_interval(trials: Trials, level: float = 0.95) -> Interval:
     The variance is that of the two-level resampling in closed form: of people, plus of originals, minus that of single
     trials, which both contain (Cameron, Gelbach and Miller, 2011, on the influences of DeLong et al., 1988). The plain
     bootstrap of both levels counts the last term three times (Owen, 2007) and gives intervals that are too wide.
-
-    Args:
-        trials: The attack's scores.
-        level: Probability that the interval covers the AUC.
     """
     return auc_intervals([trials], level)[0]
 
@@ -145,14 +112,11 @@ def auc_interval(trials: Trials, level: float = 0.95) -> Interval:
 def auc_intervals(attacks: Sequence[Trials], level: float = 0.95) -> list[Interval]:
     """Return the AUCs of several attacks on the same people, of which the strongest is to be chosen afterwards.
 
-    The limit nearer to 0.5 is that of simultaneous intervals: without a leak, all of them cover 0.5 with probability
-    ``level``. The error in it is at least that of an AUC without a leak, since the estimated one is too small far out.
-    The limit farther from 0.5 is that of the attack alone: that every attack stays within a margin, the strongest
-    included, needs no correction (an intersection-union test). With one attack both are the same.
-
-    Args:
-        attacks: The scores of each attack, of the same people in the same order.
-        level: Probability that the intervals cover.
+    The scores of all attacks are of the same people in the same order. The limit nearer to 0.5 is that of simultaneous
+    intervals: without a leak, all of them cover 0.5 with probability ``level``. The error in it is at least that of an
+    AUC without a leak, since the estimated one is too small far out. The limit farther from 0.5 is that of the attack
+    alone: that every attack stays within a margin, the strongest included, needs no correction (an intersection-union
+    test). With one attack both are the same.
     """
     found = [_auc_error(trials) for trials in attacks]
     degrees = min(each[2] for each in found)
@@ -175,9 +139,7 @@ def auc_intervals(attacks: Sequence[Trials], level: float = 0.95) -> list[Interv
 def _largest_of_several(sums: Array, level: float) -> float:
     """Return the quantile of the largest of several correlated normal variables, without regard to sign.
 
-    Args:
-        sums: Sum of the influences of each person on the AUC of each attack, shape ``(attacks, people)``.
-        level: Probability of the quantile.
+    ``sums`` are of the influences of each person on the AUC of each attack, shape ``(attacks, people)``.
     """
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     directions = sums / np.where(lengths > 0, lengths, 1)
@@ -204,15 +166,7 @@ def _auc_error(trials: Trials) -> tuple[float, float, int, Array]:
 
 
 def mean_interval(values: Array, level: float = 0.95) -> Interval:
-    """Return the mean of independent values with its confidence interval (Student's t).
-
-    Args:
-        values: Shape ``(n,)``, one per person.
-        level: Probability that the interval covers the mean.
-
-    Raises:
-        ValueError: If there are fewer than two values.
-    """
+    """Return the mean of at least two independent values with its confidence interval (Student's t)."""
     if len(values) < 2:
         raise ValueError("a confidence interval needs two values or more")
     mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
@@ -221,15 +175,9 @@ def mean_interval(values: Array, level: float = 0.95) -> Interval:
 
 
 def equivalence(interval: Interval, target: float, margin: float) -> Answer:
-    """Test whether a value equals a target up to a margin, by two one-sided tests.
+    """Test whether a value equals a target up to a margin, declared before the audit, by two one-sided tests.
 
-    Args:
-        interval: The estimate with its 95 % interval.
-        target: Value without a leak, such as 0.5 for an AUC.
-        margin: Difference that does not matter, declared before the audit.
-
-    Returns:
-        ``pass`` if the whole interval lies within the margin, ``fail`` if it lies outside, otherwise ``cannot tell``.
+    It is ``pass`` if the whole interval lies within the margin, ``fail`` if it lies outside, otherwise ``cannot tell``.
     """
     if target - margin <= interval.low and interval.high <= target + margin:
         return "pass"
@@ -239,12 +187,7 @@ def equivalence(interval: Interval, target: float, margin: float) -> Answer:
 
 
 def people_means(values: Array, people: Integers) -> tuple[Array, Integers]:
-    """Return the mean of each person's values, and the numbers of the people.
-
-    Args:
-        values: One value per image, shape ``(n,)``.
-        people: Number of the person on each image, shape ``(n,)``.
-    """
+    """Return the mean of each person's values, and the numbers of the people, from both for each image."""
     numbers, inverse = np.unique(people, return_inverse=True)
     return np.bincount(inverse, values) / np.bincount(inverse), numbers
 
@@ -255,15 +198,7 @@ def people_means(values: Array, people: Integers) -> tuple[Array, Integers]:
 
 
 def null_error(positives: int, negatives: int) -> float:
-    """Return the standard error of an AUC without a leak.
-
-    Args:
-        positives: Number of forgotten people, at least 1.
-        negatives: Number of people who were never seen, at least 1.
-
-    Raises:
-        ValueError: If a number is below 1.
-    """
+    """Return the standard error of an AUC without a leak, for at least one person on either side."""
     if min(positives, negatives) < 1:
         raise ValueError(f"an AUC needs people on both sides; there are {positives} and {negatives}")
     return math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
@@ -274,11 +209,6 @@ def detectable_difference(positives: int, negatives: int, level: float = 0.95) -
 
     It may exceed 0.5: then no leak of any size is found that often. ``Interval.detectable`` is the same number after an
     audit, from the spread of its scores.
-
-    Args:
-        positives: Number of forgotten people, at least 1.
-        negatives: Number of people who were never seen, at least 1.
-        level: Probability that the interval covers the AUC.
     """
     degrees = max(1, positives + negatives - 1)
     widths = stats.t.ppf((1 + level) / 2, degrees) + stats.t.ppf(POWER, degrees)
@@ -286,15 +216,7 @@ def detectable_difference(positives: int, negatives: int, level: float = 0.95) -
 
 
 def people_for_margin(margin: float, level: float = 0.95) -> int:
-    """Return the people that each side needs so that an AUC of 0.5 can lie within a margin with its whole interval.
-
-    Args:
-        margin: Difference from 0.5 that does not matter, in (0, 0.5].
-        level: Probability that the interval covers the AUC.
-
-    Raises:
-        ValueError: If the margin is out of range.
-    """
+    """Return the people that each side needs so that an AUC of 0.5 can lie within a margin with its interval."""
     if not 0 < margin <= 0.5:
         raise ValueError(f"margin is {margin:g}; it must lie in (0, 0.5]")
     people = 1
