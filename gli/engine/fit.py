@@ -281,11 +281,6 @@ class CLI(LightningCLI):
         try:
             self.trainer.fit(**kwargs)
         except ValueError as error:
-            if "more than 1 value per channel" in str(error):
-                raise SettingError(
-                    f"BatchNorm cannot train on batches of one image ({error}). Set --data.batch_size to 2 or more "
-                    "(data_settings of the policy in gli erase), and batch sizes of the method (--model) likewise."
-                ) from error
             if "val_check_interval" not in str(error):
                 raise
             raise SettingError(f"{str(error).strip()} With gli: --trainer.check_val_every_n_epoch null.") from error

@@ -19,6 +19,7 @@ from gli.erasure.batches import (
     PASS,
     WORK,
     choose,
+    doubles_of,
     new_weights,
     read_batch,
     read_evidence,
@@ -155,8 +156,8 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     # What was released before this batch remembers its people.
     released = [path for path in sorted((home / RELEASES).glob("*/*")) if path.suffix in WEIGHTS]
     weights = frozenset([evidence["weights"]["before"], *map(sha256_file, released)])
-    subjects = {one_spelling(each.subject) for each in requests}
-    spellings = sorted({photo.spelling for photo in photos if photo.identity in subjects})
+    people = {each for one in requests for each in doubles_of(store, one.request, one_spelling(one.subject))[0]}
+    spellings = sorted(people | {photo.spelling for photo in photos if photo.identity in people})
     noted = noted_in(store.ledger.read(), store.key, [each.request for each in requests])
     traces = traces_of(photos, [*(each.subject for each in requests), *spellings], store.root, sizes, weights, noted)
     batches = home / BATCHES
@@ -352,13 +353,13 @@ def photos_named(table: Path, root: Path, names: Sequence[str], columns: tuple[s
     """
     file, identity = columns
     rows = read_csv(table, columns)
-    known = {row[identity] for row in rows}
-    for name in names:
-        if name not in known:
-            raise DataError(f"{table}: lists nobody called {name!r}.{did_you_mean(name, known)} Nothing was changed.")
-    wanted = [row for row in rows if row[identity] in names]
+    known, wanted = {one_spelling(row[identity]) for row in rows}, set(map(one_spelling, names))
+    for name in sorted(wanted - known):
+        raise DataError(f"{table}: lists nobody called {name!r}.{did_you_mean(name, known)} Nothing was changed.")
     return [
-        Photo(inside(root, row[file], f"{table}, line {row.line}"), row[identity], (), "", row.line) for row in wanted
+        Photo(inside(root, row[file], row.where), one_spelling(row[identity]), (), "", row.line, row[identity])
+        for row in rows
+        if one_spelling(row[identity]) in wanted
     ]
 
 
@@ -400,6 +401,7 @@ def purge_folders(
             raise SettingError(f"{first}: is named twice, or holds another of the folders. Name the outer one only.")
     photos = photos_named(table, root or table.parent, names, columns) if table is not None else []
     sizes = sorted(cached_sizes(real)) if photos else []
+    names = [*names, *(photo.spelling for photo in photos)]
     traces = traces_of(photos, names, root or (table.parent if table else Path()), sizes)
     traces = replace(traces, columns=frozenset([columns[1]]))
     path = (receipt or real[0] / RECEIPT).absolute()

@@ -27,7 +27,7 @@ from gli.erasure.models import (
     settings_with,
     train,
 )
-from gli.erasure.requests import Request, photos_of, read_copies, read_requests, step_of
+from gli.erasure.requests import Request, look_again, photos_of, read_copies, read_requests, step_of
 from gli.erasure.store import (
     LEAST_PEOPLE,
     REHEARSAL,
@@ -366,7 +366,9 @@ def rehearse(
         DataError: If there are too few people, an erased person has returned, or a model could not be trained.
     """
     candidates = candidates_of(store, tries, methods)
-    lines = note_departures(store, now)
+    note_departures(store, now)
+    look_again(store, now)
+    lines = store.ledger.read()
     asked = _asked(store, tries, methods, people)
     folder, done = store.folder / REHEARSAL, _finished(store, lines, asked, candidates)
     if done is not None:

@@ -22,7 +22,7 @@ from gli.data import FaceDataModule
 from gli.data.loading import Batch, Pass
 from gli.data.recipe import Recipe
 from gli.errors import SettingError
-from gli.methods.module import FaceModule
+from gli.methods.module import FaceModule, batches_of_one_explained
 from gli.methods.settings import (
     SCHEDULES,
     BatchNormMode,
@@ -261,7 +261,8 @@ class Method(FaceModule, ABC):
         if not self.follows_recipe:  # Otherwise the recipe's schedule sets the learning rate after each epoch.
             for group in optimizer.param_groups:
                 group["lr"] = self.recipe.lr * self.lr_factor()
-        loss = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
+        with batches_of_one_explained():
+            loss = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
         optimizer.zero_grad()
         self.manual_backward(loss)
         self.take_step(optimizer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -22,6 +24,20 @@ from gli.models.training_images import TRAINING_IMAGES, pack, read_training_imag
 from gli.runs.membership import Membership
 from gli.system.chunks import CHUNK_PIXELS, in_chunks
 from gli.system.lightning import current_epoch
+
+
+@contextmanager
+def batches_of_one_explained() -> Iterator[None]:
+    """Turn the error of BatchNorm at a batch of one image into one that names the settings."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SettingError(
+            f"BatchNorm cannot train on a batch of one image ({error}). Set data.batch_size, and batch sizes of the "
+            "method, to 2 or more (gli erase: data_settings and method_settings of the policy)."
+        ) from error
 
 
 class FaceModule(L.LightningModule):

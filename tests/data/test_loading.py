@@ -14,6 +14,7 @@ from gli.data.cache import PixelCache
 from gli.data.faces import Rows
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, Take, shuffled_batches
 from gli.errors import SettingError
+from gli.methods.module import batches_of_one_explained
 
 RETAIN = np.arange(100, 123)  # 23 rows
 FORGET = np.arange(7)
@@ -133,6 +134,10 @@ def test_a_batch_of_one_image_is_never_formed_unless_it_is_asked_for() -> None:
                 assert min(sizes) >= 2, (passes, count, world)
     (batch,) = EpochPlan({"forget": np.arange(1)}, [Pass("forget", batch_size=1)], 8)
     assert len(batch["forget"].rows) == 1
+    with pytest.raises(SettingError, match=r"Set data\.batch_size"), batches_of_one_explained():
+        torch.nn.BatchNorm2d(3)(torch.zeros(1, 3, 1, 1))
+    with pytest.raises(ValueError, match="another"), batches_of_one_explained():
+        raise ValueError("another error")
 
 
 def test_each_pass_goes_over_its_own_leading_set() -> None:
