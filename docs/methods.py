@@ -101,7 +101,10 @@ def page(method: type[Method]) -> str:
         if section in section_of:
             paragraphs += [f"## {HEADINGS.get(section, section)}", markdown(section_of[section])]
     paragraphs += ["## Settings", table(own)] if own else []
-    paragraphs.append("The settings that all methods share are in the [overview](README.md#settings-of-all-methods).")
+    paragraphs.append(
+        "The [symbols](README.md#symbols) and the [settings](README.md#settings-of-all-methods) that all methods share "
+        "are in the overview."
+    )
     links = ", ".join(f"[{config}](../../configs/{config})" for config in configs)
     names = ", ".join(f"`{name}_{path.stem}`" for path in sorted(CONFIGS.glob("data/*.yaml")))
     code = f"Code: [gli/methods/{file}](../../gli/methods/{file}). Configurations: `--config` {names}"
@@ -120,6 +123,7 @@ def overview() -> str:
         summary = markdown(" ".join(sections(method)[""].partition("\n\n")[0].split()))
         lines[-1] += f"\n| [{method.__name__}]({snake_case(method.__name__)}.md) | {summary} |"
     recipe = [row for row in settings(gli.methods.Original) if row[0] in meanings(FromScratch)]
+    lines += ["## Symbols", markdown(sections(Method)["Symbols"])]
     lines += ["## Epochs, batches and steps", BATCHES]
     lines += ["## Settings of all methods", table(settings(Method))]
     lines += [

@@ -1,4 +1,4 @@
-"""Hooks of the site: pages for the notebooks and the API, and links that leave docs/."""
+"""Hooks of the site: pages for the notebooks and the API, links that leave docs/, and equations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 import json
 import pkgutil
 import re
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,17 @@ def api_markdown(package: str) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Show the roles of docstrings (``:class:`` and others) as the names alone."""
+    """Show the roles of docstrings (``:class:`` and others) as the names alone, and equations as MathML."""
+    html = re.sub(r'(<(div|span) class="arithmatex">)\\[\[(](.*?)\\[\])](</\2>)', _equation, html, flags=re.DOTALL)
     html = re.sub(r":(?:class|func|mod|meth|attr|data):<code>~?(?:[\w.]+\.)?(\w+)</code>", r"<code>\1</code>", html)
     return html.replace("::</p>", ":</p>")
+
+
+def _equation(match: re.Match[str]) -> str:
+    """Return an element in which pymdownx.arithmatex left LaTeX, with MathML in place of it."""
+    from latex2mathml.converter import convert
+
+    start, element, latex, end = match.groups()
+    # latex2mathml has characters for the form with braces only; browsers ignore the attribute that it sets otherwise.
+    latex = re.sub(r"\\(mathbb|mathcal) (\w)", r"\\\1{\2}", unescape(latex))
+    return f"{start}{convert(latex, display='block' if element == 'div' else 'inline')}{end}"

@@ -12,12 +12,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from html import unescape
 from pathlib import Path
 
 import lightning as L
 import pytest
 import timm
 import torch
+from markdown_it import MarkdownIt
 
 from gli.commands.erase import STEPS
 from gli.commands.main import COMMANDS, LIGHTNING, MODULES, main
@@ -125,6 +127,18 @@ def test_every_method_of_the_package_has_a_page():
 def test_a_docstring_has_equation_cost_failure_and_source():
     parts = ("", "Equation", "Cost", "Fails", "Source")
     assert [f"{m.__name__}: {part}" for m in pages.methods() for part in parts if not pages.sections(m).get(part)] == []
+
+
+def test_markdown_leaves_equations_as_they_are():
+    """Neither emphasis nor an escape changes what is between dollars, so that GitHub shows the equation."""
+    found = 0
+    for page, text in TEXTS.items():
+        prose = outside_code_blocks(text)
+        html = unescape(MarkdownIt().enable("table").render(prose))
+        for equation in re.findall(r"\$\$?[^$]+\$\$?", re.sub(r"`[^`]*`", "", prose)):
+            found += 1
+            assert equation in html, f"{page}: {equation}"
+    assert found > 50
 
 
 def test_every_setting_has_a_meaning():

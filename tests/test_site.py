@@ -103,6 +103,16 @@ def test_a_page_loads_nothing_from_the_network(pages):
     assert [address for address in loaded if re.match(r"(https?:)?//", address)] == []
 
 
+def test_equations_are_mathml(site, pages):
+    texts = {path: re.sub(r"<code>.*?</code>", "", path.read_text(), flags=re.DOTALL) for path in pages}
+    assert "<math" in texts[site / "methods/gli.html"]
+    for path, text in texts.items():
+        assert "$$" not in text, path.name
+        for equation in re.findall(r'class="arithmatex">(.*?)</(?:div|span)>', text, re.DOTALL):
+            assert equation.startswith("<math"), f"{path.name}: {equation}"
+            assert "\\" not in equation, f"{path.name}: a command that latex2mathml does not know: {equation}"
+
+
 def test_every_public_name_is_documented_on_the_page_of_its_package(site, pages):
     assert {f"api/{package}.html" for package in hooks.PACKAGES} <= set(pages[site / "api.html"].links)
     for package in hooks.PACKAGES:

@@ -13,14 +13,15 @@ from gli.methods.settings import OptimizerName, require_positive
 
 
 class BadTeaching(Method):
-    """Bad Teaching: the student learns retain from the original model and forget from an untrained network.
+    r"""Bad Teaching: the student learns retain from the original model and forget from an untrained network.
 
     Batches mix forget with a fixed random share of retain; each image is taught by the teacher of its set.
 
     Equation:
-        min over theta of KL(original || student) on retain and KL(fresh network || student) on forget, softened by the
-        temperature T, the mean over all images of a batch. With several labels KL is the sum over the labels of the KL
-        between two Bernoullis.
+        $$\min_\theta \mathbb E_{\text{retain} \cup \text{forget}} \text{KL}(p_{\text{teacher}} \Vert p_\theta)$$
+
+        over forget and a share of retain, where $p$ are outputs softened by the temperature $T$. The teacher of a
+        retain image is the original model, that of a forget image an untrained network.
 
     Cost:
         One forward and backward pass of the student and one forward pass of a teacher per image: forget and a share of

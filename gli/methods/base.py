@@ -41,7 +41,7 @@ RELEASED = "Only methods with inner steps have a mode as released: these move th
 
 
 class Method(FaceModule, ABC):
-    """Base of all methods: start from the original model and change it by manual optimisation.
+    r"""Base of all methods: start from the original model and change it by manual optimisation.
 
     A new method is a subclass that implements :meth:`unlearn`::
 
@@ -53,6 +53,14 @@ class Method(FaceModule, ABC):
 
     Override :meth:`passes_in` where epochs differ, :meth:`prepare` to freeze blocks, to edit weights before training or
     to keep a teacher, and :meth:`take_step` to change gradients before a step or weights after it.
+
+    Symbols:
+        $\theta$ are the weights of the network, $\theta_{\text{original}}$ those of the original model, from which a
+        method starts unless its equation says otherwise. $f(x; \theta)$ are the logits of an image $x$, and
+        $l(x, y; \theta)$ is the task's loss for its label $y$: the cross-entropy, or the mean binary cross-entropy of
+        several labels. $\mathbb E_{\text{retain}}$ is the mean over the images and labels of retain, of which a step
+        takes one batch; other sets likewise. $\text{KL}(p \Vert q)$ is the Kullback-Leibler divergence, with several
+        labels the sum over the labels of that between two Bernoullis.
 
     Args:
         original: Checkpoint of the original model: one of ours, or a plain torchvision state dict. None for the one

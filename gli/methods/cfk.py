@@ -12,12 +12,14 @@ from gli.models.blocks import freeze_except, last_blocks
 
 
 class CFk(FineTune):
-    """CF-k, catastrophic forgetting of the last k blocks: fine-tuning with all earlier blocks frozen.
+    r"""CF-k, catastrophic forgetting of the last k blocks: fine-tuning with all earlier blocks frozen.
 
     Frozen blocks do not change, BatchNorm's statistics included.
 
     Equation:
-        min over the last k blocks of theta of CE(f(x; theta), y), the mean over retain.
+        $$\min_{\theta_k} \mathbb E_{\text{retain}} l(x, y; \theta)$$
+
+        where $\theta_k$ are the weights of the last $k$ blocks.
 
     Cost:
         One forward pass per retain image and epoch, and a backward pass through the last k blocks only.

@@ -20,15 +20,19 @@ def square_convolutions(model: nn.Module) -> list[nn.Conv2d]:
 
 
 class CT(FineTune):
-    """CT, convolution transpose: exchange the two spatial axes of all kernels, then fine-tune on retain.
+    r"""CT, convolution transpose: exchange the two spatial axes of all kernels, then fine-tune on retain.
 
     The transposed network computes on an image what the original computes on the transposed image (mirrored along the
     diagonal): most of what it knows is out of use, but nothing is lost, and fine-tuning restores what retained people
     confirm.
 
     Equation:
-        W[o, i, x, y] <- W[o, i, y, x] in every convolution with a square kernel; then min over theta of
-        CE(f(x; theta), y), the mean over retain.
+        $$W_{oihw} \leftarrow W_{oiwh}$$
+
+        for the weights $W$ of every convolution with a square kernel, where $o$ and $i$ count output and input
+        channels, and $h$ and $w$ rows and columns. Then
+
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
 
     Cost:
         As fine-tuning; the transposition costs nothing. Forget images are not used.

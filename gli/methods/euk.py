@@ -9,10 +9,13 @@ from gli.models.blocks import last_blocks, reinitialise
 
 
 class EUk(CFk):
-    """EU-k, exact unlearning of the last k blocks: reinitialise them and train them on retain by the recipe.
+    r"""EU-k, exact unlearning of the last k blocks: reinitialise them and train them on retain by the recipe.
 
     Equation:
-        min over the last k blocks of theta, reinitialised, of CE(f(x; theta), y), the mean over retain.
+        $$\min_{\theta_k} \mathbb E_{\text{retain}} l(x, y; \theta)$$
+
+        where $\theta_k$, the weights of the last $k$ blocks, start from new initial values (ImageNet's if the original
+        did).
 
     Cost:
         The recipe's epochs over retain, with a backward pass through the last k blocks only.

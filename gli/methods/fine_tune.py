@@ -9,10 +9,10 @@ from gli.methods.base import Method
 
 
 class FineTune(Method):
-    """Fine-tuning: train on retain and rely on forgetting by neglect.
+    r"""Fine-tuning: train on retain and rely on forgetting by neglect.
 
     Equation:
-        min over theta of CE(f(x; theta), y), the mean over retain.
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
 
     Cost:
         One forward and backward pass per retain image and epoch; one model in memory.

@@ -35,10 +35,12 @@ class FromScratch(Method):
 
 
 class Original(FromScratch):
-    """The original model: trained on retain and forget together, by the data set's recipe.
+    r"""The original model: trained on retain and forget together, by the data set's recipe.
 
     Equation:
-        min over theta of CE(f(x; theta), y), the mean over retain and forget.
+        $$\min_\theta \mathbb E_{\text{train}} l(x, y; \theta)$$
+
+        from initial weights, where train is retain and forget together.
 
     Cost:
         The recipe's epochs over retain and forget; one model in memory.
@@ -62,10 +64,12 @@ class Original(FromScratch):
 
 
 class Retrained(FromScratch):
-    """The retrained model: the original's recipe on retain only, which is exact unlearning.
+    r"""The retrained model: the original's recipe on retain only, which is exact unlearning.
 
     Equation:
-        min over theta of CE(f(x; theta), y), the mean over retain, from the original's initial weights.
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
+
+        from the original's initial weights.
 
     Cost:
         The recipe's epochs over retain: the cost that unlearning should avoid.

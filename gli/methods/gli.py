@@ -21,14 +21,19 @@ from gli.perturbation.scale_free import scale_free
 
 
 class LI(Method):
-    """Loss-Increasing: perturb retained faces away from the features of the forget faces, and train on the result.
+    r"""Loss-Increasing: perturb retained faces away from the features of the forget faces, and train on the result.
 
     This is GLI's ablation: nothing guides the perturbation.
 
     Equation:
-        With features F (the logits) and a perturbation eta of the retain batch, ``steps`` sign-gradient steps of
-        ``step_size`` raise d(F(x_retain + eta), F(x_forget)); then one step of min over theta of
-        CE(f(clip(x_retain + eta); theta), y_retain).
+        From $\eta = 0$ (or noise), ``steps`` times with $\alpha$ = ``step_size``:
+
+        $$\eta \leftarrow \eta + \alpha \cdot \text{sign}(\nabla_\eta d(F(x_\eta), F(x_{\text{forget}})))$$
+
+        where $x_\eta = x_{\text{retain}} + \eta$, clipped to [0, 1], and the features $F$ are the logits. Then one step
+        of
+
+        $$\min_\theta l(x_\eta, y_{\text{retain}}; \theta)$$
 
     Cost:
         For each retain batch ``steps`` forward passes with a backward pass to the pixels, one forward pass of a forget
@@ -132,19 +137,30 @@ class LI(Method):
 
 
 class GLI(LI):
-    """Guided Loss-Increasing: LI whose perturbation also keeps the class loss of the perturbed images low.
+    r"""Guided Loss-Increasing: LI whose perturbation also keeps the class loss of the perturbed images low.
 
     Equation:
-        The perturbation minimises w CE(F(x_retain + eta), y_retain) - (1 - w) d(F(x_retain + eta), F(x_forget)), or c
-        CE - d, which is the same for w = c / (1 + c). The weight grows linearly from w_init to w_final (class-loss
-        warm-up, Eq. 6). The model's step is LI's.
+        As LI, with
 
-        Scale-free (``gradients: normalised``): the perturbation moves by
-        -step_size sign(w g_class / ||g_class|| - (1 - w) g_d / ||g_d||), where g_class and g_d are the gradients of the
-        class loss and of d for one image, with L2 norms over its pixels. Only the sign of the sum counts, so c g_class
-        - g_d with c = w ||g_d|| / ((1 - w) ||g_class||) is the same step: a class weight of its own for each image and
-        step, which makes up for the scales of the two losses. With w = 0.5 both gradients have the same length,
-        whatever the original has memorised; multiplying a loss or the logits' distance by a constant changes nothing.
+        $$\eta \leftarrow \eta - \alpha \cdot \text{sign}(\nabla_\eta (w l - (1 - w) d))$$
+
+        where $l$ is the loss of $x_\eta$ under the model of $F$, and $d$ LI's distance. In batch $i$ of $N$, counted
+        from 0 (class-loss warm-up, Eq. 6):
+
+        $$w_i = w_{\text{init}} + \frac{w_{\text{final}} - w_{\text{init}}}{N - 1} i$$
+
+        The released code minimises $c l - d$, which is the same for $w = c / (1 + c)$, and it is $c$ that grows
+        linearly.
+
+        Scale-free (``gradients: normalised``):
+
+        $$\eta \leftarrow \eta - \alpha \cdot \text{sign}(w g_l / \lVert g_l \rVert - (1 - w) g_d / \lVert g_d \rVert)$$
+
+        where $g_l$ and $g_d$ are the gradients of $l$ and of $d$ for one image, with L2 norms over its pixels. Only the
+        sign of the sum counts, so $c g_l - g_d$ with $c = w \lVert g_d \rVert / ((1 - w) \lVert g_l \rVert)$ is the
+        same: a class weight of its own for each image and step, which makes up for the scales of the two losses. With
+        $w = 0.5$ both gradients have the same length, whatever the original has memorised; multiplying a loss or the
+        logits' distance by a constant changes nothing.
 
     Cost:
         As LI: the class loss needs no additional pass. With ``gradients: normalised`` every inner step has two backward

@@ -13,13 +13,14 @@ from gli.methods.settings import require_not_negative
 
 
 class L1Sparse(FineTune):
-    """l1-sparse fine-tuning: train on retain while the sum of all absolute weights is kept small.
+    r"""l1-sparse fine-tuning: train on retain while the sum of all absolute weights is kept small.
 
     The penalty shrinks weights that retain does not need, and what they have memorised with them.
 
     Equation:
-        min over theta of CE(f(x; theta), y) + a ||theta||_1, the mean over retain, where a decays linearly over the run
-        from ``alpha`` to zero.
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta) + \alpha (1 - i / N) \lVert \theta \rVert_1$$
+
+        in iteration $i$ of $N$, counted from 0, with ``alpha`` as $\alpha$.
 
     Cost:
         As fine-tuning.

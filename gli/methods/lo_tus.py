@@ -17,16 +17,23 @@ from gli.system.lightning import current_epoch
 
 
 class LoTUS(Method):
-    """LoTUS, logits tempering unlearning: random targets from the original, soft on forget and hard on retain.
+    r"""LoTUS, logits tempering unlearning: random targets from the original, soft on forget and hard on retain.
 
     It needs people whom nobody trained on and no audit reads: the set ``reference``.
 
     Equation:
-        min over theta of -sum_k g_k log f_k(x; theta), the mean over forget and a share of retain, where g is a
-        Gumbel-softmax sample of the original's logits: hard on retain, at temperature tau on forget. tau =
-        exp(alpha (A(theta, forget) - A(original, reference))), with accuracies A, is computed at the start of every
-        epoch. With several labels, each is a two-class sample. The run stops when A(theta, forget) has come down to
-        A(original, reference).
+        $$\min_\theta \mathbb E_{\text{retain} \cup \text{forget}} l(x, g(x); \theta)$$
+
+        over a share of retain. The targets $g$ are Gumbel-softmax samples of the original's logits, with noise $G$:
+
+        $$g(x) = \text{softmax}((f(x; \theta_{\text{original}}) + G) / \tau)$$
+
+        on forget; on retain they are hard: one for the largest entry of $f + G$. With accuracies $A$, the temperature
+
+        $$\tau = \exp(\alpha (A_{\text{forget}}(\theta) - A_{\text{reference}}(\theta_{\text{original}})))$$
+
+        is computed at the start of every epoch. With several labels, each is a two-class sample. The run stops when
+        $A_{\text{forget}}(\theta)$ has come down to $A_{\text{reference}}(\theta_{\text{original}})$.
 
     Cost:
         One forward and backward pass of the model and one forward pass of the original per image; before every epoch,

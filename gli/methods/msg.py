@@ -24,13 +24,18 @@ def smallest(gradient: Tensor, share: float) -> Tensor:
 
 
 class MSG(FineTune):
-    """MSG, masked small gradients: reinitialise the weights on which retain and forget agree, then fine-tune.
+    r"""MSG, masked small gradients: reinitialise the weights on which retain and forget agree, then fine-tune.
 
     Equation:
-        g = gradient of CE over a random part of retain as large as forget, less that over forget. In every convolution
-        the 30 % of the weights with the smallest |g| are drawn again (Kaiming normal, fan-out). Then min over theta of
-        CE(f(x; theta), y), the mean over retain, where the gradients of all other weights of convolutions are
-        multiplied by 0.1. Weight decay is not.
+        $$g = \nabla_\theta \mathbb E_R l(x, y; \theta) - \nabla_\theta \mathbb E_{\text{forget}} l(x, y; \theta)$$
+
+        at $\theta = \theta_{\text{original}}$, where $R$ is a random part of retain as large as forget. In every
+        convolution the 30 % of the weights with the smallest $\lvert g \rvert$ are drawn again (Kaiming normal,
+        fan-out). Then
+
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
+
+        where the gradients of all other weights of convolutions are multiplied by 0.1. Weight decay is not.
 
     Cost:
         As fine-tuning, and two forward and backward passes of forget's size before. One additional number per weight

@@ -15,10 +15,10 @@ from gli.methods.sweeps import mean_over
 
 
 class NegGrad(Method):
-    """NegGrad: gradient ascent on the task's loss on forget.
+    r"""NegGrad: gradient ascent on the task's loss on forget.
 
     Equation:
-        max over theta of CE(f(x; theta), y), the mean over forget.
+        $$\max_\theta \mathbb E_{\text{forget}} l(x, y; \theta)$$
 
     Cost:
         One forward and backward pass per forget image; retain images are not loaded. An epoch has as many batches as
@@ -49,10 +49,12 @@ class NegGrad(Method):
 
 
 class AdvancedNegGrad(Method):
-    """Advanced NegGrad: descend on retain's loss and ascend on forget's in one step; with ``alpha`` it is NegGrad+.
+    r"""Advanced NegGrad: descend on retain's loss and ascend on forget's in one step; with ``alpha`` it is NegGrad+.
 
     Equation:
-        min over theta of CE(retain) - CE(forget), or of alpha CE(retain) - (1 - alpha) CE(forget).
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta) - \mathbb E_{\text{forget}} l(x, y; \theta)$$
+
+        With ``alpha`` the first term has the weight $\alpha$, and the second $1 - \alpha$.
 
     Cost:
         One forward and backward pass per retain image and epoch, and as many forget images: twice fine-tuning.

@@ -17,14 +17,18 @@ from gli.models.checkpoints import load_features
 
 
 class NoisyFineTune(FineTune):
-    """Noisy fine-tuning: shrink the head, then train it on retain with clipped gradients and Gaussian noise.
+    r"""Noisy fine-tuning: shrink the head, then train it on retain with clipped gradients and Gaussian noise.
 
     All other blocks are frozen. If they never saw forget, the noise hides from which weights the head started, and with
     them what it had learned from forget.
 
     Equation:
-        theta, the weights of the head, is scaled to a norm of at most C0. Then every step is
-        theta <- theta - eta (clip(gradient of CE over a retain batch, C1) + lambda theta) + N(0, sigma^2 I).
+        The weights $\theta$ of the head are first scaled to a norm of at most $C_0$. Every step is
+
+        $$\theta \leftarrow \theta - \eta (\text{clip}(g, C_1) + \lambda \theta) + \mathcal N(0, \sigma^2 I)$$
+
+        where $g = \nabla_\theta \mathbb E_B l(x, y; \theta)$ for a batch $B$ of retain is clipped to a norm of at most
+        $C_1$, and $\eta$ is the learning rate.
 
     Cost:
         One forward pass per retain image and epoch, and a backward pass through the head.

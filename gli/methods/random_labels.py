@@ -13,13 +13,14 @@ from gli.methods.seeding import rand_of_images
 
 
 class RandomLabels(Method):
-    """Random labels: fine-tune on both sets, where every forget image has a random label other than its own.
+    r"""Random labels: fine-tune on both sets, where every forget image has a random label other than its own.
 
     A label is drawn once per image. With several labels, a random set of them is inverted, never the empty set.
 
     Equation:
-        min over theta of CE(f(x; theta), y), the mean over retain and forget together, where y of a forget image is
-        drawn uniformly from all labels but its own.
+        $$\min_\theta \mathbb E_{\text{retain} \cup \text{forget}} l(x, \tilde y; \theta)$$
+
+        where $\tilde y = y$ for a retain image, and drawn uniformly from all labels but $y$ for a forget image.
 
     Cost:
         One forward and backward pass per image of retain and forget and epoch; one model in memory.

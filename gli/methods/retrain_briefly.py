@@ -12,13 +12,15 @@ from gli.methods.settings import require_positive
 
 
 class RetrainBriefly(Method):
-    """Retrain briefly: train a new network on retain alone, with the recipe's schedule compressed to a few epochs.
+    r"""Retrain briefly: train a new network on retain alone, with the recipe's schedule compressed to a few epochs.
 
     It is exact unlearning, at a cost of one's choice: a method is worth its cost if it beats this one.
 
     Equation:
-        min over theta of CE(f(x; theta), y), the mean over retain, from new initial weights. The learning rate is the
-        recipe's, divided by ten at the same shares of the run as in the recipe.
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
+
+        from new initial weights (ImageNet's if the original did). The learning rate is the recipe's, divided by ten at
+        the same shares of the run as in the recipe.
 
     Cost:
         One forward and backward pass per retain image and epoch; forget images are not used.

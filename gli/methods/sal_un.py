@@ -13,11 +13,18 @@ from gli.methods.sweeps import gradients_over
 
 
 class SalUn(RandomLabels):
-    """SalUn, saliency unlearning: random labels, but only the weights with the largest gradients on forget may move.
+    r"""SalUn, saliency unlearning: random labels, but only the weights with the largest gradients on forget may move.
 
     Equation:
-        m = 1 for the 50 % of all weights with the largest |gradient of CE over forget|, otherwise 0. Then RandomLabels,
-        where weights with m = 0 keep their values: neither gradient nor momentum nor weight decay moves them.
+        The mask $m$ is 1 for the 50 % of all weights (``share``) with the largest $\lvert g \rvert$, otherwise 0:
+
+        $$g = \nabla_\theta \mathbb E_{\text{forget}} l(x, y; \theta_{\text{original}})$$
+
+        A step of RandomLabels, which would lead from $\theta$ to $\theta'$, becomes
+
+        $$\theta \leftarrow m \odot \theta' + (1 - m) \odot \theta$$
+
+        so that neither gradient nor momentum nor weight decay moves a masked weight.
 
     Cost:
         As RandomLabels, and one forward and backward pass over forget before; a mask and a copy of the weights in

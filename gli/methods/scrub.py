@@ -13,16 +13,23 @@ from gli.methods.settings import require_not_negative, require_positive
 
 
 class SCRUB(Method):
-    """SCRUB: the original model is the frozen teacher of a student that starts as its copy.
+    r"""SCRUB: the original model is the frozen teacher of a student that starts as its copy.
 
     Max passes over forget drive the student away from the teacher, min passes over retain keep it close and its class
     loss low.
 
     Equation:
-        Max step: min over theta of -T^2 KL(teacher || student) on forget. Min step: min over theta of
-        alpha T^2 KL(teacher || student) + gamma CE on retain; both softened by the temperature T, means over the batch.
-        With several labels KL is the sum over the labels of the KL between two Bernoullis (the benchmark's MUCAC
-        notebook takes a softmax over the labels, as if they were mutually exclusive).
+        With $D = T^2 \text{KL}(p_{\text{original}} \Vert p_\theta)$, where $p$ are outputs softened by the temperature
+        $T$, a max step is
+
+        $$\min_\theta -\mathbb E_{\text{forget}} D$$
+
+        and a min step
+
+        $$\min_\theta \mathbb E_{\text{retain}} (\alpha D + \gamma l(x, y; \theta))$$
+
+        With several labels, the benchmark's MUCAC notebook takes a softmax over them instead, as if they were mutually
+        exclusive.
 
     Cost:
         Min passes: fine-tuning and a forward pass of the teacher. Max passes: the same over forget. Two models in

@@ -15,14 +15,23 @@ from gli.system.ranks import sum_over_processes
 
 
 class SFRon(Method):
-    """SFRon, saliency forgetting in the remain-preserving manifold online: ascent and repair in turn.
+    r"""SFRon, saliency forgetting in the remain-preserving manifold online: ascent and repair in turn.
 
     Equation:
-        Every ``every``-th iteration, one step of ascent on s sum_i w_i CE_i / B over a forget batch of B images, with
-        w_i proportional to 1 / CE_i^p (constants, which sum to B), so that images that are forgotten already count
-        little. Its gradient is masked to the weights with F_forget >= ``threshold`` F_retain (diagonals of the
-        empirical Fisher information of the original) and clipped; s decays from ``scale`` to 0 by a cosine. Every
-        iteration, one step of min over theta of CE over a retain batch.
+        Every ``every``-th iteration, one step over a forget batch of $B$ images:
+
+        $$\max_\theta \frac{s}{B} \sum_{i=1}^B w_i l(x_i, y_i; \theta)$$
+
+        with constants $w_i \propto l(x_i, y_i; \theta)^{-p}$ that sum to $B$, so that images that are forgotten already
+        count little; $s$ decays from ``scale`` to 0 by a cosine. The gradient is clipped after it was masked to the
+        weights with
+
+        $$F_{\text{forget}} \ge t F_{\text{retain}}$$
+
+        where $t$ is ``threshold`` and $F$ the diagonal of the empirical Fisher information of the original. Every
+        iteration, one step of
+
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
 
     Cost:
         As fine-tuning, and one forward and backward pass of a forget batch in every ``every``-th iteration; before,

@@ -13,14 +13,16 @@ from gli.methods.settings import require_not_negative, require_positive
 
 
 class SSD(Method):
-    """SSD, selective synaptic dampening: multiply the weights that are special to forget by a factor below one.
+    r"""SSD, selective synaptic dampening: multiply the weights that are special to forget by a factor below one.
 
     The iterations of a run only collect squared gradients, first over forget and then over retain; the weights change
     once, in the last iteration. Audits before it see the original.
 
     Equation:
-        F = mean over batches of the squared gradient of CE (the diagonal of the empirical Fisher information). Where
-        F_forget > alpha F_retain: theta <- min(1, lambda F_retain / F_forget) theta.
+        $$\theta \leftarrow \min(1, \lambda F_{\text{retain}} / F_{\text{forget}}) \theta$$
+
+        for each weight with $F_{\text{forget}} > \alpha F_{\text{retain}}$, where $F$ is the mean over batches of the
+        squared gradient of a batch's loss (the diagonal of the empirical Fisher information).
 
     Cost:
         One forward and backward pass over forget and one over retain, once. Two additional numbers per weight.

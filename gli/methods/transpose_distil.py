@@ -12,7 +12,7 @@ from gli.methods.settings import require_positive
 
 
 class TransposeDistil(CT):
-    """Transpose and distil: exchange the two spatial axes of all kernels, then imitate the original on retain.
+    r"""Transpose and distil: exchange the two spatial axes of all kernels, then imitate the original on retain.
 
     The transposition of CT puts out of use what the original computes, its memories of forgotten people included. The
     original then teaches the student, but on retain images only: its softened outputs say more about an image than the
@@ -20,9 +20,13 @@ class TransposeDistil(CT):
     student is never shown.
 
     Equation:
-        W[o, i, x, y] <- W[o, i, y, x] in every convolution with a square kernel; then min over theta of
-        T^2 KL(original || student) on retain, both softened by the temperature T, the mean over the batch. With several
-        labels KL is the sum over the labels of the KL between two Bernoullis.
+        $$W_{oihw} \leftarrow W_{oiwh}$$
+
+        for the weights $W$ of every convolution with a square kernel, as in :class:`~gli.methods.ct.CT`. Then
+
+        $$\min_\theta T^2 \mathbb E_{\text{retain}} \text{KL}(p_{\text{original}} \Vert p_\theta)$$
+
+        where $p$ are outputs softened by the temperature $T$.
 
     Cost:
         One forward and backward pass of the student and one forward pass of the original per retain image and epoch;

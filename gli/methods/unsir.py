@@ -17,16 +17,24 @@ from gli.perturbation.distances import DISTANCES, DistanceName
 
 
 class UNSIR(Method):
-    """UNSIR, unlearning by selective impair and repair, at the level of features.
+    r"""UNSIR, unlearning by selective impair and repair, at the level of features.
 
     Stage 1 (impair): a batch of noise images is made whose features lie far from those of a forget batch, and the model
     takes one step on the class loss of the noise, labelled as a retain batch, plus that of the retain batch. Stage 2
     (repair): fine-tuning on retain. Both stages are reported.
 
     Equation:
-        Noise: max over x of d(F(x), F(x_forget)). Impair: min over theta of CE(f(noise), y_retain) + CE(f(x_retain),
-            y_retain).
-        Repair: min over theta of CE(f(x_retain), y_retain).
+        Noise, clipped to [0, 1]:
+
+        $$\max_{x_{\text{noise}}} d(F(x_{\text{noise}}), F(x_{\text{forget}}))$$
+
+        where the features $F$ are the logits. Impair:
+
+        $$\min_\theta l(x_{\text{noise}}, y_{\text{retain}}; \theta) + l(x_{\text{retain}}, y_{\text{retain}}; \theta)$$
+
+        Repair:
+
+        $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
 
     Cost:
         Impair: for each batch ``noise_steps`` forward and backward passes for the noise, one forward pass of the forget
