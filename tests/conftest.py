@@ -32,6 +32,15 @@ def few_figures(request, monkeypatch) -> None:
             monkeypatch.setattr(module.Figures, hook, lambda *_, **__: None)
 
 
+@pytest.fixture(scope="module")
+def forked_jobs() -> Iterator[None]:
+    """Fork the jobs of a file's tests from this process; see :func:`tests.helpers.forks.jobs_in_forks`."""
+    from tests.helpers.forks import jobs_in_forks
+
+    with jobs_in_forks():
+        yield
+
+
 @pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
     """The bytes of a small face-sized JPEG, different for each number."""

@@ -84,10 +84,12 @@ def test_reading_logs_and_reports_starts_quickly():
     names = [name for name in MODULES if re.match(r"gli\.(reporting|runs)\b", name) and name not in HEAVY]
     imports = "; ".join(f"import {name}" for name in names)
     code = f"import json, sys, time; {imports}; print(json.dumps([time.process_time(), *sys.modules]))"
-    times = []
-    for _ in range(3):  # A busy neighbour on the same core slows a process down, also in CPU seconds.
+
+    def seconds() -> float:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds, *loaded = json.loads(done.stdout)
+        taken, *loaded = json.loads(done.stdout)
         assert not {"torch", "lightning", "torchmetrics", "timm"} & set(loaded)
-        times.append(seconds)
-    assert min(times) < 0.8
+        return taken
+
+    # A busy neighbour on the same core slows a process down, also in CPU seconds: one of five is undisturbed.
+    assert any(seconds() < 0.8 for _ in range(5))

@@ -28,6 +28,7 @@ from tests.helpers.forks import Fork
 from tests.helpers.processes import eventually
 from tests.helpers.tiny import EVERY, TINY
 
+pytestmark = pytest.mark.usefixtures("forked_jobs")
 FEW = {**SETTINGS, "data.people": 60, "data.pictures": 2, "trainer.max_steps": 1}
 
 

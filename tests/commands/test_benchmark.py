@@ -17,6 +17,8 @@ from tests.helpers.benchmarks import CONFIGS, TINY, finished_cells, write_benchm
 from tests.helpers.forks import Fork
 from tests.helpers.processes import eventually
 
+pytestmark = pytest.mark.usefixtures("forked_jobs")
+
 
 def benchmark(config, output, originals=Path("lightning_logs/originals"), **options):
     """Run a benchmark; return a message for each cell without a result."""

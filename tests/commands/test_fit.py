@@ -464,7 +464,7 @@ def test_missing_data_are_refused_before_anything_is_trained(capsys):
 @pytest.mark.parametrize(
     ("contents", "said"),
     [
-        ({"fc.weight": torch.zeros(8, 512)}, "is of another architecture than --model.backbone resnet18_slim"),
+        ({"fc.weight": torch.zeros(8, 512)}, "is of another architecture than --model.backbone test_resnet"),
         ("missing", "no such checkpoint"),
         ("classes", "has 5 outputs, but the data has 8 classes"),
         ("code", "holds pickled code"),
@@ -476,7 +476,7 @@ def test_an_original_that_does_not_fit_is_refused(contents, said, tmp_path, caps
     if contents == "classes":
         from gli.models.backbones import build_classifier
 
-        torch.save(build_classifier("resnet18_slim", 5).backbone.state_dict(), path)
+        torch.save(build_classifier("test_resnet", 5).backbone.state_dict(), path)
     elif contents == "code":
         torch.save({"fc.weight": _Code(ran)}, path)
     elif contents != "missing":

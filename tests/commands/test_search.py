@@ -14,6 +14,7 @@ from gli.study import search
 from tests.helpers.fake_trials import IMPATIENT, FakeExecutor
 from tests.helpers.tiny import TINY
 
+pytestmark = pytest.mark.usefixtures("forked_jobs")
 GLI = ["--model=GLI", "--data=SyntheticFaces"]
 RANGE = ["--range", "model.lr=1e-5..1e-1:log"]
 

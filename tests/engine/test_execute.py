@@ -17,6 +17,8 @@ from gli.errors import SettingError
 from gli.runs.spec import RunSpec
 from tests.helpers.tiny import TINY, a_run
 
+pytestmark = pytest.mark.usefixtures("forked_jobs")
+
 
 def make_run(folder: Path, row: str, column: str = "seed 0", after: Path | None = None) -> RunSpec:
     return a_run(folder / f"{row}-{column}", row=row, column=column, after=frozenset({after} if after else ()))

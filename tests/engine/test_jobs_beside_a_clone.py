@@ -24,12 +24,14 @@ START = """
 import sys
 sys.path.append({root!r})
 from pathlib import Path
+from gli.engine import local
 from gli.engine.cluster import _run
 from gli.engine.execute import SCRIPT, execute, failures, make_executor
 from gli.engine.fit import specify
 sys.path.remove({root!r})
 sys.path.append("")
 if __name__ == "__main__":
+    local.usable_cores = lambda: 1
     spec = specify({arguments!r}, row="Pull", column="seed 0", folder=Path("job"))
     if sys.argv[1] == "local":
         sys.exit(len(failures(execute([spec], make_executor(1)))))

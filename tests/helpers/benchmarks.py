@@ -16,6 +16,7 @@ TINY = {
     "data.image_size": 32,
     "data.batch_size": 16,
     "data.recipe.epochs": 1,
+    "model.backbone": "test_resnet",
     "trainer.accelerator": "cpu",
     "trainer.max_steps": 2,
 }

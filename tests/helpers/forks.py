@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -19,12 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from gli.commands.main import main
 from gli.data import cache
-from gli.engine import resume
+from gli.engine import local, resume
 from gli.methods import Method
+from gli.system.console import console
 
 
 class Fork:
@@ -115,6 +118,31 @@ def run_in_fork(
 ) -> subprocess.CompletedProcess[str]:
     """Run a function, or the command with some arguments, in a fork to its end; see :class:`Fork`."""
     return Fork(function, cwd, before).wait()
+
+
+@contextmanager
+def jobs_in_forks() -> Iterator[None]:
+    """Fork jobs from this process, which has loaded all they need, and not from a server; each has one thread."""
+    run_script = local._run_script
+
+    def run_in_new_streams(*arguments: Any) -> None:
+        sys.stdout, sys.stderr = (
+            os.fdopen(number, "w", closefd=False) for number in (1, 2)
+        )  # Those here are pytest's.
+        console._lock = threading.RLock()  # Another thread may have held it during the fork.
+        warnings.simplefilter("default")
+        try:
+            run_script(*arguments)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    with pytest.MonkeyPatch.context() as patch:
+        context = multiprocessing.get_context
+        patch.setattr(multiprocessing, "get_context", lambda name=None: context({"forkserver": "fork"}.get(name, name)))
+        patch.setattr(local, "_run_script", run_in_new_streams)
+        patch.setattr(local, "usable_cores", lambda: 1)  # Two threads wait for each other on a busy machine.
+        yield
 
 
 # -- places in the code where a process sends itself a signal ----------------------------------------------------------

@@ -458,7 +458,7 @@ def gathered(part: dict[str, list[list[int]]]) -> dict[str, Tensor]:
 def one_of_two(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=15))
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=60))
     for case in CASES:
         try:
             torch.save(gathered(shards(case)[rank]), f"{folder}/{case}-{rank}")
@@ -470,7 +470,7 @@ def one_of_two(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    context = multiprocessing.spawn(one_of_two, (str(folder),), nprocs=2, join=False)
+    context = multiprocessing.start_processes(one_of_two, (str(folder),), nprocs=2, join=False, start_method="fork")
     assert context is not None
     try:
         context.join(timeout=90, grace_period=1)
