@@ -117,11 +117,11 @@ def group(store: Store, now: datetime | None = None) -> dict[str, list[Request]]
         name = next(fitting, "") or next(f"batch-{n}" for n in range(1, 10**6) if f"batch-{n}" not in names)
         names.add(name)
         batches.setdefault(name, []).append(replace(each, batch=name))
-    write_requests(store, [each for members in batches.values() for each in members])
     for name, members in batches.items():
         pseudonyms = sorted(each.request for each in members)
         if not lines.of_kind("plan", batch=name, requests=pseudonyms) and step_of(lines, name) == "planned":
             store.ledger.append("plan", {"batch": name, "requests": pseudonyms}, now)
+    write_requests(store, [each for members in batches.values() for each in members])
     return batches
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from gli.erasure.store import (
 )
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.digest import file_hash, keyed_digest, may_be_doubles, one_spelling
-from gli.system.files import csv_text, read_csv
+from gli.system.files import Row, csv_text, read_csv
 from gli.system.ledger import (
     AMEND,
     Entry,
@@ -163,32 +163,66 @@ class Request:
         return replace(self, received=received, due=due_date(received, months), note=note)
 
 
-def read_requests(store: Store) -> list[Request]:
-    """Return the open requests, those that are due first in front.
+def batches_of(lines: Lines) -> dict[str, str]:
+    """Return the batch of each request that is in one."""
+    return {str(name): str(entry["batch"]) for entry in lines.of_kind("plan") for name in entry["requests"]}
+
+
+def open_in(lines: Lines) -> list[str]:
+    """Return the pseudonyms of the requests of a ledger whose people are not purged yet."""
+    batches = batches_of(lines)
+    return [name for name in dates_of(lines) if step_of(lines, batches.get(name, "")) in ("planned", "run")]
+
+
+def repair_of(lines: Lines, request: str) -> str:
+    """Return the command that writes the rows of a request again."""
+    return f"gli erase add --subject NAME --received {dates_of(lines)[request][0]}"
+
+
+def read_requests(store: Store, *, repairing: bool = False) -> list[Request]:
+    """Return the open requests, those that are due first in front: a view of the ledger, which has all but the names.
+
+    Args:
+        store: The store.
+        repairing: Accept rows that are missing or out of date, as a killed process leaves them.
 
     Raises:
-        DataError: If the file is damaged.
+        DataError: Naming the row that differs from the ledger, and what to do.
     """
-    path = store.folder / REQUESTS
-    if not path.exists():
-        return []
+    path, lines = store.folder / REQUESTS, store.ledger.read()
     # Where an earlier date was given later, the pseudonym is that of the first one.
-    first = {entry["request"]: entry["received"] for entry in store.ledger.read().of_kind("request")}
-    requests = []
-    for row in read_csv(path, REQUEST_COLUMNS, exact=True):
-        try:
-            received, due = date.fromisoformat(row["received"]), date.fromisoformat(row["due"])
-        except ValueError as error:
-            raise DataError(f"{path}, line {row.line}: {error}. Dates are written as 2026-11-03.") from error
-        date_named = first.get(row["request"], row["received"])
-        if row["request"] != pseudonym(store.key, row["subject"], date_named):
-            raise DataError(f"{path}, line {row.line}: was changed: the request is not that of its subject and date.")
-        requests.append(Request(row["request"], row["subject"], received, due, row["batch"]))
-    return sorted(requests, key=lambda each: (each.due, each.request))
+    first = {entry["request"]: entry["received"] for entry in lines.of_kind("request")}
+    dates, batches = dates_of(lines), batches_of(lines)
+    requests = {}
+    for row in read_csv(path, REQUEST_COLUMNS, exact=True) if path.exists() else []:
+        name = row["request"]
+        if name not in dates:
+            raise DataError(
+                f"{row.where}: the ledger has no such request. Remove the row; gli erase add adds requests."
+            )
+        if name != pseudonym(store.key, row["subject"], first[name]):
+            raise DataError(
+                f"{row.where}: was changed: the request is not that of its subject and date. Remove the row, then "
+                f"write it again: {repair_of(lines, name)}"
+            )
+        batch = batches.get(name, "")
+        # A kill leaves a row without its batch.
+        if (row["received"], row["due"]) != dates[name] or row["batch"] not in ("", batch):
+            difference = f"{row.where}: the ledger has {' '.join((*dates[name], batch)).rstrip()} for this request."
+            if not repairing:
+                raise DataError(f"{difference} Write it again: {repair_of(lines, name)}")
+        received, due = map(date.fromisoformat, dates[name])
+        requests[name] = Request(name, row["subject"], received, due, batch)
+    missing = [name for name in open_in(lines) if name not in requests]
+    if missing and not repairing:
+        raise DataError(
+            f"{path}: the row of the request {missing[0]} is missing. Write it again: {repair_of(lines, missing[0])}"
+        )
+    return sorted(requests.values(), key=lambda each: (each.due, each.request))
 
 
 def write_requests(store: Store, requests: Sequence[Request]) -> None:
-    """Write the open requests."""
+    """Write the open requests, which the ledger has already."""
     rows = [[each.request, each.subject, str(each.received), str(each.due), each.batch] for each in requests]
     write_rows(store.folder / REQUESTS, REQUEST_COLUMNS, rows)
 
@@ -223,7 +257,9 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
     lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
     months, noted = store.settings.policy.months, {str(each["request"]) for each in lines.of_kind("request")}
-    requests = {one_spelling(each.subject): each for each in read_requests(store)}
+    requests = {one_spelling(each.subject): each for each in read_requests(store, repairing=True)}
+    missing = set(open_in(lines)) - {each.request for each in requests.values()}
+    first = {entry["request"]: entry["received"] for entry in lines.of_kind("request")}
     added: dict[str, Request] = {}
     for subject, text in dict.fromkeys((one_spelling(subject), text) for subject, text in subjects):
         received = parse_received(text, store.zone)
@@ -244,17 +280,25 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
         request = requests.get(subject)
         if request is None or request.request not in noted:
             received = min(received, request.received) if request else received
-            name = pseudonym(store.key, subject, str(received))
-            request = Request(name, subject, received, due_date(received, months))
+            without_row = (name for name in missing if pseudonym(store.key, subject, first[name]) == name)
+            name = next(without_row, pseudonym(store.key, subject, str(received)))
+            if name in noted:
+                before_loss, due = map(date.fromisoformat, dates_of(lines)[name])
+                request = Request(name, subject, before_loss, due, batches_of(lines).get(name, ""))
+            else:
+                request = Request(name, subject, received, due_date(received, months))
         added[subject] = requests[subject] = request.received_again(received, months)
+    if missing and not missing & {each.request for each in added.values()}:
+        read_requests(store)  # Raises: a row is missing that this command does not bring back.
     new = [each for each in added.values() if each.request not in noted]
     photos = {
         each.request: [photo for photo in store.photos if photo.identity == one_spelling(each.subject)] for each in new
     }
     sizes = cached_sizes([store.folder, *([Path(store.settings.logs)] if store.settings.logs else [])]) if new else ()
     hashes = {request: Noted.of(store.key, own, store.settings, sizes) for request, own in photos.items()}
-    _search(store, [(each, hashes[each.request]) for each in new])
-    write_requests(store, sorted(requests.values(), key=lambda each: (each.due, each.request)))
+    lost = missing | missing_copies(store, lines).keys()
+    hashes |= {each: noted_in(lines, store.key, [each]) for each in lost}
+    _search(store, [(each, hashes[each.request]) for each in added.values() if each.request in hashes], now)
     for each in added.values():
         fields: dict[str, Any] = {"request": each.request, "received": str(each.received), "due": str(each.due)}
         if each in new:
@@ -262,6 +306,7 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
             store.ledger.append("request", fields, now)
         elif dates_of(lines)[each.request] != (fields["received"], fields["due"]):
             store.ledger.append("received", fields, now)
+    write_requests(store, sorted(requests.values(), key=lambda each: (each.due, each.request)))
     return list(added.values())
 
 
@@ -329,7 +374,10 @@ def amend(store: Store, reason: str, now: datetime | None = None) -> str:
     if not reason.strip() or not reason.isprintable() or is_named(store.key, reason, hashes):
         raise SettingError("--reason: certificates show it. Write it in one plain line, without names of people.")
     fields = {"reason": reason, "before": noted[0], "after": current, "unsigned": unsigned}
-    return " ".join(amendments([store.ledger.append(AMEND, fields, now)]))
+    sentences = amendments([store.ledger.append(AMEND, fields, now)])
+    if unsigned:  # An earlier version noted no decisions.
+        write_copies(store, [copy for _, copy in _rows_of_copies(store)], now=now)
+    return " ".join(sentences)
 
 
 def amendments(entries: Sequence[Entry]) -> list[str]:
@@ -360,6 +408,8 @@ NAME, NAME_HELD_OUT = "name", "name held-out"
 HELD_OUT_MARK = " (held out)"
 #: Word for all undecided copies.
 ALL = "all"
+#: Instead of a decision on a copy whose kind has changed since.
+REPLACED = "replaced"
 
 
 @dataclass(frozen=True)
@@ -394,26 +444,95 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
     durable_write(path, csv_text([columns, *rows]).encode(), 0o600)
 
 
-def read_copies(store: Store) -> list[Copy]:
-    """Return the copies of the photographs of open requests.
+def _copy_hash(store: Store, copy: Copy) -> str:
+    return keyed_digest(store.key, "copy", copy.request, copy.file, copy.identity, copy.kind)[:32]
+
+
+def decisions_in(lines: Lines) -> dict[str, dict[str, str]]:
+    """Return the decisions of a ledger on the copies of each open request, by keyed hash of the copy."""
+    decisions: dict[str, dict[str, str]] = {}
+    for entry in lines.of_kind("copies"):
+        decisions.setdefault(str(entry["request"]), {}).update(entry["decisions"])
+    closed = dates_of(lines).keys() - {*open_in(lines)}
+    return {
+        request: {copy: each for copy, each in copies.items() if each != REPLACED}
+        for request, copies in decisions.items()
+        if request not in closed
+    }
+
+
+def read_copies(store: Store, *, repairing: bool = False) -> list[Copy]:
+    """Return the copies of the photographs of open requests: a view of the ledger, which has hashes and decisions.
+
+    Args:
+        store: The store.
+        repairing: Accept rows that are missing or out of date, as a killed process leaves them.
 
     Raises:
-        DataError: If the file is damaged.
+        DataError: Naming the row that differs from the ledger, and what to do.
     """
-    path = store.folder / COPIES
-    if not path.exists():
-        return []
-    copies = []
-    for row in read_csv(path, COPY_COLUMNS, exact=True):
-        decision = row["decision"]
-        if decision not in get_args(Decision):
-            raise DataError(f"{path}, line {row.line}: the decision is {decision!r}; write accept or keep.")
-        copies.append(Copy(row["request"], row["file"], row["identity"], row["kind"], cast("Decision", decision)))
+    lines = store.ledger.read()
+    decisions, batches, copies = decisions_in(lines), batches_of(lines), []
+    for row, copy in _rows_of_copies(store):
+        if step_of(lines, batches.get(copy.request, "")) in ("planned", "run"):
+            decision = decisions.get(copy.request, {}).get(_copy_hash(store, copy))
+            if decision is None:
+                raise DataError(
+                    f"{row.where}: the ledger has no such copy. Remove the row; gli erase add finds copies again."
+                )
+            if decision != copy.decision and not repairing:
+                raise DataError(
+                    f"{row.where}: the decision is {copy.decision!r}, but {decision!r} in the ledger. Decide with gli "
+                    "erase add --accept FILE or gli erase add --keep FILE."
+                )
+            copy = replace(copy, decision=cast("Decision", decision))
+        copies.append(copy)
+    for request, count in ({} if repairing else missing_copies(store, lines)).items():
+        raise DataError(
+            f"{store.folder / COPIES}: {counted(count, 'copy', 'copies')} of the request {request} missing. Find the "
+            f"copies again: {repair_of(lines, request)}"
+        )
     return copies
 
 
-def write_copies(store: Store, copies: Sequence[Copy]) -> None:
-    """Write the copies."""
+def _rows_of_copies(store: Store) -> list[tuple[Row, Copy]]:
+    """Return the rows of the file of copies, unchecked."""
+    path = store.folder / COPIES
+    rows = read_csv(path, COPY_COLUMNS, exact=True) if path.exists() else []
+    return [
+        (row, Copy(row["request"], row["file"], row["identity"], row["kind"], cast("Decision", row["decision"])))
+        for row in rows
+    ]
+
+
+def missing_copies(store: Store, lines: Lines) -> dict[str, int]:
+    """Return the number of copies of each request of a ledger that the file of copies does not have."""
+    rows = {_copy_hash(store, copy) for _, copy in _rows_of_copies(store)}
+    noted = {name: copies.keys() - rows for name, copies in decisions_in(lines).items() if name in dates_of(lines)}
+    return {name: len(copies) for name, copies in noted.items() if copies}
+
+
+def write_copies(
+    store: Store, copies: Sequence[Copy], replaced: Sequence[Copy] = (), now: datetime | None = None
+) -> None:
+    """Note copies and decisions in the ledger, then write them.
+
+    Args:
+        store: The store.
+        copies: All copies.
+        replaced: Copies that are no longer among them.
+        now: The present; None for the clock's.
+    """
+    lines = store.ledger.read()
+    noted, batches = decisions_in(lines), batches_of(lines)
+    new: dict[str, dict[str, str]] = {}
+    for copy, decision in [*((each, REPLACED) for each in replaced), *((each, each.decision) for each in copies)]:
+        hash_ = _copy_hash(store, copy)
+        is_open = step_of(lines, batches.get(copy.request, "")) in ("planned", "run")
+        if is_open and noted.get(copy.request, {}).get(hash_) != decision:
+            new.setdefault(copy.request, {})[hash_] = decision
+    for request, decisions in new.items():
+        store.ledger.append("copies", {"request": request, "decisions": decisions}, now)
     rows = [[each.request, each.file, each.identity, each.kind, each.decision] for each in copies]
     write_rows(store.folder / COPIES, COPY_COLUMNS, rows)
 
@@ -462,19 +581,19 @@ def tables_hash(store: Store) -> str:
     return keyed_digest(store.key, "tables", *sorted(rows))
 
 
-def _search(store: Store, requests: Sequence[tuple[Request, Noted]]) -> list[Copy]:
+def _search(store: Store, requests: Sequence[tuple[Request, Noted]], now: datetime | None) -> list[Copy]:
     """Search the tables for copies of the photographs of some requests; note and return those that are new."""
-    copies = {(copy.request, copy.file): copy for copy in read_copies(store)}
-    found = [copy for each, noted in requests for copy in find_copies(store, each.request, each.subject, noted)]
-    # A file that has become identical to one of the subject's is no longer for anybody to decide.
-    new = [
-        copy
-        for copy in found
-        for known in [copies.get((copy.request, copy.file))]
-        if known is None or (copy.kind == IDENTICAL != known.kind)
-    ]
-    if new:
-        write_copies(store, [*(copies | {(copy.request, copy.file): copy for copy in new}).values()])
+    copies = {(copy.request, copy.file): copy for copy in read_copies(store, repairing=True)}
+    noted, new, replaced = decisions_in(store.ledger.read()), [], []
+    for copy in (copy for each, hashes in requests for copy in find_copies(store, each.request, each.subject, hashes)):
+        known = copies.get((copy.request, copy.file))
+        # A file that has become identical to one of the subject's is no longer for anybody to decide.
+        if known is None or (copy.kind == IDENTICAL != known.kind):
+            replaced += [known] if known else []
+            decision = noted.get(copy.request, {}).get(_copy_hash(store, copy))
+            new += [copy] if decision is None else []
+            copies[copy.request, copy.file] = replace(copy, decision=cast("Decision", decision or copy.decision))
+    write_copies(store, [*copies.values()], replaced, now)
     return new
 
 
@@ -488,7 +607,7 @@ def look_again(store: Store, now: datetime | None = None) -> list[Copy]:
     looks = [entry for entry in lines.entries if entry["kind"] in ("request", "looked")]
     known = {name: entry.get("tables") for entry in looks for name in entry.get("requests", [entry.get("request")])}
     stale = [each for each in read_requests(store) if known.get(each.request) != tables]
-    new = _search(store, [(each, noted_in(lines, store.key, [each.request])) for each in stale])
+    new = _search(store, [(each, noted_in(lines, store.key, [each.request])) for each in stale], now) if stale else []
     if stale:
         store.ledger.append("looked", {"requests": sorted(each.request for each in stale), "tables": tables}, now)
     return new
@@ -567,7 +686,7 @@ def decide(store: Store, files: Sequence[str], decision: Decision) -> list[Copy]
     Raises:
         SettingError: If a file is no copy, or is an identical file, which cannot be kept.
     """
-    copies = read_copies(store)
+    copies = read_copies(store, repairing=True)
     known = {copy.file for copy in copies} | {copy.identity for copy in copies if copy.is_meant(copy.identity)}
     for file in files:
         if file != ALL and not any(copy.is_meant(file) for copy in copies):
@@ -581,7 +700,7 @@ def decide(store: Store, files: Sequence[str], decision: Decision) -> list[Copy]
         for copy in copies
     ]
     write_copies(store, decided)
-    return [copy for copy in decided if copy.decision == "undecided"]
+    return [copy for copy in read_copies(store) if copy.decision == "undecided"]
 
 
 # -- status ------------------------------------------------------------------------------------------------------------
@@ -632,8 +751,9 @@ def status(store: Store, now: datetime | None = None) -> list[State]:
         DataError: If the ledger or the list of requests is damaged.
     """
     lines = store.ledger.read()
-    open_requests: dict[str, Request] = {each.request: each for each in read_requests(store)}
-    batch_of = {str(name): str(entry["batch"]) for entry in lines.of_kind("plan") for name in entry["requests"]}
+    read_requests(store)  # Raises where it differs from the ledger, as does the next line.
+    read_copies(store)
+    batch_of = batches_of(lines)
     day = today(store.zone, now)
     states = []
     for name, (received, last_day) in dates_of(lines).items():
@@ -642,13 +762,6 @@ def status(store: Store, now: datetime | None = None) -> list[State]:
         state = step_of(lines, batch) if batch else "open"
         left = None if state == "released" else days_left(due, day)
         states.append(State(name, received, last_day, left, state, batch))
-    # A kill between the list and the ledger: the request counts.
-    known = {each.request for each in states}
-    states += [
-        State(name, str(each.received), str(each.due), days_left(each.due, day), "open", each.batch)
-        for name, each in open_requests.items()
-        if name not in known
-    ]
     return sorted(states, key=lambda each: (each.left is None, each.due, each.request))
 
 

@@ -417,6 +417,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = {
     AMEND: {"reason": _text, "before": _text, "after": _text, "unsigned": _count},
     "request": {"request": _text, "received": _day, "due": _day},
     "received": {"request": _text, "received": _day, "due": _day},
+    "copies": {"request": _text, "decisions": lambda value: isinstance(value, dict) and _texts([*value.values()])},
     "looked": {"requests": _texts, "tables": _text},
     "plan": {"batch": _text, "requests": _texts},
     "run": {"batch": _text, "evidence": _text, "key": _text, "weights_after": _text},

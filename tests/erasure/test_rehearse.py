@@ -193,6 +193,10 @@ def test_nobody_is_rehearsed_on_who_asks_or_is_compared_with(roomy, store, key, 
     fresh, days = Store(store.folder), (date(2026, 11, 3), date(2026, 12, 3))
     fresh.key, fresh.ledger = key, Ledger(Path(tempfile.mkdtemp(dir=store.folder)), key)
     requests = [Request(pseudonym(key, name, str(days[0])), name, *days, "batch-1") for name in sorted(subjects)]
+    for each in requests:
+        dates = {"received": str(each.received), "due": str(each.due)}
+        fresh.ledger.append("request", {"request": each.request, **dates}, NOW)
+    fresh.ledger.append("plan", {"batch": "batch-1", "requests": [each.request for each in requests]}, NOW)
     write_requests(fresh, requests)
     before = sets_of(fresh, "batch-1")
     if min(len(names(before.test)), len(names(before.unseen))) < 10:

@@ -16,8 +16,10 @@ from PIL import Image, ImageOps
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import choose, group, hashes_of, plan, prepare, requests_of, route_of, sets_of
 from gli.erasure.certificate import release
+from gli.erasure.models import arguments_of
 from gli.erasure.requests import (
     add,
+    amendments,
     copies_in_words,
     copies_page,
     decide,
@@ -32,7 +34,18 @@ from gli.erasure.requests import (
 from gli.erasure.run import deleted_before, run
 from gli.erasure.store import Policy, Settings, Store, note_departures, read_policy, read_settings, settings_text
 from gli.errors import DataError, GLIError, SettingError
-from tests.helpers.erasure import HELD_OUT, NOW, PICTURES, TRAINED, ask, fake_run, make_store
+from tests.helpers.erasure import (
+    HELD_OUT,
+    NOW,
+    PICTURES,
+    TRAINED,
+    amended,
+    ask,
+    chained,
+    fake_run,
+    make_store,
+    save_classifier,
+)
 
 
 def append_rows(table, *rows):
@@ -160,7 +173,7 @@ def test_copies_that_arrive_later_are_found_and_the_request_is_named(user_home):
     assert [(copy.request, copy.kind, copy.decision) for copy in new] == [(first, "identical", "accept")]
     assert copies_in_words(store, new) == [f"{first}: 1 identical file under other names (ben), to be erased as well."]
     assert look_again(store, NOW) == []
-    assert len(store.ledger.read().entries) == lines + 1
+    assert len(store.ledger.read().entries) == lines + 2  # The copy and the look.
     group(store, NOW)
     assert "ben/same.png" in {photo.file for photo in sets_of(store, "batch-1").forget[first]}
     with Image.open(photos / "hanna/hanna-1.png") as image:
@@ -435,12 +448,116 @@ def test_a_key_that_others_may_read_is_refused(store):
         Store(store.folder)
 
 
-def test_requests_requested_by_hand_are_noticed(store):
+def test_the_private_lists_are_views_of_the_ledger(user_home):
+    """Any difference is an error that names the row and the command that repairs it."""
+    photos = user_home / "photos"
+    shutil.copy(photos / "anna/anna-0.png", photos / "ben/same.png")
+    with Image.open(photos / "anna/anna-1.png") as image:
+        ImageOps.mirror(image).save(photos / "carla/mirrored.png")
+    append_rows(user_home / "faces.csv", ("ben/same.png", "ben", "adult"), ("carla/mirrored.png", "carla", "child"))
+    store = make_store(user_home)
+    first, second = ask(store, "anna", "dora")
+    decide(store, ["carla/mirrored.png"], "accept")
+    group(store, NOW)
+    requests, copies = store.folder / "requests.csv", store.folder / "copies.csv"
+    good = {path: path.read_text() for path in (requests, copies)}
+    lines = {path: text.splitlines(keepends=True) for path, text in good.items()}
+    row = {request: next(line for line in lines[requests] if line.startswith(request)) for request in (first, second)}
+    repair = "gli erase add --subject NAME --received 2026-11-03"
+    for path, text, message in (
+        (requests, None, f"requests.csv: the row of the request .* is missing. Write it again: {repair}"),
+        (requests, good[requests].replace(row[first], ""), f"the row of the request {first} is missing"),
+        (requests, good[requests].replace("anna", "emil"), "requests.csv, line .: was changed.* then write it again"),
+        (
+            requests,
+            good[requests].replace("2026-12-03", "2027-12-03", 1),
+            "line 2: the ledger has 2026-11-03 2026-12-03",
+        ),
+        (requests, good[requests].replace("batch-1", "batch-2", 1), "line 2: the ledger has .* batch-1 for this"),
+        (requests, f"{good[requests]}R-0,emil,2026-11-03,2026-12-03,\n", "line 4: the ledger has no such request"),
+        (copies, None, f"copies.csv: 2 copies of the request {first} missing.* {repair}"),
+        (copies, "".join(lines[copies][:2]), f"copies.csv: 1 copy of the request {first} missing"),
+        (copies, good[copies].replace(",near,accept", ",near,keep"), "line 3: the decision is 'keep', but 'accept' in"),
+        (copies, good[copies].replace(",near,accept", ",identical,accept"), "line 3: the ledger has no such copy"),
+        (copies, good[copies].replace("carla/", "emil/"), "line 3: the ledger has no such copy"),
+    ):
+        path.unlink() if text is None else path.write_text(text)
+        commands = [lambda: status(store, NOW), lambda: sets_of(store, "batch-1")]
+        if "the row of" in message or "no such" in message:
+            commands.append(lambda: ask(store, "hanna"))
+        for command in commands:
+            with pytest.raises(DataError, match=message):
+                command()
+        assert len(store.ledger.read().of_kind("request")) == 2
+        if "no such" not in message and "was changed" not in message:  # Those need their row removed first.
+            ask(store, "anna", "dora")
+            decide(store, ["carla/mirrored.png"], "accept")
+        if "was changed" in message:
+            path.write_text(good[path].replace(row[first], ""))
+            ask(store, "anna")
+        for each, contents in good.items():
+            if "no such" in message:
+                each.write_text(contents)
+            assert sorted(each.read_text().splitlines()) == sorted(contents.splitlines()), message
+    assert len(sets_of(store, "batch-1").forget[first]) == 4
+
+
+def test_a_store_of_an_earlier_version_is_signed_and_goes_on(user_home):
+    photos = user_home / "photos"
+    shutil.copy(photos / "anna/anna-0.png", photos / "ben/same.png")
+    append_rows(user_home / "faces.csv", ("ben/same.png", "ben", "adult"))
+    store = make_store(user_home)
     ask(store, "anna")
-    path = store.folder / "requests.csv"
-    path.write_text(path.read_text().replace("anna", "ben"))
-    with pytest.raises(DataError, match="line 2: was changed"):
-        read_requests(store)
+    group(store, NOW)
+    entries = [entry for entry in store.ledger.read().entries if entry["kind"] != "copies"]
+    strip = [{name: value for name, value in entry.items() if name not in ("mac", "key")} for entry in entries]
+    chained(store.ledger.path, strip)
+    with pytest.raises(DataError, match=r"line 1: was written by an earlier version .* gli erase amend"):
+        Store(store.folder)
+    with pytest.raises(SettingError, match="without names of people"):
+        amended(store.folder, "asked by Anna")
+    store = amended(store.folder, "a new version of gli")
+    (sentence,) = amendments(store.ledger.read().of_kind("amend"))
+    assert sentence.startswith("On 2026-11-20 the first 3 lines of the ledger were signed")
+    with pytest.raises(SettingError, match="nothing to amend"):
+        amended(store.folder)
+    assert len(sets_of(store, "batch-1").forget_rows) == PICTURES + 1
+    purge_batch(store, fake_run(store), now=NOW)
+    certificate = release(store, now=NOW)
+    assert certificate.certificate["amended"] == [sentence]
+    assert f"<b>Amended:</b> {sentence}" in (certificate.folder / "certificate.html").read_text()
+
+
+def test_the_current_weights_are_those_of_the_ledger(user_home):
+    store = make_store(user_home)
+    good = store.weights.read_bytes()
+    save_classifier(store.current, seed=7)
+    for use in (lambda: store.weights, lambda: arguments_of(store, store.settings.policy.declared)):
+        with pytest.raises(DataError, match=r"current\.pt: is not the classifier that the ledger names"):
+            use()
+    store.current.write_bytes(good)
+    ask(store, "anna")
+    name = fake_run(store)
+    model = store.batch(name) / "model.pt"
+    new = model.read_bytes()
+    model.write_bytes(good)
+    with pytest.raises(DataError, match=r"model\.pt: was changed after the audit"):
+        purge_batch(store, name, now=NOW)
+    model.write_bytes(new)
+    purge_batch(store, name, now=NOW)
+    assert store.weights.read_bytes() == new
+    store.current.write_bytes(good)
+    with pytest.raises(DataError, match="is not the classifier that the ledger names"):
+        assert store.weights
+
+
+def test_a_changed_setting_is_refused_until_it_is_noted(user_home):
+    store = make_store(user_home)
+    path = store.folder / "store.yaml"
+    path.write_text(path.read_text().replace("margin: 0.1\n", "margin: 0.49\n"))
+    with pytest.raises(DataError, match=r"store\.yaml: was changed since .* gli erase amend --reason"):
+        Store(store.folder)
+    assert amended(store.folder).settings.policy.margin == 0.49
 
 
 def test_requests_of_an_unknown_batch(store):
