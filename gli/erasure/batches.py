@@ -189,7 +189,13 @@ def sets_of(store: Store, name: str) -> Sets:
     *halves, copied_people = held_out_halves(store, lines, open_requests)
     kept = kept_for_rehearsals(lines)
     test, unseen = (
-        [photo for photo in half if rehearsal_hash(store.key, photo.identity) not in kept] for half in halves
+        # Earlier versions hashed names as the table spells them.
+        [
+            each
+            for each in half
+            if not {rehearsal_hash(store.key, name) for name in (each.identity, each.spelling)} & kept
+        ]
+        for half in halves
     )
     if not test or not unseen:
         besides = f" besides {len(kept)} who took part in rehearsals" if kept else ""

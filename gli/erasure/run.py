@@ -216,8 +216,8 @@ def _judge(
     gone = len(erased_in(lines).gone)
     if gone:
         not_tested.append(
-            f"{counted(gone)} erased before: the photographs are gone, so the new model cannot be tested on them. It "
-            "was not trained on them."
+            f"{counted(gone)} erased before: the photographs are gone, so the new model cannot be tested on them. "
+            "None of their photographs was used since."
         )
     if sets.copied_people:
         not_tested.append(

@@ -466,11 +466,11 @@ class Noted:
         """
         pixels = {
             pixels_hash(key, each)
-            for size in {settings.image_size, *sizes}
+            for size in ({settings.image_size, *sizes} if photos else ())
             for each in pixels_of(photos, replace(settings, image_size=size))
         }
         files = frozenset(file_hash(key, photo.digest) for photo in photos)
-        return cls(key, files, frozenset(pixels), frozenset(looks_of(key, photos, settings)))
+        return cls(key, files, frozenset(pixels), frozenset(looks_of(key, photos, settings)) - {""})
 
     def contents(self) -> dict[str, list[str]]:
         """Return the hashes as plain values for the ledger."""
