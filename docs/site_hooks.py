@@ -140,16 +140,19 @@ def api_markdown(package: str) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """Show the roles of docstrings (``:class:`` and others) as the names alone, and equations as MathML."""
-    html = re.sub(r'(<(div|span) class="arithmatex">)\\[\[(](.*?)\\[\])](</\2>)', _equation, html, flags=re.DOTALL)
+    html = re.sub(r'<(div|span) class="arithmatex">\\[\[(](.*?)\\[\])]</\1>', _equation, html, flags=re.DOTALL)
     html = re.sub(r":(?:class|func|mod|meth|attr|data):<code>~?(?:[\w.]+\.)?(\w+)</code>", r"<code>\1</code>", html)
     return html.replace("::</p>", ":</p>")
 
 
 def _equation(match: re.Match[str]) -> str:
-    """Return an element in which pymdownx.arithmatex left LaTeX, with MathML in place of it."""
+    """Return the MathML of an equation that pymdownx.arithmatex has found."""
     from latex2mathml.converter import convert
 
-    start, element, latex, end = match.groups()
+    element, latex = match.groups()
     # latex2mathml has characters for the form with braces only; browsers ignore the attribute that it sets otherwise.
     latex = re.sub(r"\\(mathbb|mathcal) (\w)", r"\\\1{\2}", unescape(latex))
-    return f"{start}{convert(latex, display='block' if element == 'div' else 'inline')}{end}"
+    if element == "span":
+        return str(convert(latex))
+    # A long equation scrolls; the padding keeps tall letters from being cut off.
+    return f'<p style="overflow-x: auto; padding: 0.3em 0">{convert(latex, display="block")}</p>'
