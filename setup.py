@@ -10,5 +10,7 @@ setup(
         "gli.reporting": ["*.css", "*.j2", "*.js"],
         "gli.configs": ["*.yaml", "*/*.yaml"],
     },
+    # What messages and the README name: installed outside the package, below the environment's own folder.
+    data_files=[("share/doc/gli", ["docs/scores.md", "completions/gli.sh"])],
     include_package_data=False,
 )

@@ -1,7 +1,11 @@
-"""A hand-written CNN and Dataset forget people. Run ``python examples/own_cnn.py FOLDER``; it holds ``faces.csv``."""
+"""A hand-written CNN and Dataset forget people. Run ``python examples/own_cnn.py``: the photographs are drawn.
+
+``python examples/own_cnn.py FOLDER`` takes those of a folder with ``faces.csv``: file, identity, smiling, adult, split.
+"""
 
 import csv
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +13,32 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
-from torchvision.transforms.functional import pil_to_tensor
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 import gli
 
 METHODS = {"GLI": gli.methods.GLI(), "SCRUB": gli.methods.SCRUB(lr=0.01), "CF-k": gli.methods.CFk(k=1, lr=0.01)}
 LABELS = ("smiling", "adult")
+SETS = ("retain", "forget", "unseen", "test")
+
+
+def draw(folder: Path) -> Path:
+    """Draw people who do not exist, and their table, into a folder; return it."""
+    drawn = gli.data.SyntheticFaces(people=60, image_size=16, task="attributes", cache_dir=str(folder / "cache"))
+    drawn.setup()
+    lines = [",".join(("file", "identity", *LABELS, "split"))]
+    for split in SETS:
+        for number, (image, (_, smiling, young), person) in enumerate(drawn.dataset(split)):
+            to_pil_image(image).save(folder / f"{split}{number}.png")
+            lines.append(
+                f"{split}{number}.png,{person},{'yes' if smiling else 'no'},{'no' if young else 'yes'},{split}"
+            )
+    (folder / "faces.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
 
 
 class Photographs(Dataset[Any]):
-    """The photographs of a set: those with its name in ``faces.csv`` (file, identity, smiling, adult, split)."""
+    """The photographs of a set: those with its name in ``faces.csv``."""
 
     def __init__(self, folder: Path, split: str) -> None:
         rows = csv.DictReader((folder / "faces.csv").read_text(encoding="utf-8").splitlines())
@@ -41,7 +61,7 @@ def build(outputs: int) -> nn.Module:
 
 def main(folder: Path, epochs: int = 5, **settings: Any) -> tuple[nn.Module, dict[str, gli.Result]]:
     """Train an original; forget by each method; return the original and the results."""
-    sets: dict[str, Any] = {name: Photographs(folder, name) for name in ("retain", "forget", "unseen", "test")}
+    sets: dict[str, Any] = {name: Photographs(folder, name) for name in SETS}
     torch.manual_seed(0)
     model = build(len(LABELS))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -57,4 +77,5 @@ def main(folder: Path, epochs: int = 5, **settings: Any) -> tuple[nn.Module, dic
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(sys.argv[1]) if sys.argv[1:] else draw(Path(temporary)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 #: Exit status after Ctrl-C.
@@ -28,5 +29,9 @@ class CheckpointError(GLIError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint such as `` Did you mean 'lr'?``; an empty string if no known word is similar."""
     spellings = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), list(spellings), n=1, cutoff=0.6)
+    word = word.lower()
+    initials = re.sub(r"[a-z]+(_[a-z]+)+", lambda words: "".join(part[0] for part in words[0].split("_")), word)
+    if initials in spellings:  # learning_rate is lr.
+        return f" Did you mean {spellings[initials]!r}?"
+    near = difflib.get_close_matches(word, list(spellings), n=1, cutoff=0.6)
     return f" Did you mean {spellings[near[0]]!r}?" if near else ""

@@ -80,6 +80,7 @@ def test_the_wheel_has_all_modules_and_configurations(wheel):
     assert wheel.name.startswith("guided_loss_increasing-")
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.startswith("guided_loss_increasing-")}
+        beside = {name.partition(".data/data/")[2] for name in archive.namelist()}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gli").rglob("*.py")}
     configs = {f"gli/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     pages = {
@@ -88,6 +89,7 @@ def test_the_wheel_has_all_modules_and_configurations(wheel):
         for path in (ROOT / "gli/reporting").glob(f"*.{end}")
     }
     assert names == modules | configs | {"gli/py.typed", *pages}
+    assert {"share/doc/gli/scores.md", "share/doc/gli/gli.sh"} <= beside  # What messages name.
 
 
 def test_the_description_of_the_wheel_can_be_shown(wheel):

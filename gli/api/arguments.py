@@ -5,14 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import nn
 
-from gli.data.given import GivenFaces, outputs_of
+from gli.data.given import GivenFaces
 from gli.errors import SettingError
 from gli.methods import Method
+from gli.models.network import outputs_of
+from gli.system.classes import init_parameters
 
-#: Settings of the command in sentences, and the arguments of :func:`gli.forget` that do the same.
-ARGUMENTS = {"--model.": "", "--trainer.": "trainer's ", "--early_stopping.patience ": "patience="}
+#: Words of the command in sentences, as regular expressions, and those of Python that say the same.
+WORDS = {
+    r"--(?:model|data|early_stopping)\.(\w+) (\d[\d.]*\b)": r"\1=\2",
+    r"--trainer\.": "trainer's ",
+    r"(?<![./\w-])(?:--)?(?:model|data)\.(?=[a-z_]+\b)": "",
+    "gli audit says": "the verdict says",
+}
+#: Settings of methods that describe the network, which is given to :func:`gli.forget`, and what to do instead.
+OF_COMMAND = {
+    "original": "Give its network as model.",
+    "backbone": "Give the network as model.",
+    "pretrained": "Leave it out.",
+    "weights": "Load them into the model.",
+    "normalize": "Put the normalisation into the model: torch.nn.Sequential(normalise, model).",
+}
 #: Arguments of :func:`gli.forget` in earlier versions, and the setting of ``trainer`` that has taken the place of each.
 MOVED = {
     "epochs": "max_epochs",
@@ -42,8 +58,10 @@ def check_trainable(model: nn.Module) -> None:
     """Refuse a model that cannot be trained.
 
     Raises:
-        SettingError: If its weights are not in float32, or all of them are frozen.
+        SettingError: If it is TorchScript, its weights are not in float32, or all of them are frozen.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise SettingError("The model is TorchScript; give the torch.nn.Module that it was made from.")
     kinds = {str(each.dtype).removeprefix("torch.") for each in model.parameters() if each.is_floating_point()}
     if other := sorted(kinds - {"float32"}):
         raise SettingError(
@@ -54,18 +72,20 @@ def check_trainable(model: nn.Module) -> None:
         raise SettingError("The model has no weight to train: requires_grad is False for each. Set it on some of them.")
 
 
-def check_outputs(module: nn.Module, name: str, data: GivenFaces) -> None:
+def check_outputs(module: nn.Module, name: str, data: GivenFaces, *, train: bool = False) -> None:
     """Refuse a network that answers another question than the model.
 
     Args:
         module: The network.
         name: Name of the argument, for the message.
         data: The data of the model.
+        train: Whether to look at its outputs in train mode.
 
     Raises:
         SettingError: If the number of its outputs is another one.
     """
-    own, outputs = outputs_of(module, data.pixels[data.rows("forget")[:1]][0]), data.faces.task.num_outputs
+    own = outputs_of(module, data.pixels[data.rows("forget")[:1]][0], train=train)
+    outputs = data.faces.task.num_outputs
     if own != outputs:
         raise SettingError(
             f"{name} has {own} outputs, but the model has {outputs}. Give a network of the same classes."
@@ -101,6 +121,10 @@ def check_run(
     if not isinstance(method, Method):
         shown = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
         raise SettingError(f"method is {shown}; give an object, such as gli.methods.SCRUB(lr=1e-3).")
+    for name, remedy in OF_COMMAND.items():
+        value = method.hparams.get(name)
+        if value is not None and value != init_parameters(type(method))[name].default:
+            raise SettingError(f"{method.name} has {name}={value!r}, a setting of the command. {remedy}")
     if build is not None and (isinstance(build, nn.Module) or not callable(build)):
         raise SettingError(f"build is a {type(build).__name__}; give a function: build=lambda: MyNetwork().")
     for name in ("max_epochs", "max_steps"):
@@ -125,5 +149,7 @@ def check_margin(margin: float) -> None:
 
 
 def in_python(sentence: str) -> str:
-    """Return a sentence with the arguments of :func:`gli.forget` in place of the settings of the command."""
-    return re.sub("|".join(map(re.escape, ARGUMENTS)), lambda match: ARGUMENTS[match[0]], sentence)
+    """Return a sentence of the command in the words of :func:`gli.forget`."""
+    for pattern, replacement in WORDS.items():
+        sentence = re.sub(pattern, replacement, sentence)
+    return sentence

@@ -11,6 +11,7 @@ from gli.api.evaluate import References, evaluate, given_faces, quietly, referen
 from gli.api.result import ModelAudit
 from gli.auditing.verdict import MARGIN
 from gli.data.given import Source
+from gli.data.tasks import Task
 
 
 def audit(
@@ -21,7 +22,7 @@ def audit(
     test: Source,
     original: nn.Module | None = None,
     reference: References = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Task | None = None,
     margin: float = MARGIN,
     eval_batch_size: int = 256,
     accelerator: str = "auto",
@@ -37,7 +38,7 @@ def audit(
         original: The model before unlearning. Without it nobody knows whether the attack has any power.
         reference: A model, or several, retrained without the forgotten people. With three or more the attack is RMIA
             relative to them, as in ``gli audit``; with fewer it is weaker, and the verdict says so.
-        classes: Names of the classes or labels.
+        classes: Names of the classes or labels, or the task, as in :func:`gli.forget`.
         margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
         eval_batch_size: Images per batch.
         accelerator: Device, as in ``lightning.Trainer``.

@@ -28,6 +28,7 @@ from gli.api.arguments import (
 from gli.api.evaluate import (
     Evaluated,
     References,
+    accuracy_on,
     evaluate,
     given_faces,
     in_views,
@@ -35,14 +36,15 @@ from gli.api.evaluate import (
     references_of,
 )
 from gli.api.result import ModelAudit, Result
-from gli.auditing.conclusion import Ended, conclude
+from gli.auditing.conclusion import conclude
 from gli.auditing.record import read_people, read_record
 from gli.auditing.verdict import MARGIN
-from gli.callbacks import BestCheckpoint, EarlyStop, Figures, ForgettingAudit, Stopwatch, find_callback, is_finite
+from gli.callbacks import BestCheckpoint, EarlyStop, Figures, ForgettingAudit, Stopwatch, find_callback
 from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.given import GivenFaces, Source
 from gli.data.recipe import Recipe
-from gli.engine.build import audit_original, make_trainer
+from gli.data.tasks import Task
+from gli.engine.build import audit_original, ended, make_trainer
 from gli.engine.precision import resolve_precision
 from gli.engine.resume import lock_run
 from gli.errors import DataError
@@ -71,7 +73,7 @@ def forget(
     monitor: str = "val/final_score",
     blocks: Sequence[str | nn.Module] | None = None,
     build: Callable[[], nn.Module] | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Task | None = None,
     batch_size: int | None = None,
     eval_batch_size: int = 256,
     augmentation: Augmentation = NO_AUGMENTATION,
@@ -109,7 +111,8 @@ def forget(
             some blocks only; None to find them.
         build: Returns a newly initialised network, for methods that need one (EU-k, Bad Teaching, retraining); None to
             reinitialise a copy of ``model``.
-        classes: Names of the classes or labels.
+        classes: Names of the classes or labels; or the task, ``gli.data.MultiLabel(["bald", ...])``, where the labels
+            alone do not say it.
         batch_size: Images per training batch; None for that of the loader ``retain``, or 64.
         eval_batch_size: Images per evaluation batch.
         augmentation: Augmentation of training batches.
@@ -155,6 +158,7 @@ def forget(
         method.network = network = Network(model, names, build)
         if build is not None:
             check_outputs(build(), "build()", data)
+        check_outputs(model, "model", data, train=True)
         references = [evaluate(each, data, machine, "reference") for each in references_of(reference)]
         L.seed_everything(seed, workers=True, verbose=False)
         if not method.needs_original:
@@ -162,7 +166,8 @@ def forget(
         method.check()
         method.check_data(data)
         run = _run_folder(method, folder, closing)
-        callbacks = [ForgettingAudit(), EarlyStop(patience, monitor), BestCheckpoint(monitor)]
+        audit = ForgettingAudit()
+        callbacks = [audit, EarlyStop(patience, monitor), BestCheckpoint(monitor)]
         if folder is not None:
             callbacks.insert(1, Figures())
         settings = {"devices": 1, "enable_progress_bar": False, "precision": "32-true", "check_val_every_n_epoch": 1}
@@ -178,7 +183,11 @@ def forget(
             _write_settings(run, method, data, seed)
         if method.needs_original:
             audit_original(run_trainer, method, data, seed)
-        run_trainer.fit(method, datamodule=data)
+        try:
+            run_trainer.fit(method, datamodule=data)
+        except SystemExit as error:  # Lightning's answer to Ctrl-C: return the result so far, if there is one.
+            if type(error) is not SystemExit or audit.best is None:
+                raise
         return _result(run_trainer, method, network, data, run, folder is not None, keep, machine, references, margin)
 
 
@@ -243,51 +252,41 @@ def _result(
     if not checkpoint.is_file():
         raise DataError(
             f"{method.name} diverged before its first audit, so there is no model to return. Lower its lr, or audit "
-            "more often (audit_every)."
+            "more often (trainer's val_check_interval)."
         )
     people = read_people(run)
     if kept:
         write_cost(run, stopwatch.seconds, trainer.strategy.root_device)
-    state, device = read_checkpoint(checkpoint)["state_dict"], trainer.strategy.root_device
+    unlearned = network.with_weights(read_checkpoint(checkpoint)["state_dict"], checkpoint)
+    device = trainer.strategy.root_device
 
-    def recorded(row: Mapping[str, float], model: nn.Module) -> Evaluated:
+    def recorded(row: Mapping[str, float], module: nn.Module) -> Evaluated:
         record = read_record(run, int(row["iteration"]))
         assert record is not None
-        return Evaluated(in_views(record, model.to(device), data), people, _scores(row))
+        scores = {name: value for name, value in row.items() if name != "iteration"}
+        classifier = Network(module).classifier().to(device).eval()
+        # Retain is evaluated once: it is the largest set, and the audits of a run leave it out.
+        scores["retain_accuracy"] = accuracy_on("retain", classifier, data)
+        return Evaluated(in_views(record, classifier, data), people, scores)
 
-    if method.needs_original:
-        before = recorded(audit.rows[0], network.classifier())
-    else:
-        before = evaluate(network.module, data, machine)
-    after = recorded(row, network.with_weights(state, checkpoint))
+    from_original = method.needs_original
+    before = recorded(audit.rows[0], network.module) if from_original else evaluate(network.module, data, machine)
+    after = recorded(row, unlearned)
     records = [each.record for each in references]
 
     def audited(each: Evaluated, against: Sequence[Any]) -> ModelAudit:
         return each.audited(before.record, against, margin)
 
-    rows = audit.rows if method.needs_original else [{"iteration": 0, **before.scores}, *audit.rows]
-    ended = Ended(
-        type(method).__name__,
-        rows,
-        best,
-        references[0].scores if references else None,
-        is_finite(trainer),
-        bool(trainer.interrupted),
-        not method.needs_original,
-    )
+    rows = audit.rows if from_original else [{"iteration": 0, **before.scores}, *audit.rows]
     return Result(
-        model=network.with_weights(state, checkpoint),
+        model=unlearned,
         method=method.name,
         iteration=int(row["iteration"]),
         audit=audited(after, records),
         original=audited(before, records),
         reference=audited(references[0], ()) if references else None,
         rows=rows,
-        conclusion=in_python(conclude(ended)),
+        conclusion=in_python(conclude(ended(trainer, method, rows, references[0].scores if references else None))),
         folder=run if kept else None,
         seconds=stopwatch.seconds,
     )
-
-
-def _scores(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name != "iteration"}

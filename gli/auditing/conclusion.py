@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from gli.metrics.registry import scores_among
+from gli.runs.configs import documentation
 
 Row = Mapping[str, float]
 
@@ -29,6 +30,11 @@ NEXT_TO_NOTHING = 0.15
 COLLAPSED = 0.5
 #: Largest loss of accuracy that counts as kept.
 KEPT = 0.03
+#: Share of its own training images below which a model is hardly the one that was trained on them.
+RIGHT_IN_TRAINING = 0.6
+
+#: What makes a method forget more, or less, unless it says otherwise.
+MORE, LESS = "raise --model.lr, or the number of iterations", "stop earlier, or lower --model.lr"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class Ended:
         finite: Whether the last losses were finite.
         interrupted: Whether the user interrupted the run.
         from_scratch: Whether the model was trained from scratch, so that there is no original to compare with.
+        more: What makes the method forget more.
+        less: What makes it forget less.
+        rebuilds: Whether it first puts the network out of use, so that accuracy returns with the iterations.
     """
 
     method: str
@@ -52,6 +61,9 @@ class Ended:
     finite: bool = True
     interrupted: bool = False
     from_scratch: bool = False
+    more: str = MORE
+    less: str = LESS
+    rebuilds: bool = False
 
     @property
     def before(self) -> Row:
@@ -110,9 +122,22 @@ def nothing_to_forget(run: Ended) -> str | None:
     mia = run.before["mia_accuracy"]
     if abs(mia - run.target) >= NEAR:
         return None
+    said = f"there was next to nothing to forget: the original's MIA accuracy is {mia:.2f} ({run.named_target}). "
+    hint = missing_normalisation(run.before.get("forget_accuracy", math.nan)).rstrip(".")
+    return said + (hint or "Train the original longer, or with less augmentation, to see a method at work")
+
+
+def missing_normalisation(right: float) -> str:
+    """Return what a low accuracy on its own training images says about a model; empty where it is not low.
+
+    Args:
+        right: Share of the forget images, which the original was trained on, that it is right about.
+    """
+    if not right < RIGHT_IN_TRAINING:
+        return ""
     return (
-        f"there was next to nothing to forget: the original's MIA accuracy is {mia:.2f} ({run.named_target}). Train "
-        "the original longer, or with less augmentation, to see a method at work"
+        f"The original is right about {100 * right:.0f} % of its own training images: is normalisation missing (it "
+        "belongs into the model), are classes in another order, or was it trained too briefly?"
     )
 
 
@@ -127,6 +152,12 @@ def collapsed(run: Ended) -> str | None:
             break
         first = row
     kept = "" if run.best is None else f" (iteration {run.best['iteration']:.0f} is kept)"
+    if run.rebuilds:
+        return (
+            f"accuracy came back to {run.last['accuracy']:.2f} of {run.before['accuracy']:.2f} only: {run.method} "
+            "first puts the network out of use, and then needs more iterations (--trainer.max_epochs), or a larger "
+            f"--model.lr{kept}"
+        )
     return (
         f"collapsed at iteration {first['iteration']:.0f}, accuracy {first['accuracy']:.2f} of "
         f"{run.before['accuracy']:.2f}: {run.method} needs a stop, such as --early_stopping.patience 3{kept}"
@@ -140,10 +171,7 @@ def forgot_nothing(run: Ended) -> str | None:
     moved = run.progress(run.best) >= NEXT_TO_NOTHING and abs(mia - before) >= NEAR
     if moved or abs(mia - run.target) <= NEAR:
         return None
-    return (
-        f"forgot next to nothing, MIA accuracy {mia:.2f} of {before:.2f} ({run.named_target}): raise --model.lr, or "
-        "the number of iterations"
-    )
+    return f"forgot next to nothing, MIA accuracy {mia:.2f} of {before:.2f} ({run.named_target}): {run.more}"
 
 
 def over_unlearned(run: Ended) -> str | None:
@@ -157,8 +185,8 @@ def over_unlearned(run: Ended) -> str | None:
         return None
     return (
         f"over-unlearned (MIA accuracy {run.best['mia_accuracy']:.2f}, {run.named_target}; loss of forgotten people "
-        f"{forget:.2f}, of people never seen {unseen:.2f}), so that they stand out by being forgotten too well: stop "
-        "earlier, or lower --model.lr"
+        f"{forget:.2f}, of people never seen {unseen:.2f}), so that they stand out by being forgotten too well: "
+        f"{run.less}"
     )
 
 
@@ -170,7 +198,7 @@ def at_a_price(run: Ended) -> str | None:
         return None
     return (
         f"forgot (MIA accuracy {run.best['mia_accuracy']:.2f}, {run.named_target}) and lost {drop:.2f} of "
-        f"{run.before['accuracy']:.2f} accuracy: a smaller --model.lr, or more passes over retain, may keep more"
+        f"{run.before['accuracy']:.2f} accuracy. To keep more: {run.less}"
     )
 
 
@@ -182,8 +210,7 @@ def in_part(run: Ended) -> str | None:
     share = f"{100 * run.progress(run.best):.0f} % of the way"
     return (
         f"forgot in part: MIA accuracy {run.best['mia_accuracy']:.2f}, {share} from {run.before['mia_accuracy']:.2f} "
-        f"to {run.target:.2f} ({'guessing' if run.retrained is None else 'retrained'}). More iterations, or a larger "
-        "--model.lr, may go further"
+        f"to {run.target:.2f} ({'guessing' if run.retrained is None else 'retrained'}). To go further: {run.more}"
     )
 
 
@@ -221,8 +248,10 @@ def _last_finite(run: Ended) -> int:
     return int(max(finite, default=0))
 
 
-#: Where each score is explained; printed below the closing table, and in the report.
-SCORES_PAGE = "scores      docs/scores.md of the sources: what each means, typical values, and what it cannot show"
+def scores_page() -> str:
+    """Return the line below the closing table that says where each score is explained."""
+    page = f"{documentation()}/scores.md"
+    return f"scores      {page}: what each means, typical values, and what it cannot show"
 
 
 def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:

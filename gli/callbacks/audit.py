@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from gli.auditing.best import best_audit
 from gli.auditing.gather import PerImage
@@ -161,6 +162,13 @@ class ForgettingAudit(L.Callback):
             rows = {name: np.sort(data.rows(name)) for name in self._sets}
             write_people(Path(folder), {name: data.identities[rows[name]] for name in rows}, rows)
         write_record(Path(folder), audit)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the settings of the method beside the scores of the best audit, under HParams in TensorBoard."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and self.best is not None:
+                scores = {f"best/{name}": value for name, value in self.best.items() if name != "iteration"}
+                logger.log_hyperparams(dict(pl_module.hparams), scores)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

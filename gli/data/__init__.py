@@ -7,5 +7,16 @@ from gli.data.mucac import MUCAC
 from gli.data.mufac import MUFAC
 from gli.data.synthetic import SyntheticFaces
 from gli.data.table import FaceTable
+from gli.data.tasks import MultiClass, MultiLabel
 
-__all__ = ["MUCAC", "MUFAC", "Augmentation", "Batch", "FaceDataModule", "FaceTable", "SyntheticFaces"]
+__all__ = [
+    "MUCAC",
+    "MUFAC",
+    "Augmentation",
+    "Batch",
+    "FaceDataModule",
+    "FaceTable",
+    "MultiClass",
+    "MultiLabel",
+    "SyntheticFaces",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler, default_collate
@@ -19,9 +19,13 @@ from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, Images
 from gli.data.split_plan import SPLITS
 from gli.data.tasks import MultiClass, MultiLabel, Task
-from gli.errors import DataError, SettingError
+from gli.errors import DataError, GLIError, SettingError
 from gli.system.digest import digest
 
+#: Names of image, label and identity in items that are dictionaries, as those of Hugging Face's data sets.
+KEYS = (("image", "img", "pixel_values"), ("label", "labels"), ("identity",))
+#: Images that are read from a source without a length before it counts as endless.
+MOST_WITHOUT_LENGTH = 200_000
 #: A data set or loader of (image, label) or (image, label, identity).
 Source: TypeAlias = "Dataset[Any] | DataLoader[Any] | Sequence[Any]"
 
@@ -65,7 +69,7 @@ def _stack(images: Sequence[npt.NDArray[Any]], where: str) -> npt.NDArray[Any]:
     """Return images as one array: uint8 where that loses nothing, else float32 in [0, 255].
 
     Raises:
-        DataError: If the images differ in shape, or pixels lie outside [0, 1].
+        DataError: If the images differ in shape, or pixels are not finite or lie outside [0, 1].
     """
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
@@ -74,11 +78,18 @@ def _stack(images: Sequence[npt.NDArray[Any]], where: str) -> npt.NDArray[Any]:
     array = np.stack(images)
     if array.dtype == np.uint8:
         return array
+    finite = np.isfinite(array).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise DataError(f"{where}, item {int(finite.argmin())}: pixels are NaN or infinite.")
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):
+    if low < 0 or high > 1:
+        advice = (
+            "Divide by 255, or give uint8."
+            if low >= 0 and high <= 255
+            else "Leave normalisation out of the data, and do it in the model: torch.nn.Sequential(normalise, model)."
+        )
         raise DataError(
-            f"{where}: pixels lie in [{low:.3g}, {high:.3g}]; methods perturb and clip pixels in [0, 1]. Leave "
-            "normalisation out of the data, and do it in the model: torch.nn.Sequential(normalise, model)."
+            f"{where}: pixels lie in [{low:.3g}, {high:.3g}]; methods perturb and clip pixels in [0, 1]. {advice}"
         )
     array *= 255
     whole = np.rint(array)
@@ -96,7 +107,10 @@ def _items(source: Any, where: str) -> Iterator[Any]:
             yield from _items(data, where)  # In the order of the data set, also where the loader shuffles.
             return
         for batch in source:
-            yield from zip(*batch, strict=True)
+            if isinstance(batch, Mapping):
+                yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+            else:
+                yield from zip(*batch, strict=True)
     elif hasattr(source, "__getitem__") and isinstance(source, Sized):
         indexed: Any = source
         yield from (indexed[number] for number in range(len(source)))
@@ -104,6 +118,43 @@ def _items(source: Any, where: str) -> Iterator[Any]:
         yield from source
     else:
         raise SettingError(f"{where} is a {type(source).__name__}; give a Dataset, a DataLoader or a list of images.")
+
+
+def _read(source: Any, name: str) -> Iterator[Any]:
+    """Yield the items of a source as (image, label) or (image, label, identity).
+
+    Raises:
+        DataError: If reading an item fails, it is not of this form, or the source does not end.
+    """
+    items = _items(source, name)
+    for number in itertools.count():
+        where = f"{name}, item {number}"
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except GLIError:
+            raise
+        except Exception as error:  # Code of the user.
+            raise DataError(f"{where}: reading it raised {type(error).__name__}: {error}") from error
+        if number == MOST_WITHOUT_LENGTH and not _has_length(source):
+            raise DataError(f"{name}: has no length, and more than {number} images. Give a Dataset that ends.")
+        if isinstance(item, Mapping):
+            given = [next((item[key] for key in keys if key in item), None) for keys in KEYS]
+            if given[0] is None or given[1] is None:
+                found = ", ".join(map(str, item))
+                raise DataError(f"{where}: has the keys {found}; name them image, label and, if known, identity.")
+            item = given if given[2] is not None else given[:2]
+        if not isinstance(item, Sequence) or len(item) not in (2, 3):
+            raise DataError(f"{where}: is not (image, label) or (image, label, identity).")
+        yield item
+
+
+def _has_length(source: Any) -> bool:
+    try:
+        return len(source) >= 0
+    except TypeError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -138,10 +189,8 @@ def collect(source: Source, name: str) -> Collected:
     """
     images, labels, identities = [], [], []
     lengths = set()
-    for number, item in enumerate(_items(source, name)):
+    for number, item in enumerate(_read(source, name)):
         where = f"{name}, item {number}"
-        if not isinstance(item, Sequence) or len(item) not in (2, 3):
-            raise DataError(f"{where}: is not (image, label) or (image, label, identity).")
         lengths.add(len(item))
         if len(lengths) > 1:
             raise DataError(f"{where}: some images of this set have an identity and others have none.")
@@ -170,32 +219,36 @@ def _label(value: Any, where: str) -> npt.NDArray[np.int64]:
     return label.astype(np.int64)
 
 
-def task_of(labels: npt.NDArray[np.int64], outputs: int, classes: Sequence[str] | None = None) -> Task:
+def task_of(labels: npt.NDArray[np.int64], outputs: int, classes: Sequence[str] | Task | None = None) -> Task:
     """Return the task of some labels: multi-class for numbers, multi-label for vectors.
 
     Args:
         labels: Shape ``(n,)`` or ``(n, labels)``.
         outputs: Number of logits of the model.
-        classes: Names of the classes or labels; their numbers by default.
+        classes: Names of the classes or labels, their numbers by default; or the task itself.
 
     Raises:
-        SettingError: If the labels do not fit the outputs or the names.
+        SettingError: If the labels do not fit the outputs, the names or the task.
     """
-    if isinstance(classes, str) or len(set(classes or ())) != len(classes or ()):
-        raise SettingError(f"classes is {classes!r}; give a list of different names.")
-    names = tuple(map(str, range(outputs))) if classes is None else tuple(classes)
+    names = classes.names if isinstance(classes, Task) else classes
+    if isinstance(names, str) or len(set(names or ())) != len(names or ()):
+        raise SettingError(f"classes is {names!r}; give a list of different names.")
+    names = tuple(map(str, range(outputs))) if names is None else tuple(names)
     if len(names) != outputs:
         raise SettingError(f"classes has {len(names)} names, but the model has {outputs} outputs.")
+    task = MultiClass(names) if labels.ndim == 1 else MultiLabel(names)
+    if isinstance(classes, Task) and type(classes) is not type(task):
+        raise SettingError(f"classes is a {type(classes).__name__}, but the labels are of a {type(task).__name__}.")
     if labels.ndim == 1:
         if labels.min() < 0 or labels.max() >= outputs:
             worst = labels.max() if labels.max() >= outputs else labels.min()
             raise SettingError(f"The data have class {worst}, but the model has {outputs} outputs: 0 to {outputs - 1}.")
-        return MultiClass(names)
+        return task
     if labels.shape[1] != outputs:
         raise SettingError(f"The data have {labels.shape[1]} labels per image, but the model has {outputs} outputs.")
     if not np.isin(labels, (0, 1)).all():
         raise SettingError("Labels that are vectors must be 0 (no) or 1 (yes).")
-    return MultiLabel(names)
+    return task
 
 
 class GivenFaces(FaceDataModule):
@@ -234,33 +287,3 @@ class GivenFaces(FaceDataModule):
     def table(self) -> Faces:
         """Return the face table."""
         return self.faces
-
-
-def outputs_of(model: torch.nn.Module, image: npt.NDArray[Any]) -> int:
-    """Return the number of logits of a model.
-
-    Args:
-        model: From ``(batch, channels, height, width)`` to ``(batch, outputs)``; its mode is left as it is.
-        image: One image, shape ``(height, width, channels)``, in [0, 255].
-
-    Raises:
-        SettingError: If the model does not return logits of that shape.
-    """
-    weight = next(model.parameters(), torch.zeros(()))
-    batch = torch.from_numpy(np.stack([image, image])).permute(0, 3, 1, 2).to(weight.device) / 255
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            logits: Any = model(batch)
-    except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
-        raise SettingError(
-            f"The model cannot take images of shape {tuple(batch.shape[1:])} in float32: {error}"
-        ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
-        shown = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise SettingError(f"The model returned {shown} for two images; it must return logits of shape (2, outputs).")
-    return int(logits.shape[1])

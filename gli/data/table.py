@@ -28,7 +28,7 @@ from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Faces, ImageFiles
 from gli.data.people_lists import columns_of, is_table
 from gli.data.split_plan import SPLITS, Split
-from gli.data.tasks import MultiClass, MultiLabel, Task
+from gli.data.tasks import MultiClass, MultiLabel, Task, check_labels
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import Row, inside, read_csv, require_folder
 
@@ -103,10 +103,13 @@ class FaceTable(FaceDataModule):
             if not row[identity]:
                 raise DataError(f"{row.where}: the identity is empty. Name the person on the image.")
         task, labels = self._labels(rows, names, classes)
+        identities = np.array([row[identity] for row in rows])
+        remedy = "give one column with the class, or data.task multi_label if each column is a question of its own."
+        check_labels(task, labels, identities, "" if self.kind else remedy)
         return Faces(
             images=ImageFiles(self.root, [row[file] for row in rows]),
             labels=labels,
-            identities=np.array([row[identity] for row in rows]),
+            identities=identities,
             task=task,
             published=self._split_column(rows),
         )

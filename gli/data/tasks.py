@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from gli.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -186,3 +191,30 @@ class MultiLabel(Task):
         """Return the sigmoid of the logits plus logistic noise (the difference of two Gumbels), or its rounding."""
         noisy = logits + _inside(uniform).logit()
         return (noisy > 0).to(logits.dtype) if temperature is None else (noisy / temperature).sigmoid()
+
+
+def check_labels(task: Task, labels: npt.NDArray[Any], identities: npt.NDArray[Any], remedy: str = "") -> None:
+    """Refuse labels that mean something else than the task.
+
+    Args:
+        task: The task.
+        labels: Shape ``(n,)`` or ``(n, labels)``.
+        identities: Identity of the person on each image, shape ``(n,)``.
+        remedy: What to do about vectors that are classes; empty where the user has declared the task.
+
+    Raises:
+        SettingError: If all vectors of more than two labels have a single 1, as of one class out of several; or if each
+            class is one person.
+    """
+    if isinstance(task, MultiLabel):
+        if remedy and task.num_outputs > 2 and (labels.sum(axis=1) == 1).all():
+            raise SettingError(f"Each image has exactly one yes, as one class out of several has: {remedy}")
+        return
+    people = np.unique(identities, return_inverse=True)[1]
+    pairs, classes = np.unique(np.stack([labels, people], axis=1), axis=0), np.unique(labels)
+    if 2 < len(classes) == len(pairs) == people.max() + 1 < len(labels):
+        raise SettingError(
+            "Each class is one person: this is face recognition, for which gli is not made yet. Who leaves would leave "
+            "a class without images, and people who were never seen have no class to compare with. gli unlearns "
+            "classifiers of age, expression and other attributes."
+        )

@@ -6,6 +6,7 @@ The command line, originals, timing and Python have their trainers from here: it
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
-from gli.callbacks import standard_callbacks, with_bar
+from gli.auditing.conclusion import LESS, MORE, Ended
+from gli.callbacks import ForgettingAudit, is_finite, standard_callbacks, with_bar
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.engine.precision import slow_precision
@@ -56,7 +58,8 @@ def make_trainer(
     try:
         trainer = L.Trainer(**settings)
     except (MisconfigurationException, TypeError, ValueError) as error:
-        raise SettingError(str(error)) from error
+        hint = " Is there such a device here? Otherwise --trainer.accelerator cpu, or auto."
+        raise SettingError(str(error) + (hint if re.search("accelerator|backend", str(error)) else "")) from error
     if trainer.strategy.root_device.type == "cpu" and (warning := slow_precision(str(trainer.precision))):
         rank_zero_warn(warning)
     return trainer
@@ -108,6 +111,30 @@ def audit_original(trainer: L.Trainer, method: Method, data: FaceDataModule, see
     """Audit the original model, for the row of iteration 0, and seed again, so that the run does not depend on it."""
     trainer.validate(method, datamodule=data, verbose=False)
     L.seed_everything(seed, workers=True, verbose=False)
+
+
+def ended(trainer: L.Trainer, method: Method, rows: Sequence[Mapping[str, float]], retrained: Any = None) -> Ended:
+    """Return a run that has ended, for its last line.
+
+    Args:
+        trainer: The trainer, with an audit.
+        method: The method.
+        rows: All audits, the original's first.
+        retrained: Scores of a retrained model on the same people; None where there is none.
+    """
+    audit = ForgettingAudit.of(trainer)
+    return Ended(
+        method=type(method).__name__,
+        rows=rows,
+        best=None if audit is None else audit.best,
+        retrained=retrained,
+        finite=is_finite(trainer),
+        interrupted=bool(trainer.interrupted),
+        from_scratch=not method.needs_original,
+        more=method.more or MORE,
+        less=method.less or LESS,
+        rebuilds=method.rebuilds,
+    )
 
 
 def build_data(section: Mapping[str, Any]) -> FaceDataModule:

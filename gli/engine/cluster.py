@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster (the extra ``guided-loss-increasing[cluster]``). Only this module imports Ray."""
+"""Jobs on a Ray cluster (the extra ``cluster``). Only this module imports Ray."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Cluster:
             import ray
         except ImportError as error:
             raise SettingError(
-                "--cluster needs Ray, which is not installed: pip install 'guided-loss-increasing[cluster]'."
+                "--cluster needs Ray, which is not installed: pip install '.[cluster]' in gli's sources."
             ) from error
         self._ray: Any = ray
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}

@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 
 import gli
-from gli.auditing.conclusion import SCORES_PAGE, Ended, comparison, conclude
+from gli.auditing.conclusion import comparison, conclude, scores_page
 from gli.callbacks import (
     BestCheckpoint,
     EarlyStop,
@@ -28,7 +28,7 @@ from gli.callbacks import (
 )
 from gli.data import FaceDataModule
 from gli.engine import originals, resume
-from gli.engine.build import audit_original, make_trainer
+from gli.engine.build import audit_original, ended, make_trainer
 from gli.engine.membership import judge_membership
 from gli.engine.precision import AUTO, resolve_precision
 from gli.errors import INTERRUPTED, GLIError, SettingError
@@ -255,6 +255,7 @@ class CLI(LightningCLI):
             logs=self.logs,
             folder=self.originals,
             trainer_settings=shared,
+            processes=self.trainer.world_size,
         )
         # The run is the same whether the original was there or had to be trained.
         L.seed_everything(self.seed, workers=True, verbose=False)
@@ -347,17 +348,9 @@ def _print_results(command: CLI, audit: ForgettingAudit, seconds: float, folder:
     table = comparison(columns)
     table.title = f"{model.name} on {command.datamodule.label}, {seconds:.1f} s of training steps"
     console.print(table)
-    console.print("\n".join([*_files(trainer, folder, command.logs), SCORES_PAGE]), soft_wrap=True)
-    ended = Ended(
-        type(model).__name__,
-        audit.rows,
-        audit.best,
-        retrained,
-        is_finite(trainer),
-        bool(trainer.interrupted),
-        not model.needs_original,
-    )
-    console.print(f"[bold]In short[/bold]    {conclude(ended)}.", soft_wrap=True, highlight=False)
+    console.print("\n".join([*_files(trainer, folder, command.logs), scores_page()]), soft_wrap=True)
+    said = conclude(ended(trainer, model, audit.rows, retrained))
+    console.print(f"[bold]In short[/bold]    {said}.", soft_wrap=True, highlight=False)
 
 
 def _columns(model: Method, audit: ForgettingAudit) -> list[tuple[str, dict[str, float]]]:

@@ -121,6 +121,7 @@ def find_or_train(
     logs: str | Path = LOGS,
     folder: Path | None = None,
     trainer_settings: Mapping[str, Any] | None = None,
+    processes: int = 1,
 ) -> str:
     """Set ``method.original`` to the original of this data, backbone, recipe and seed; train it first if necessary.
 
@@ -133,6 +134,7 @@ def find_or_train(
         logs: Folder of all runs.
         folder: Folder of the originals; ``originals`` in that of all runs by default.
         trainer_settings: Settings of the trainer that the original's training shares (accelerator, precision, ...).
+        processes: Number of processes of the run; the original is trained by one.
 
     Returns:
         Path of the original's checkpoint; empty where the method needs none.
@@ -160,6 +162,13 @@ def find_or_train(
             with file_lock(path.with_suffix(".lock"), "training the original model"):
                 remove_leftovers(path.parent, path.name)
                 if not path.exists():
+                    if processes > 1:
+                        console.print(
+                            f"[bold]data.batch_size is {data.batch_size} in each of {processes} processes[/bold], and "
+                            f"in the one that trains the original: it is another than that of a run of one process "
+                            f"with {processes * data.batch_size}, which --model.original would share.",
+                            soft_wrap=True,
+                        )
                     with alone():
                         _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
         method.original = str(path)

@@ -166,7 +166,7 @@ def _ed25519() -> Any:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         raise SettingError(
-            "Signatures need the package cryptography: pip install 'guided-loss-increasing[sign]'."
+            "Signatures need the package cryptography: pip install '.[sign]' in gli's sources."
         ) from error
     return serialization, ed25519
 

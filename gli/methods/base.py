@@ -29,6 +29,8 @@ from gli.methods.settings import (
     OptimizerName,
     ScheduleName,
     make_optimizer,
+    require_attackable,
+    require_loss,
     require_not_negative,
     require_positive,
     require_reference,
@@ -207,7 +209,8 @@ class Method(FaceModule, ABC):
         """Raise a SettingError if settings do not go together; called before any work, such as training an original."""
 
     def check_data(self, data: FaceDataModule) -> None:
-        """Raise a SettingError if the method cannot use the data; called before any work."""
+        """Raise a SettingError if method or audit cannot use the data; called before any work."""
+        require_attackable(data)
         if self.needs_reference:
             require_reference(self.name, data)
 
@@ -271,6 +274,7 @@ class Method(FaceModule, ABC):
                 group["lr"] = self.recipe.lr * self.lr_factor()
         with batches_of_one_explained():
             loss = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
+        require_loss(self.name, loss)
         optimizer.zero_grad()
         self.manual_backward(loss)
         self.take_step(optimizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import nn
 
 from gli.errors import SettingError
@@ -12,11 +13,16 @@ from gli.methods.fine_tune import FineTune
 from gli.methods.settings import ScheduleName
 from gli.models.backbones import build_classifier
 
+#: Iterations in which a network can hardly recover; an epoch of MUFAC has 133.
+LEAST_ITERATIONS = 50
+
 
 def square_convolutions(model: nn.Module) -> list[nn.Conv2d]:
-    """Return the convolutions whose kernels are square and larger than one pixel."""
-    layers = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return [layer for layer in layers if layer.kernel_size[0] == layer.kernel_size[1] > 1]
+    """Return the trained convolutions whose kernels are square and larger than one pixel; none if all are patches."""
+    layers = (module for module in model.modules() if isinstance(module, nn.Conv2d) and module.weight.requires_grad)
+    square = [layer for layer in layers if layer.kernel_size[0] == layer.kernel_size[1] > 1]
+    # The embedding of a transformer's patches is transposed by a transposition of the image: the rest stays as it is.
+    return square if any(layer.stride != layer.kernel_size for layer in square) else []
 
 
 class CT(FineTune):
@@ -59,6 +65,7 @@ class CT(FineTune):
     """
 
     epochs = 3
+    rebuilds = True
 
     def __init__(
         self,
@@ -73,15 +80,23 @@ class CT(FineTune):
     def check(self) -> None:
         """Refuse a network without kernels that a transposition changes."""
         if self.network is not None:
-            if not square_convolutions(self.network.module):
-                raise SettingError(f"{self.network.name} has no kernels that CT could transpose.")
-            return
-        with torch.device("meta"):
-            if not square_convolutions(build_classifier(self.backbone, 1)):
-                raise SettingError(f"model.backbone {self.backbone} has no kernels that CT could transpose.")
+            name, network = self.network.name, self.network.module
+        else:
+            with torch.device("meta"):
+                name, network = f"model.backbone {self.backbone}", build_classifier(self.backbone, 1)
+        if not square_convolutions(network):
+            raise SettingError(
+                f"{name} has no kernels that {self.name} could transpose: square ones of more than a pixel that are "
+                "neither frozen nor a transformer's patch embedding."
+            )
 
     @torch.no_grad()
     def prepare(self) -> None:
         """Transpose the kernels."""
+        if self.total_iterations < LEAST_ITERATIONS:
+            rank_zero_warn(
+                f"{self.name} begins with transposed kernels, so that accuracy has to come back, and has "
+                f"{self.total_iterations} iterations for it. Give it more: --trainer.max_epochs, or smaller batches."
+            )
         for layer in square_convolutions(self.model):
             layer.weight.copy_(layer.weight.transpose(2, 3).clone())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from abc import ABCMeta
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 from gli.data import FaceDataModule
 from gli.data.loading import Batch
 from gli.data.tasks import Task
-from gli.errors import SettingError
+from gli.errors import SettingError, did_you_mean
 from gli.metrics.registry import COLUMNS, LOSS
 from gli.models.backbones import GIVEN, Classifier, build_classifier
 from gli.models.checkpoints import load_features, load_weights
@@ -23,6 +26,7 @@ from gli.models.network import Network
 from gli.models.training_images import TRAINING_IMAGES, pack, read_training_images, unpack
 from gli.runs.membership import Membership
 from gli.system.chunks import CHUNK_PIXELS, in_chunks
+from gli.system.classes import init_parameters
 from gli.system.lightning import current_epoch
 
 
@@ -40,7 +44,32 @@ def batches_of_one_explained() -> Iterator[None]:
         ) from error
 
 
-class FaceModule(L.LightningModule):
+class MethodClass(ABCMeta):
+    """Class of methods: each shows its settings with those of its bases, and names the one that was meant."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Create a method.
+
+        Raises:
+            TypeError: If there is no such setting.
+        """
+        try:
+            return ABCMeta.__call__(cls, *args, **kwargs)  # Lightning takes a frame of super() for an __init__.
+        except TypeError as error:
+            unknown = re.search(r"__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+            if unknown is None or unknown[1] not in kwargs:
+                raise
+            known = init_parameters(cls)
+            hint = did_you_mean(unknown[1], known) or f" It has {', '.join(known)}."
+            raise TypeError(f"{cls.__name__} has no setting {unknown[1]!r}.{hint}") from None
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """Settings of the class and its bases."""
+        return inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in init_parameters(cls).values()])
+
+
+class FaceModule(L.LightningModule, metaclass=MethodClass):
     """A classifier of faces, with the original's weights or new ones.
 
     Args:
@@ -56,6 +85,11 @@ class FaceModule(L.LightningModule):
 
     #: Whether the network starts from the original model (all but the original and the retrained model do).
     needs_original: ClassVar[bool] = True
+    #: Whether it first puts the network out of use, so that accuracy returns with the iterations.
+    rebuilds: ClassVar[bool] = False
+    #: What makes it forget more, and less, for the last line of a run; empty for the learning rate and the iterations.
+    more: ClassVar[str] = ""
+    less: ClassVar[str] = ""
     #: Names of attributes that change over the iterations, so that a checkpoint has to hold them: tensors, lists or
     #: dictionaries of tensors, or numbers.
     saved: ClassVar[tuple[str, ...]] = ()
@@ -95,6 +129,14 @@ class FaceModule(L.LightningModule):
     def task(self) -> Task:
         """Multi-class or multi-label, from the data."""
         return self.data.task
+
+    def __repr__(self) -> str:
+        """Return the settings that differ from their defaults, and the network once it is built."""
+        if not isinstance(self.model, nn.Identity):
+            return super().__repr__()
+        defaults = {name: each.default for name, each in init_parameters(type(self)).items()}
+        changed = {name: value for name, value in self.hparams.items() if value != defaults.get(name)}
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     # -- building --------------------------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gli.data import FaceDataModule
 from gli.data.recipe import Recipe
 from gli.errors import SettingError
+from gli.metrics.registry import LEAST_ATTACKED
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 BatchNormMode = Literal["train", "eval", "train_first"]
@@ -58,6 +59,33 @@ def require_reference(method: str, data: FaceDataModule) -> None:
             f"{method} compares with reference people, but they are the test and unseen people of this "
             "rehearsal. Set --data.rehearsal true, without --model.original."
         )
+
+
+def require_attackable(data: FaceDataModule) -> None:
+    """Refuse data with too few images for the membership inference of an audit.
+
+    Raises:
+        SettingError: Saying how many it needs.
+    """
+    forget, unseen = (len(data.rows(name)) for name in ("forget", "unseen"))
+    if min(forget, unseen) < 2 or min(forget, unseen) + unseen < LEAST_ATTACKED:
+        raise SettingError(
+            f"There are {forget} forget images and {unseen} unseen ones, too few for the membership inference of an "
+            f"audit: it needs two of each, and {LEAST_ATTACKED} in all."
+        )
+
+
+def require_loss(method: str, loss: object) -> None:
+    """Refuse what is no loss with a gradient.
+
+    Raises:
+        SettingError: Saying what ``unlearn`` must return.
+    """
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+        shown = f"a {type(loss).__name__}"
+        if isinstance(loss, Tensor):
+            shown = f"a tensor of shape {tuple(loss.shape)} with{'' if loss.requires_grad else 'out'} a gradient"
+        raise SettingError(f"{method}.unlearn returned {shown}; return a scalar tensor with a gradient: the loss.")
 
 
 def make_optimizer(name: OptimizerName, model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

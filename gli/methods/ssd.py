@@ -46,6 +46,8 @@ class SSD(Method):
 
     passes = (Pass("forget"), Pass("retain"))
     saved = ("squares", "batches")
+    more = "lower --model.alpha, and let it see both sets completely (without --trainer.max_steps)"
+    less = "raise --model.alpha"
 
     def __init__(self, alpha: float = 10.0, dampening: float = 1.0, **kwargs: Any) -> None:
         # The optimiser's steps count iterations and must not move a weight.

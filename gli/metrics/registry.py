@@ -32,6 +32,8 @@ Array = npt.NDArray[np.float64]
 Place = Literal["bar", "table", "report", "runs", "curves"]
 #: The sets that every audit evaluates, in the order of the loaders.
 EVALUATION_SETS = ("test", "forget", "unseen")
+#: Least number of images that MIA accuracy can be measured on: a tenth of them are held out, of both kinds.
+LEAST_ATTACKED = 11
 #: Column of every audit: the per-image loss in nats.
 LOSS = "loss"
 #: Columns of every audit: the per-image margin, as ``margin`` or, in a multi-label task, ``margin_<label>``.
@@ -143,11 +145,11 @@ def score_of(name: str) -> Score | None:
 
 
 def scores_among(names: Collection[str], place: Place | None = None) -> list[Score]:
-    """Return the scores of some names in the order of tables: as registered, labels behind the accuracy.
+    """Return the scores of some names in the order of tables: as registered, labels by name behind the accuracy.
 
     Names that are neither scores nor accuracy columns are passed over. With a place, only scores that are shown there.
     """
-    labels = [_accuracy_column(name) for name in names if name not in SCORES and name.startswith("accuracy_")]
+    labels = [_accuracy_column(name) for name in sorted(names) if name not in SCORES and name.startswith("accuracy_")]
     ordered: list[Score] = []
     for score in SCORES.values():
         ordered += [score] if score.name in names else []
@@ -206,10 +208,10 @@ def compute_score(audited: Audited, name: str) -> float:
 
 
 def mean_of(subset: str, column: str) -> Callable[[Audited], float | None]:
-    """Return a score: the mean of a column over an evaluation set; None where the audit has no such column."""
+    """Return a score: the mean of a column over an evaluation set; None where the audit has no such set or column."""
 
     def compute(audited: Audited) -> float | None:
-        values = audited.sets[subset].get(column)
+        values = audited.sets.get(subset, {}).get(column)
         return None if values is None else float(values.mean())
 
     return compute
@@ -253,10 +255,12 @@ for _score in (
     Score("jsd", "JSD", "lower", _jensen_shannon, _TABLES | {"runs"}, "lower is better", required=True),
     Score("final_score", "final score", "higher", _final, _EVERYWHERE - {"bar"}, "higher is better", required=True),
     Score("utility_drop", "utility drop", "lower", _utility_drop, {"bar", "table"}),
+    Score("forget_accuracy", "forget accuracy", None, mean_of("forget", "accuracy"), _TABLES),
+    # Where retain is evaluated (data.evaluate_retain).
+    Score("retain_accuracy", "retain accuracy", "higher", mean_of("retain", "accuracy"), _TABLES),
     Score("loss_test", "test loss", "lower", mean_of("test", LOSS)),
     Score("loss_forget", "forget loss", None, mean_of("forget", LOSS)),
     Score("loss_unseen", "unseen loss", None, mean_of("unseen", LOSS)),
-    Score("forget_accuracy", "forget accuracy", None, mean_of("forget", "accuracy")),
     Score("unseen_accuracy", "unseen accuracy", None, mean_of("unseen", "accuracy")),
     # SCRUB+R rewinds to the checkpoint where it is smallest.
     Score("rewind_gap", "gap between forget and unseen accuracy", "lower", _rewind_gap),

@@ -57,7 +57,9 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape ``(batch, outputs)`` of images of shape ``(batch, 3, height, width)``."""
         with fast_small_maps(images):
-            logits: Tensor = self.backbone((images - self.mean) / self.std if self.normalize else images)
+            outputs = self.backbone((images - self.mean) / self.std if self.normalize else images)
+        # Networks of Hugging Face, and Inception in train mode, return several values.
+        logits: Tensor = outputs if isinstance(outputs, Tensor) else getattr(outputs, "logits", outputs)
         return logits
 
 

@@ -107,7 +107,7 @@ def _onnx(model: Classifier, facts: Mapping[str, Any], image_size: int) -> bytes
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it.
     except ImportError as error:
-        raise SettingError("The format onnx needs packages: pip install 'guided-loss-increasing[onnx]'.") from error
+        raise SettingError("The format onnx needs packages: pip install '.[onnx]' in gli's sources.") from error
     images = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     program = torch.onnx.export(
         model.to(memory_format=torch.contiguous_format),
@@ -155,7 +155,7 @@ def _check(data: bytes, kind: str, model: Classifier, facts: Mapping[str, Any], 
         try:
             import onnxruntime
         except ImportError as error:
-            raise SettingError("The format onnx needs packages: pip install 'guided-loss-increasing[onnx]'.") from error
+            raise SettingError("The format onnx needs packages: pip install '.[onnx]' in gli's sources.") from error
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         logits = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     else:

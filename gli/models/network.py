@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -110,3 +112,38 @@ def reinitialised(module: nn.Module) -> nn.Module:
                 "reset_parameters(). Give a function that builds a new network: build=lambda: MyNetwork()."
             )
     return fresh
+
+
+def outputs_of(module: nn.Module, image: npt.NDArray[Any], *, train: bool = False) -> int:
+    """Return the number of logits of a network.
+
+    Args:
+        module: From ``(batch, channels, height, width)`` to ``(batch, outputs)``; its mode is left as it is.
+        image: One image, shape ``(height, width, channels)``, in [0, 255].
+        train: Whether to call a copy of it in train mode.
+
+    Raises:
+        SettingError: If the network does not return logits of that shape.
+    """
+    model = Classifier(copy.deepcopy(module) if train else module)
+    weight = next(module.parameters(), torch.zeros(()))
+    batch = torch.from_numpy(np.stack([image, image])).permute(0, 3, 1, 2).to(weight.device) / 255
+    modes = {part: part.training for part in module.modules()}
+    model.train(train)
+    try:
+        with torch.no_grad():
+            logits: Any = model(batch)
+    except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
+        raise SettingError(
+            f"The model cannot take images of shape {tuple(batch.shape[1:])} in float32: {error}"
+        ) from error
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
+        shown = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise SettingError(
+            f"The model returned {shown} for two images{' in train mode' if train else ''}; it must return logits of "
+            "shape (2, outputs), alone or as .logits. Wrap it in a torch.nn.Module that does."
+        )
+    return int(logits.shape[1])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.auditing.best import best_audit
+from gli.auditing.conclusion import COLLAPSED, GUESS, NEAR
 from gli.auditing.record import People, Record, Records, read_kept, read_people, restrict, split_people_in_half
 from gli.auditing.resample import bootstrap_intervals
 from gli.errors import DataError
@@ -292,8 +293,22 @@ def warm_up(results: Sequence[Result]) -> list[Result]:
     return sorted(compared, key=lambda result: WARM_UP_KINDS.index(result.run.kind))
 
 
+def forgot(summary: Summary, summaries: Sequence[Summary]) -> bool:
+    """Return whether a method went at least half of the way to forgetting, with at least half of the accuracy left.
+
+    The way is that from the original's MIA accuracy to the retrained model's, or to that of an attacker who guesses.
+    """
+    means = {each.label: each.mean for each in summaries}
+    before, target = means.get("Original"), means.get("Retrained", {}).get("mia_accuracy", GUESS)
+    if before is None:
+        return True
+    near = max(NEAR, abs(before["mia_accuracy"] - target) / 2)
+    kept = summary.mean["accuracy"] >= COLLAPSED * before["accuracy"]
+    return kept and abs(summary.mean["mia_accuracy"] - target) <= near
+
+
 def ranks(summaries: Sequence[Summary], score: Score) -> dict[str, int]:
-    """Return the labels of the best (1) and second best (2) unlearning methods by a score.
+    """Return the labels of the best (1) and second best (2) methods by a score, among those that forgot.
 
     Models trained from scratch and means that are NaN take no rank; a score without a direction ranks nothing.
     """
@@ -301,5 +316,6 @@ def ranks(summaries: Sequence[Summary], score: Score) -> dict[str, int]:
         (-score.sign * summary.mean[score.name], summary.label)
         for summary in summaries
         if score.sign and summary.label not in FROM_SCRATCH and not math.isnan(summary.mean[score.name])
+        if forgot(summary, summaries)
     ]
     return {label: rank for rank, (_, label) in enumerate(sorted(means)[:2], start=1)}

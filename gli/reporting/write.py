@@ -21,7 +21,10 @@ from gli.system.files import write_json, write_table, write_text
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
 TRADEOFF = "Privacy against accuracy"
-LEGEND = "Mean ± standard deviation over runs; **best** and *second best* of the methods."
+LEGEND = (
+    "Mean ± standard deviation over runs; **best** and *second best* of the methods that went at least half of the way "
+    "from the original's MIA accuracy to that of retraining (or of guessing) with at least half of its accuracy."
+)
 CLAIMS_NOTE = (
     "Claims: yes or no where the 95 % confidence interval of the difference, over seeds and people, excludes 0, "
     "otherwise cannot tell. The intervals are not corrected for the number of claims."
@@ -126,7 +129,7 @@ def _notes(
     """Return the sentences above the tables."""
     notes = [
         f"Reported: {SELECTIONS[select]}.",
-        "What each score means, typical values, and what it cannot show: docs/scores.md of the sources.",
+        "What each score means, typical values, and what it cannot show: scores.md of gli's documentation.",
     ]
     if data in PUBLISHED:
         notes.append("In round brackets the published scores of the paper (ResNet-18 at 128x128).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def shipped() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
+
+
+def documentation() -> str:
+    """Return the folder with the pages that messages name: of a source checkout, or installed with the package."""
+    checkout = Path(__file__).parents[2] / "docs"
+    return os.path.relpath(checkout) if checkout.is_dir() else str(Path(sys.prefix) / "share/doc/gli")
 
 
 def shipped_names(methods: Mapping[str, str] | None = None) -> list[str]:

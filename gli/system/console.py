@@ -21,6 +21,7 @@ _UNWANTED_WARNINGS = (
     ".*LeafSpec.*",
     ".*on epoch level in distributed setting.*",  # The audit logs values that are gathered already.
     ".*args parameter is intended.*",
+    ".*in eval mode at the start of training.*",  # An audit goes before; methods set the modes themselves.
 )
 _UNWANTED_LOGS = re.compile(r"litlogger|TPU available|val_check_interval=1\)|Seed set|GPU available: False|LOCAL_RANK")
 

@@ -47,6 +47,10 @@ def explain(
     if unknown := re.search(r"Option '([^']+)' is not accepted", message) or unrecognized:
         return _unknown_setting(f"{key}.{nested[-1] if nested else unknown.group(1)}", settings, see)
     if missing := re.search(r"the following arguments are required: (.*)", message):
+        if classes:  # A run without model or data.
+            names = [f"--{name.rpartition('.')[2]}" for name in re.split(", | and ", missing.group(1))]
+            are = "is" if len(names) == 1 else "are"
+            return f"{' and '.join(names)} {are} missing. Name a configuration, such as --config gli_synthetic. {see}"
         return f"{' and '.join(_spelling(name, settings) for name in missing.group(1).split(', '))} is missing. {see}"
     if key in classes and (given := re.search(r"Expected a dot import path string: (\S+)", message)):
         names = sorted(classes[key])

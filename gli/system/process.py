@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
-import sys
+import re
 import threading
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import psutil
 
 
 def end_with_parent() -> None:
@@ -31,15 +33,13 @@ def usable_cores() -> int:
 
 
 def memory() -> tuple[int, int]:
-    """Return the resident memory of this process in bytes: now, and at its peak.
+    """Return the resident memory of this process in bytes: now, and at its peak (on macOS: now).
 
     Linux's ``ru_maxrss`` starts at the size of the parent process; the high-water mark of ``/proc`` does not.
     """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        sizes = (line.partition(":") for line in lines if line.endswith("kB"))
-        memory_of = {name: 1024 * int(size.split()[0]) for name, _, size in sizes}
-        return memory_of["VmRSS"], memory_of["VmHWM"]
-    except (OSError, KeyError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return peak, peak
+    info = psutil.Process().memory_info()
+    peak = getattr(info, "peak_wset", info.rss)  # Of Windows.
+    with suppress(OSError):
+        high_water = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        peak = 1024 * int(high_water[1]) if high_water else peak
+    return info.rss, max(info.rss, peak)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 
 import pytest
@@ -13,7 +14,7 @@ import gli
 from gli.api.arguments import in_python
 from gli.data.given import collect
 from gli.errors import DataError, SettingError
-from gli.methods import SCRUB, BadTeaching, CFk, NegGrad
+from gli.methods import SCRUB, BadTeaching, CFk, LoTUS, NegGrad
 
 FACES = [(torch.full((3, 4, 4), n / 40), n % 2, f"person {n // 2}") for n in range(40)]
 SETS = {"retain": FACES[:16], "forget": FACES[16:24], "unseen": FACES[24:32], "test": FACES[32:]}
@@ -40,6 +41,15 @@ def forget(model: object = None, **settings: object) -> gli.Result:
         ({"model": nn.Linear}, r"model is the class Linear; give a torch\.nn\.Module"),
         ({"model": network().double()}, r"weights in float64; .* copy\.deepcopy\(model\)\.float\(\)"),
         ({"model": frozen()}, "no weight to train"),
+        ({"model": torch.jit.script(network())}, "The model is TorchScript; give the torch.nn.Module"),
+        (
+            {"method": SCRUB(normalize=True)},
+            "SCRUB has normalize=True, a setting of the command. Put the normalisation",
+        ),
+        ({"method": SCRUB(original="o.pth")}, "a setting of the command. Give its network as model"),
+        ({"forget": SETS["unseen"]}, "forget and unseen hold the same people"),
+        ({"unseen": FACES[24:26]}, "8 forget images and 2 unseen ones"),
+        ({"method": LoTUS()}, "aside for it: reference_share=0.5"),
         ({"method": SCRUB}, r"method is the class SCRUB; give an object"),
         ({"method": "SCRUB"}, "method is 'SCRUB'; give an object"),
         ({"reference": "retrained.pth"}, "reference is a str"),
@@ -67,7 +77,7 @@ def forget(model: object = None, **settings: object) -> gli.Result:
     ],
 )
 def test_a_wrong_argument_is_named_before_anything_is_trained(settings, said):
-    with pytest.raises(SettingError, match=said):
+    with pytest.raises((DataError, SettingError), match=said):
         forget(**settings)
 
 
@@ -138,9 +148,61 @@ def test_a_report_names_a_wrong_argument(settings, said, tmp_path):
 
 def test_a_sentence_of_the_command_names_the_arguments_of_python():
     sentence = "lower --model.lr, or stop before (--trainer.max_steps): such as --early_stopping.patience 3"
+    assert in_python("gli audit says so: --data.reference_share 0.5.") == "the verdict says so: reference_share=0.5."
+    assert in_python("give a gli.data.recipe.Recipe or a/model.pth") == "give a gli.data.recipe.Recipe or a/model.pth"
     assert in_python(sentence) == "lower lr, or stop before (trainer's max_steps): such as patience=3"
 
 
 def test_an_argument_that_never_was_is_an_error_as_of_every_function():
     with pytest.raises(TypeError, match="unexpected keyword argument 'metod'"):
         forget(metod=1)
+
+
+def test_labels_that_are_vectors_of_classes_or_names_of_people_are_refused():
+    def relabelled(label) -> dict[str, list]:
+        return {name: [(image, label(who), who) for image, _, who in faces] for name, faces in SETS.items()}
+
+    def number(who: str) -> int:
+        return int(who.split()[1])
+
+    one_hot = relabelled(lambda who: nn.functional.one_hot(torch.tensor(number(who) % 3), 3))
+    with pytest.raises(
+        SettingError, match=r"give class numbers, label\.argmax\(\); or, .*MultiLabel\(\['0', '1', '2'\]"
+    ):
+        forget(network(3), **one_hot)
+    assert "accuracy_b" in forget(network(3), **one_hot, classes=gli.data.MultiLabel(["a", "b", "c"])).audit.scores
+    with pytest.raises(SettingError, match="Each class is one person: this is face recognition"):
+        forget(network(20), **relabelled(number))
+    with pytest.warns(UserWarning, match="2 of the model's 64 outputs occur as labels. Is it an embedding network"):
+        forget(network(64))
+
+
+class Interrupted(NegGrad):
+    """Ctrl-C in a given iteration."""
+
+    at = 2
+
+    def unlearn(self, retain, forget):
+        if self.iteration == self.at:
+            raise KeyboardInterrupt
+        return super().unlearn(retain, forget)
+
+
+def test_ctrl_c_returns_the_result_so_far(monkeypatch):
+    handler = signal.getsignal(signal.SIGINT)
+    trainer = {"max_steps": 5, "val_check_interval": 1, "accelerator": "cpu"}
+    result = forget(method=Interrupted(lr=0.01), trainer=trainer)
+    assert [row["iteration"] for row in result.rows] == [0, 1, 2]
+    assert {"retain_accuracy", "forget_accuracy", "accuracy"} <= result.audit.scores.keys()
+    monkeypatch.setattr(Interrupted, "at", 0)
+    with pytest.raises(KeyboardInterrupt):
+        forget(method=Interrupted(lr=0.01), trainer=trainer)
+    assert signal.getsignal(signal.SIGINT) == handler  # Lightning ignores the next Ctrl-C otherwise.
+
+
+def test_a_model_that_is_wrong_about_its_own_training_images_is_asked_about_its_normalisation():
+    inverted = [(image, 1 - label, who) for image, label, who in FACES[16:24]]
+    small = {"forget": inverted, "unseen": SETS["unseen"], "test": SETS["test"]}
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+    assert "is normalisation missing" in gli.audit(model, **small, original=model, accelerator="cpu").verdict.sentence

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +12,10 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from gli.data.given import GivenFaces, collect, outputs_of, task_of
-from gli.data.tasks import MultiClass, MultiLabel
+from gli.data.given import GivenFaces, collect, task_of
+from gli.data.tasks import MultiClass, MultiLabel, check_labels
 from gli.errors import DataError, SettingError
+from gli.models.network import outputs_of
 
 BYTES = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).reshape(2, 3, 4, 4)
 
@@ -68,6 +72,21 @@ def test_subsets_tensors_and_streams_are_read():
     assert collect(DataLoader(Stream(), batch_size=2), "forget").identities.tolist() == ["p0", "p1"]
 
 
+class Spoilt(Items):
+    """A data set whose third item cannot be read."""
+
+    def __getitem__(self, number):
+        return super().__getitem__(number) if number != 2 else {}["file"]
+
+
+def test_items_of_hugging_face_are_read_by_their_keys():
+    items = [{"label": 1, "image": image, "id": 7} for image in BYTES]
+    for source in (items, DataLoader(items, batch_size=2)):
+        assert collect(source, "retain").labels.tolist() == [1, 1]
+    named = [{"pixel_values": BYTES[0] / 255, "labels": 0, "identity": "anna"}]
+    assert collect(named, "retain").identities.tolist() == ["anna"]
+
+
 def test_without_identities_every_image_is_a_person():
     assert collect([(BYTES[0], 1), (BYTES[1], 0)], "unseen").identities.tolist() == ["unseen 0", "unseen 1"]
 
@@ -83,11 +102,16 @@ def test_without_identities_every_image_is_a_person():
         ([(BYTES[0], 0.5)], "neither a class number nor a vector"),
         ([(BYTES[0], 0), (BYTES[1], [0, 1])], "some labels are classes and others are vectors"),
         ([("a.jpg", 0)], "the image is a str"),
-        ([(torch.full((3, 2, 2), float("nan")), 0)], "pixels lie in"),
+        ([(BYTES[0] / 255, 0), (torch.full((3, 4, 4), float("nan")), 0)], "retain, item 1: pixels are NaN or infinite"),
+        ([(BYTES[0].float(), 0)], r"pixels lie in \[0, 47\]; .* Divide by 255"),
+        ([{"photo": BYTES[0], "label": 0}], "item 0: has the keys photo, label; name them image, label"),
+        (Spoilt(), "retain, item 2: reading it raised KeyError: 'file'"),
+        (itertools.cycle([(BYTES[0], 0)]), "retain: has no length, and more than 9 images"),
         (7, "retain is a int; give a Dataset"),
     ],
 )
-def test_data_of_another_form_are_refused_with_the_item(source, said):
+def test_data_of_another_form_are_refused_with_the_item(source, said, monkeypatch):
+    monkeypatch.setattr("gli.data.given.MOST_WITHOUT_LENGTH", 9)
     with pytest.raises((DataError, SettingError), match=said):
         collect(source, "retain")
 
@@ -105,11 +129,24 @@ def test_the_task_follows_from_the_labels():
         ([[0, 1]], 3, None, "2 labels per image, but the model has 3 outputs"),
         ([[0, 2]], 2, None, "must be 0 \\(no\\) or 1 \\(yes\\)"),
         ([0, 1], 3, ["a"], "classes has 1 names"),
+        ([0, 1], 2, MultiLabel(("a", "b")), "classes is a MultiLabel, but the labels are of a MultiClass"),
     ],
 )
 def test_labels_that_do_not_fit_the_model_are_refused(labels, outputs, classes, said):
     with pytest.raises(SettingError, match=said):
         task_of(np.array(labels), outputs, classes)
+
+
+def test_vectors_that_are_classes_and_classes_that_are_people_are_refused():
+    one_hot, people = np.eye(3, dtype=np.int64)[[0, 1, 2, 1]], np.array(["anna", "ben", "cara", "ben"])
+    task = MultiLabel(("a", "b", "c"))
+    with pytest.raises(SettingError, match="exactly one yes, as one class out of several has: give numbers"):
+        check_labels(task, one_hot, people, "give numbers")
+    check_labels(task, one_hot, people)  # Declared.
+    check_labels(task, np.array([[0, 1, 1], [1, 0, 0]]), people[:2], "give numbers")
+    with pytest.raises(SettingError, match="Each class is one person: this is face recognition"):
+        check_labels(MultiClass(("a", "b", "c")), one_hot.argmax(1), people)
+    check_labels(MultiClass(("a", "b", "c")), np.array([0, 1, 2, 0]), people)  # Ben has two ages.
 
 
 def test_outputs_are_counted_and_the_mode_is_left_alone():
@@ -122,6 +159,28 @@ def test_outputs_are_counted_and_the_mode_is_left_alone():
         outputs_of(nn.Linear(7, 2), BYTES[0].permute(1, 2, 0).numpy())
     with pytest.raises(SettingError, match="must return logits"):
         outputs_of(nn.Identity(), BYTES[0].permute(1, 2, 0).numpy())
+
+
+class Several(nn.Module):
+    """Logits beside another value, as Inception in train mode and networks of Hugging Face return them."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.named, self.body = named, nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+
+    def forward(self, images):
+        logits = self.body(images)
+        if self.named:
+            return SimpleNamespace(logits=logits, loss=None)
+        return (logits, logits) if self.training else logits
+
+
+def test_logits_beside_other_values_are_found_by_their_name():
+    image = BYTES[0].permute(1, 2, 0).numpy()
+    assert outputs_of(Several(True), image) == 2
+    assert outputs_of(Several(False), image) == 2
+    with pytest.raises(SettingError, match=r"returned a tuple for two images in train mode; .* or as \.logits"):
+        outputs_of(Several(False), image, train=True)
 
 
 def test_people_in_two_sets_are_a_warning():

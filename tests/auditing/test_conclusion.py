@@ -10,7 +10,7 @@ from lightning import Trainer
 
 from gli.auditing.conclusion import RULES, Ended, conclude
 from gli.engine.fit import CALLBACKS
-from gli.methods import GLI
+from gli.methods import GLI, SSD, TransposeDistil
 from gli.system.explain import settings_of
 
 SCORES = {"accuracy": 0.4, "mia_accuracy": 0.8, "jsd": 0.05, "final_score": 0.4, "loss_forget": 1.0, "loss_unseen": 2.0}
@@ -38,6 +38,13 @@ RUNS = {
     "(iteration 16 is kept)": ended(
         row(14, accuracy=0.1), row(16), row(18, accuracy=0.11), row(20, accuracy=0.05), best=2
     ),
+    "nothing to forget: the original's MIA accuracy is 0.50 (an attacker who guesses has 0.50). The original is right "
+    "about 21 % of its own training images: is normalisation missing": Ended(
+        "SCRUB", [row(0, mia_accuracy=0.5, forget_accuracy=0.21), row(2)], row(2)
+    ),
+    "accuracy came back to 0.11 of 0.40 only: NegGrad first puts the network out of use, and then needs more "
+    "iterations (--trainer.max_epochs)": ended(row(2, accuracy=0.11), rebuilds=True),
+    "(an attacker who guesses has 0.50): lower --model.alpha": ended(row(2, mia_accuracy=0.79), more=SSD.more),
     "forgot next to nothing, MIA accuracy 0.79 of 0.80 (an attacker who guesses has 0.50): raise --model.lr": ended(
         row(2, mia_accuracy=0.79)
     ),
@@ -73,10 +80,15 @@ def test_every_rule_is_tried_by_a_run():
 
 @pytest.mark.parametrize("meant", RUNS)
 def test_settings_in_a_sentence_exist(meant):
-    known = [*settings_of("model", GLI), *settings_of("trainer", Trainer)]
+    known = [*settings_of("model", GLI), *settings_of("model", SSD), *settings_of("trainer", Trainer)]
     known += [name for key, owner in CALLBACKS.items() for name in settings_of(key, owner)]
     for name in re.findall(r"--([\w.]*\w)", conclude(RUNS[meant])):
         assert name in known
+
+
+def test_methods_say_what_makes_them_forget_more():
+    assert "--model.lr" not in SSD.more + SSD.less  # It has none.
+    assert TransposeDistil.rebuilds
 
 
 def test_a_rule_of_ones_own_comes_first(monkeypatch):

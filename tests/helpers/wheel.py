@@ -21,6 +21,9 @@ def build_wheel(folder: Path, sources: Path) -> Path:
     """
     for name in ("gli", "configs"):
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("docs/scores.md", "completions/gli.sh"):
+        (sources / name).parent.mkdir()
+        shutil.copy(ROOT / name, sources / name)
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]

@@ -171,6 +171,18 @@ def test_a_mean_that_is_nan_takes_no_rank_wherever_it_is_in_the_table():
         assert ranks(summaries, SCORES["jsd"]) == {"SCRUB": 1, "GLI": 2}
 
 
+def test_only_methods_that_forgot_take_a_rank():
+    rows = {
+        "Original": (0.4, 0.9),
+        "Retrained": (0.4, 0.5),
+        "GLI": (0.39, 0.88),
+        "NegGrad": (0.1, 0.5),
+        "LI": (0.3, 0.6),
+    }
+    summaries = [Summary(name, [], {"accuracy": a, "mia_accuracy": m}, {}, {}) for name, (a, m) in rows.items()]
+    assert ranks(summaries, SCORES["accuracy"]) == {"LI": 1}  # GLI forgot nothing, and NegGrad has lost its task.
+
+
 def test_a_score_without_a_direction_ranks_nothing():
     score = score_of("mia_accuracy")
     assert score is not None
