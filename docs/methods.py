@@ -72,8 +72,8 @@ def settings(method: type[Method]) -> list[tuple[str, str, str]]:
         if not (isinstance(owner, type) and issubclass(owner, Method) and "__init__" in owner.__dict__):
             continue
         described = meanings(owner)
-        for name, parameter in inspect.signature(owner).parameters.items():
-            if parameter.kind != inspect.Parameter.VAR_KEYWORD and name not in rows:
+        for name, parameter in inspect.signature(vars(owner)["__init__"]).parameters.items():
+            if parameter.kind != inspect.Parameter.VAR_KEYWORD and name not in {"self", *rows}:
                 # A class that changes only the default refers to the base class for the meaning.
                 meaning = meanings(Method)[name] if described[name].startswith("See ") else described[name]
                 rows[name] = (str(parameter.default), meaning)

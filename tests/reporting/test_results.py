@@ -155,6 +155,7 @@ def test_best_and_second_best_leave_out_models_trained_from_scratch(make_run):
         for iteration in (2, 4, 6):
             change_log(folder, iteration, "final_score", 0.5 + 0.1 * place)
             change_log(folder, iteration, "jsd", 0.5 - 0.1 * place)
+            change_log(folder, iteration, "mia_accuracy", 0.5)
     summaries = summarise(collect_results([read_run(folder) for folder in make_run.made])[0])
     for name in ("final_score", "jsd"):
         assert ranks(summaries, SCORES[name]) == {"SCRUB": 1, "LI": 2}

@@ -14,6 +14,7 @@ SCORES = [
     "forgetting score ↓",
     "JSD ↓",
     "final score ↑",
+    "forget accuracy",
 ]
 
 
