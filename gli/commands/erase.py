@@ -201,11 +201,14 @@ def plan(
         store: Folder of the store.
     """
     from gli.erasure import batches
+    from gli.erasure.requests import copies_in_words, look_again
     from gli.erasure.store import Store
     from gli.system.ledger import printable
 
     opened = Store(store, allow_code=allow_code)
     with opened.lock():
+        for sentence in copies_in_words(opened, look_again(opened)):
+            print(sentence)
         planned = batches.plan(opened, batch, measure)
     print(f"{planned.batch}:")
     for request in planned.requests:

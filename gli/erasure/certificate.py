@@ -369,7 +369,8 @@ def claim_of(evidence: Mapping[str, Any], signed_by: str | None) -> dict[str, An
         name = "exact"
     else:
         name = "tested" if answers == {PASS} else "no evidence found"
-    references = counted(int(evidence["method"].get("references", 0)), "reference model", "reference models")
+    count = int(evidence["method"].get("references", 0))
+    references = counted(count, "reference model", "reference models") if count else "no reference models"
     return {
         "class": name,
         "says": CLAIMS[name],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -394,6 +394,9 @@ def _loss(name: str, lost: Array, people: Integers, margin: float, level: float,
         sentence = f"{len(means)} held-out people are too few to measure a loss of accuracy."
         return Finding(name, CANNOT_TELL, sentence, decides, margin=margin, people=len(means), images=len(lost))
     interval = mean_interval(means, level)
+    if interval.low == interval.high:  # The rule of three: 3 / n of the people may differ although nobody here does.
+        spread = 3 / len(means)
+        interval = replace(interval, low=interval.value - spread, high=interval.value + spread)
     answer = "fail" if interval.low > margin else "pass" if interval.high <= margin else "cannot tell"
     sentence = (
         f"The accuracy on held-out people falls by {100 * interval.value:.1f} points ({100 * level:.3g} % interval "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gli.erasure.evidence import Evidence, Models, Outputs, detectable_auc, gather_evidence
+from gli.erasure.evidence import Evidence, Models, Outputs, _loss, detectable_auc, gather_evidence
 
 IMAGES, REFERENCES = 3, 4
 
@@ -122,6 +122,10 @@ def test_a_loss_of_accuracy_is_a_failure_over_all_and_per_class():
     assert answers(evidence)["utility"] == answers(evidence)["utility of no"] == "fail"
     assert answers(audit(exact=True, strangers=400, accuracy=0.72))["utility"] == "pass"
     assert all(finding.low is None or finding.low <= finding.high for finding in evidence.findings)
+    # Twelve people on whom nothing has changed do not show that nobody else is affected.
+    people = np.arange(12)
+    unchanged = [_loss("utility", np.zeros(12), people, margin, 0.95, True) for margin in (0.05, 0.3)]
+    assert [(finding.answer, finding.high) for finding in unchanged] == [("cannot tell", 0.25), ("pass", 0.25)]
 
 
 def test_without_references_the_margins_alone_are_compared_and_the_verdict_says_so():

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
+from gli.commands import erase
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import choose, group, hashes_of, plan, prepare, requests_of, route_of, sets_of
 from gli.erasure.certificate import release
@@ -191,6 +192,33 @@ def test_copies_that_arrive_later_are_found_and_the_request_is_named(user_home):
     store = Store(store.folder)
     assert [(copy.kind, copy.decision) for copy in look_again(store, NOW)] == [("identical", "accept")]
     assert plan(store, measure=False, now=NOW).copies[second] == {("carla", "accept"): 1}
+
+
+def test_the_commands_say_whose_copies_they_are_and_only_once(user_home, capsys):
+    """Two requests, an identical file of the first person, a near-copy of the second that arrives later."""
+    shutil.copy(user_home / "photos/anna/anna-0.png", user_home / "photos/ben/same.png")
+    append_rows(user_home / "faces.csv", ("ben/same.png", "ben", "adult"))
+    folder = make_store(user_home).folder
+
+    def gli(*arguments):
+        assert erase.main([*arguments, "--store", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [line for line in lines if not line.startswith("ledger: ")]
+
+    (request, identical) = gli("add", "--subject", "anna", "--received", "2026-11-03")
+    first = request.split()[0]
+    assert identical == f"{first}: 1 identical file under other names (ben), to be erased as well."
+    (request,) = gli("add", "--subject", "hanna", "--received", "2026-11-03")
+    (again,) = gli("add", "--subject", "hanna", "--received", "2026-11-01")
+    assert again.startswith(request.split()[0])
+    assert again.endswith("The earlier date counts (before: received 2026-11-03, due 2026-12-03).")
+    with Image.open(user_home / "photos/hanna/hanna-1.png") as image:
+        ImageOps.mirror(image).save(user_home / "photos/carla/mirrored.png")
+    append_rows(user_home / "faces.csv", ("carla/mirrored.png", "carla", "child"))
+    (late, *planned) = gli("plan", "--no-measure")
+    assert late.startswith(f"{request.split()[0]}: 1 possible copy under other names (carla) to decide")
+    assert "(copies: 1 of carla undecided)" in "".join(planned)
+    assert gli("add", "--keep", "carla/mirrored.png") == []
 
 
 def test_photographs_that_are_deleted_before_the_run_leave_what_was_noted(user_home):
