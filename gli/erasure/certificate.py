@@ -22,7 +22,7 @@ from gli.erasure.purge import RECEIPT, WEIGHTS
 from gli.erasure.requests import amendments, parse_received, step_of
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
-from gli.reporting.page import environment
+from gli.reporting.page import environment, render
 from gli.system.ledger import (
     AMEND,
     KEY_FILE,
@@ -243,90 +243,6 @@ def check_signature(path: Path, data: bytes, public_key: str) -> None:
 
 # -- pages -------------------------------------------------------------------------------------------------------------
 
-CERTIFICATE_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Certificate of {{ c.batch }}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 60rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; font-size: .9rem; } th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem;
-  text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-.pass, .exact-by-construction { color: #17803d; } .fail { color: #c0271d; } .cannot-tell { color: #a15c00; }
-code { font-size: .85em; overflow-wrap: anywhere; } section { break-after: page; }
-</style></head><body>
-<section>
-<h1>Erasure of {{ c.requests | length }} {{ 'request' if c.requests | length == 1 else 'requests' }}: {{ c.batch }}</h1>
-<p>Verdict: <b class="{{ c.verdict.answer | replace(' ', '-') }}">{{ c.verdict.answer }}</b>. {{ c.created }}</p>
-<p>Claim: <b>{{ c.claim.class }}</b>. {{ c.claim.says }} Vouched for: {{ c.claim.vouched_for }}. Valid as of the attacks
-known on {{ c.claim.attacks_known_on }}.</p>
-{% for each in c.amended %}<p><b>Amended:</b> {{ each }}</p>{% endfor %}
-{% if c.accepted_risk is not none %}<p><b>Risk accepted:</b> {{ c.accepted_risk }}</p>{% endif %}
-<h2>What was asked</h2>
-<table><tr><th>request</th><th>received</th><th>due</th><th>photographs</th><th>test of this
-person</th></tr>
-{% for each in c.requests %}<tr><td>{{ each.request }}</td><td>{{ each.received }}</td><td>{{ each.due }}</td>
-<td>{{ each.photographs }}</td><td>{{ each.tested }}</td></tr>{% endfor %}</table>
-<h2>What was done</h2>
-<p>{% if c.route == 'retrain' %}The classifier was trained again from scratch without these photographs.
-{% else %}The classifier was changed by the method {{ c.method.name }}{% if c.method.found is defined %}; its settings
-were {{ c.method.found }}{% endif %}.{% endif %}
-{{ c.purge.files }} files with traces of the people were removed or rewritten; nothing was found by the search after
-it.</p>
-<h2>What was found</h2>
-<ul>{% for each in c.findings if each.decides %}
-<li><b class="{{ each.answer | replace(' ', '-') }}">{{ each.answer }}</b>
-{{ each.name }}: {{ each.sentence }}</li>{% endfor %}</ul>
-<h2>What was not tested, and what this does not prove</h2>
-<ul>{% for each in c.not_tested %}<li>{{ each }}</li>{% endfor %}
-{% for each in c.limits %}<li>{{ each }}</li>{% endfor %}</ul>
-<h2>What you have to look after</h2>
-<ul>{% for each in c.purge.exceptions %}<li>{{ each }}</li>{% endfor %}
-<li>The key of the store: {% if c.key_until is none %}no day is set on which it is destroyed; until then, this record
-can be connected with the people.{% else %}to be destroyed on {{ c.key_until }}.{% endif %}</li></ul>
-</section>
-<section>
-<h1>For the auditor</h1>
-<h2>Findings</h2>
-<p>Adversary assumed: {{ c.claim.adversary }} {{ c.claim.repeat }}</p>
-<table><tr><th>tested</th><th>answer</th><th>value</th><th>95 % interval</th><th>margin</th><th>people</th>
-<th>images</th></tr>
-{% for each in c.findings %}<tr><td>{{ each.name }}</td><td>{{ each.answer }}</td><td>{{ each.value | number }}</td>
-<td>{{ each.low | number }} to {{ each.high | number }}</td><td>{{ each.margin | number }}</td>
-<td>{{ each.people }}</td><td>{{ each.images }}</td></tr>{% endfor %}</table>
-<h2>Lineage of the weights</h2>
-<table><tr><th>weights (SHA-256)</th><th>how</th><th>from</th><th>training images</th><th>erased by then</th></tr>
-{% for each in c.lineage %}<tr><td><code>{{ each.weights }}</code></td><td>{{ each.how }}</td>
-<td><code>{{ each.from or '' }}</code></td>
-<td>{{ each.images or 'not stated' }} <code>{{ each.manifest or '' }}</code></td>
-<td>{{ each.erased | join(', ') }}</td></tr>{% endfor %}</table>
-{% for heading, section in sections.items() %}<h2>{{ heading }}</h2>
-<table>{% for name, value in section.items() %}<tr><th>{{ name }}</th><td><code>{{ value }}</code></td></tr>
-{% endfor %}</table>{% endfor %}
-<p>Digest of this certificate: <code>{{ c.digest }}</code>. Hash of the ledger's line before the release:
-<code>{{ c.previous }}</code>. {% if c.signed_by is none %}Not signed.{% else %}Signed by the Ed25519 key
-<code>{{ c.signed_by }}</code>.{% endif %}</p>
-</section></body></html>
-"""
-MODEL_CARD = """# Model card: {{ c.batch }}
-
-An image classifier that was changed to honour erasure requests, by gli {{ c.versions.gli }}.
-
-| | |
-|---|---|
-| network | {{ c.method.backbone }}, images of {{ c.method.image_size }} x {{ c.method.image_size }} pixels in [0, 1] |
-| outputs | {{ outputs | map('plain') | join(', ') }} |
-| how | {{ 'trained from scratch without the erased photographs' if c.route == 'retrain' else c.method.name | plain }} |
-| training images | {{ c.manifest.images_after }} (before: {{ c.manifest.images_before }}) |
-| verdict | {{ c.verdict.answer }} |
-
-{% for each in c.findings if each.decides %}- {{ each.name | plain }}: {{ each.answer }}. {{ each.sentence | plain }}
-{% endfor %}
-
-{% for each in c.limits %}- {{ each | plain }}
-{% endfor %}
-"""
-
 
 def certificate_page(certificate: Mapping[str, Any]) -> str:
     """Return the certificate as an HTML page that needs no other file."""
@@ -339,7 +255,7 @@ def certificate_page(certificate: Mapping[str, Any]) -> str:
     }
     sections = {heading: dict(certificate[name]) for heading, name in names.items()}
     sections["Hardware"] = {"hardware": certificate["hardware"]}
-    return environment().from_string(CERTIFICATE_PAGE).render(c=certificate, sections=sections)
+    return render("certificate.html.j2", c=certificate, sections=sections)
 
 
 def model_card(contents: Mapping[str, Any], outputs: list[str]) -> str:
@@ -349,7 +265,7 @@ def model_card(contents: Mapping[str, Any], outputs: list[str]) -> str:
         contents: The fields of the certificate that are known before it is sealed.
         outputs: Names of the classifier's outputs.
     """
-    return environment(autoescape=False).from_string(MODEL_CARD).render(c=contents, outputs=outputs)
+    return environment(autoescape=False).get_template("model_card.md.j2").render(c=contents, outputs=outputs)
 
 
 # -- what is claimed ---------------------------------------------------------------------------------------------------
