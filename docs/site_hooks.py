@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-#: Packages whose public names (``__all__``) the API documents, a page each, in this order.
+#: Packages whose public names (``__all__``, or all without an underscore) the API documents, a page each.
 PACKAGES = (
     "gli",
     "gli.data",
@@ -101,7 +101,7 @@ def public_names(package: str) -> list[str]:
     """Return where each public name of a package is defined, with the package's own data as they are."""
     module = import_module(package)
     names = []
-    for name in getattr(module, "__all__", ()):
+    for name in getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]:
         value = getattr(module, name)
         if name.startswith("__") or inspect.ismodule(value):
             continue

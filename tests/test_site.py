@@ -105,7 +105,7 @@ def test_a_page_loads_nothing_from_the_network(pages):
 
 def test_equations_are_mathml(site, pages):
     texts = {path: re.sub(r"<code>.*?</code>", "", path.read_text(), flags=re.DOTALL) for path in pages}
-    assert "<math" in texts[site / "methods/gli.html"]
+    assert all("<math" in texts[site / page] for page in ("methods/gli.html", "api/gli.methods.html"))
     for path, text in texts.items():
         assert "$$" not in text, path.name
         assert 'class="arithmatex"' not in text, path.name
@@ -117,6 +117,7 @@ def test_every_public_name_is_documented_on_the_page_of_its_package(site, pages)
     assert {f"api/{package}.html" for package in hooks.PACKAGES} <= set(pages[site / "api.html"].links)
     for package in hooks.PACKAGES:
         path = site / f"api/{package}.html"
+        assert hooks.public_names(package), package
         assert set(hooks.public_names(package)) <= pages[path].anchors
         assert ":class:<code>" not in path.read_text()
     text = hooks.api_markdown("gli")
