@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -67,7 +65,6 @@ from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.digest import file_hash, one_spelling
 from gli.system.files import file_lock, inside, read_csv
 from gli.system.ledger import (
-    DOOMED,
     HEAD,
     KEY_FILE,
     LEDGER,
@@ -318,28 +315,9 @@ def _forget_requests(store: Store, name: str) -> None:
     """Remove the requests of a purged batch, and their copies, from the private lists."""
     requests = read_requests(store)
     gone = {each.request for each in requests if each.batch == name}
-    if not gone:
-        return
-    for path, write in ((COPIES, _copies), (REQUESTS, _requests)):
-        _rewrite(store, store.folder / path, write, gone)
-
-
-def _copies(store: Store, gone: set[str]) -> None:
-    write_copies(store, [copy for copy in read_copies(store) if copy.request not in gone])
-
-
-def _requests(store: Store, gone: set[str]) -> None:
-    write_requests(store, [each for each in read_requests(store) if each.request not in gone])
-
-
-def _rewrite(store: Store, path: Path, write: Callable[[Store, set[str]], None], gone: set[str]) -> None:
-    """Rewrite a private list, and shred the old one."""
-    if not path.exists():
-        return
-    old = path.with_name(DOOMED + secrets.token_hex(8))
-    os.link(path, old)
-    write(store, gone)
-    shred(old)
+    if gone:
+        write_copies(store, [copy for copy in read_copies(store) if copy.request not in gone])
+        write_requests(store, [each for each in requests if each.request not in gone])
 
 
 # -- folders without a store -------------------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ from gli.system.ledger import (
     is_named,
     printable,
     pseudonym,
+    replace_contents,
     sha256,
+    shred,
     word_hash,
 )
 
@@ -437,11 +439,14 @@ class Copy:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a private file; remove it where there are no rows."""
+    """Write a private file, and overwrite the one before; there is none without rows."""
+    data = csv_text([columns, *rows]).encode()
     if not rows:
-        path.unlink(missing_ok=True)
-        return
-    durable_write(path, csv_text([columns, *rows]).encode(), 0o600)
+        shred(path)
+    elif path.exists():
+        replace_contents(path, data)
+    else:
+        durable_write(path, data, 0o600)
 
 
 def _copy_hash(store: Store, copy: Copy) -> str:
