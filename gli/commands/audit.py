@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from gli.commands import parse
 from gli.commands.parse import Flag
 from gli.errors import DataError, SettingError
 from gli.runs.configs import resolve
@@ -30,6 +29,7 @@ With --config, originals are trained on random halves of the people and each met
 (U-LiRA) compares models that forgot a person with models that never saw the person. With runs, retrained models of the
 same data are the references (RMIA). Every model is an ordinary run; finished ones are never repeated.
 """
+INTERRUPTED = "stopped. The same command runs the models that are not finished."
 SETTING = re.compile(r"(\d+(?:\.\d+)?)\s*(m|min|h)?")
 
 
@@ -39,11 +39,6 @@ def minutes_of(budget: str) -> float:
     if not match:
         raise SettingError(f"--budget {budget}: expected minutes or hours, such as 20m or 1.5h.")
     return float(match.group(1)) * (60 if match.group(2) == "h" else 1)
-
-
-def main(args: Sequence[str]) -> int:
-    """Run ``gli audit``; return 0, 1 where a run has no result, 2 after an error that the user can correct."""
-    return parse.run("gli audit", audit, args, HELP, "stopped. The same command runs the models that are not finished.")
 
 
 def audit(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from gli.commands.parse import Flag, run
+from gli.commands.parse import Flag
 from gli.reporting import Select
 from gli.runs.folder import LOGS, ORIGINALS
 
@@ -19,13 +19,7 @@ Each cell of the grid is an ordinary run of the configuration <method>_<data>, i
 cell that is done runs again only if its settings have changed. A cell that was killed starts again. A cell that fails
 is named in the report, and the other cells run all the same.
 """
-
-
-def main(args: Sequence[str]) -> int:
-    """Run ``gli benchmark``; return 0, 1 where a cell has no result, 2 after an error that the user can correct."""
-    return run(
-        "gli benchmark", benchmark, args, HELP, "stopped. The same command runs the cells that are not finished."
-    )
+INTERRUPTED = "stopped. The same command runs the cells that are not finished."
 
 
 def benchmark(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from gli.commands.parse import Flag, run
+from gli.commands.parse import Flag
 from gli.errors import GLIError, SettingError
 from gli.runs.configs import configs_among, resolve_arguments
 from gli.system.files import json_text, read_yaml
@@ -40,11 +40,6 @@ class Checked:
     step_milliseconds: Mapping[str, float] = field(default_factory=dict)  # Of a small step on a CPU, by precision.
     original: str = ""  # Whether the original is given, found, or has to be trained first.
     notes: list[str] = field(default_factory=list)  # What the user should know before a run.
-
-
-def main(args: Sequence[str]) -> int:
-    """Run ``gli check``; return the exit status 0, or 2 after an error that the user can correct."""
-    return run("gli check", check, args)
 
 
 def check(*, json: bool = False, steps: int = 2, settings: Annotated[Sequence[str], Flag(rest=True)] = ()) -> None:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gli.commands.parse import run
 from gli.errors import SettingError
-
-
-def main(args: Sequence[str]) -> int:
-    """Run ``gli export``; return the exit status: 0, or 2 after an error that the user can correct."""
-    return run("gli export", export, args)
 
 
 def export(

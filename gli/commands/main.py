@@ -13,7 +13,7 @@ from importlib import import_module
 import gli
 from gli.commands.fit import HELP
 from gli.commands.fit import main as fit
-from gli.commands.parse import choose
+from gli.commands.parse import choose, run
 
 #: Commands that LightningCLI parses, in :mod:`gli.engine.fit`, and what each does.
 LIGHTNING = {
@@ -21,7 +21,7 @@ LIGHTNING = {
     "validate": "audit a checkpoint, or the original, once",
     "test": "the same, logged under test/",
 }
-#: Commands with a module of their own name.
+#: Commands with a module of their own name, which has a function of that name, or ``main`` where it does more.
 MODULES = {
     "check": "look at the data before a run: sets, people, copies, power of an audit, minutes",
     "report": "tables, figures and one page about existing runs",
@@ -75,5 +75,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.append("")  # A user's own method, named by its class path, may be a module in the current folder.
     if args[0] in MODULES:
-        return int(import_module(f"gli.commands.{args[0]}").main(args[1:]))
+        module = vars(import_module(f"gli.commands.{args[0]}"))
+        if "main" in module:
+            return int(module["main"](args[1:]))
+        texts = module.get("HELP"), module.get("INTERRUPTED", "")
+        return run(f"gli {args[0]}", module[args[0]], args[1:], *texts)
     return fit(args)

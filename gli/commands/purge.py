@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gli.commands.parse import run
 from gli.errors import SettingError
 
-
-def main(args: Sequence[str]) -> int:
-    """Run ``gli purge``; return the exit status: 0, 4 where a trace is left, 2 after an error of the user."""
-    return run("gli purge", purge, args, interrupted="stopped. The same command continues.")
+#: Message after Ctrl-C.
+INTERRUPTED = "stopped. The same command continues."
 
 
 def purge(

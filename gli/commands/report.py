@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from gli.commands.parse import Flag, run
+from gli.commands.parse import Flag
 from gli.errors import DataError, SettingError
 from gli.reporting import SELECTIONS, Select
 
@@ -19,11 +19,6 @@ HELP = """Report existing runs: tables, figures, and one page that needs no othe
 gli report lightning_logs/*_synthetic/version_* --output report --resamples 100
 gli report benchmark_synthetic --output report --compare "GLI>LI:accuracy@end"
 """
-
-
-def main(args: Sequence[str]) -> int:
-    """Run ``gli report``; return the exit status 0, or 2 after an error that the user can correct."""
-    return run("gli report", report, args, HELP)
 
 
 def report(

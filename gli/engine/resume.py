@@ -15,6 +15,7 @@ from gli.errors import CheckpointError, DataError, SettingError
 from gli.models.checkpoints import read_checkpoint
 from gli.runs.folder import snake_case
 from gli.runs.read import SETTINGS
+from gli.runs.spec import relevant
 from gli.system.files import atomic_write, read_yaml, remove_leftovers
 
 #: Settings of the data that change the speed of a run, not its results.
@@ -115,17 +116,8 @@ def find_run(logs: Path, method: str, settings: Mapping[str, Any]) -> Path | Non
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that must be equal for one run to continue another."""
-    data = dict(settings.get("data") or {})
-    data["init_args"] = {key: value for key, value in (data.get("init_args") or {}).items() if key not in SPEED_ONLY}
-    model = _without_nulls(settings.get("model"))
-    return {"seed": settings.get("seed_everything"), "model": model, "data": _without_nulls(data)}
-
-
-def _without_nulls(settings: Any) -> Any:
-    """Return nested settings without those that are null, because an earlier version may not have had them."""
-    if not isinstance(settings, Mapping):
-        return settings
-    return {key: _without_nulls(value) for key, value in settings.items() if value is not None}
+    model, data = relevant(settings.get("model")), relevant(settings.get("data"), SPEED_ONLY)
+    return {"seed": settings.get("seed_everything"), "model": model, "data": data}
 
 
 def lock_run(folder: Path) -> FileLock:

@@ -93,7 +93,7 @@ class RunSpec:
         root = self.data.get("init_args", {}).get("root")
         roots = {"data": Path(root)} if isinstance(root, str) else {}  # A table may be named relative to it.
         relevant = {
-            section: _relevant(values, _NEUTRAL.get(section, ()), roots.get(section, Path()))
+            section: relevant(values, _NEUTRAL.get(section, ()), roots.get(section, Path()))
             for section, values in self.settings.items()
             if section != "figures"
         }
@@ -161,16 +161,16 @@ def finished_run(folder: Path, key: str | None = None, record: str = DONE) -> Pa
     return None
 
 
-def _relevant(value: Any, neutral: tuple[str, ...] = (), root: Path = Path()) -> Any:
+def relevant(value: Any, neutral: tuple[str, ...] = (), root: Path = Path()) -> Any:
     """Return nested settings without neutral ones and nulls, which an earlier version may not have had.
 
     Names of files may be relative to ``root``, besides the current folder.
     """
     if isinstance(value, Mapping):
-        items = {str(name): _relevant(item, neutral, root) for name, item in value.items() if name not in neutral}
+        items = {str(name): relevant(item, neutral, root) for name, item in value.items() if name not in neutral}
         return {name: item for name, item in items.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_relevant(item, neutral, root) for item in value]
+        return [relevant(item, neutral, root) for item in value]
     if isinstance(value, str) and Path(value).suffix:
         files = [path for path in dict.fromkeys((Path(value), root / value)) if os.path.isfile(path)]
         return digest(b"".join(path.read_bytes() for path in files)) if files else value
