@@ -12,7 +12,7 @@ from gli.auditing import UPRIGHT
 from gli.errors import DataError
 from gli.reporting.page import render
 from gli.reporting.results import NO_UNLEARNING
-from gli.reporting.tables import Table, markdown, without_html
+from gli.reporting.tables import Table
 from gli.system.files import write_json, write_text
 
 Values = Mapping[str, Any]
@@ -178,21 +178,6 @@ def _distinguished(picture: Values) -> str:
     )
 
 
-def audit_markdown(contents: Values) -> str:
-    """Return an audit in Markdown: notes, verdicts, tables, and the most exposed people."""
-    entries = _entries(contents)
-    paragraphs = [
-        f"# Audit: {contents['data']}",
-        *_notes(contents),
-        "## Verdicts",
-        "\n".join(f"- **{entry['method']}**: {entry['verdict']}. {entry['sentence']}" for entry in entries),
-    ]
-    for heading, table in tables_of(contents).items():
-        paragraphs += [f"## {heading}", markdown(table)]
-    exposed = [f"- **{entry['method']}**: {most_exposed(entry)}" for entry in entries]
-    return "\n\n".join([*paragraphs, "## The most exposed people", "\n".join(exposed)]) + "\n"
-
-
 def audit_section(contents: Values) -> dict[str, Any]:
     """Return what a page shows of an audit: notes, a figure and a verdict for each method, then the tables."""
     from gli.reporting.plots import people_figure, svg_of, svg_settings  # Needs matplotlib.
@@ -208,22 +193,15 @@ def audit_section(contents: Values) -> dict[str, Any]:
                 )
                 shown_entry |= {"svg": svg_of(figure), "distinguished": _distinguished(picture)}
         entries.append(shown_entry)
-    return {
-        "data": contents["data"],
-        "notes": _notes(contents),
-        "entries": entries,
-        "tables": tables_of(contents),
-    }
+    return {"data": contents["data"], "notes": _notes(contents), "entries": entries, "tables": tables_of(contents)}
 
 
 def write_audit(output: Path, contents: Values) -> None:
     """Write an audit, the contents of :mod:`gli.auditing.contents`, into a folder."""
-    # Before anything is written: drawing may fail.
-    text = without_html(audit_markdown(contents))
-    page = render("audit.html.j2", title=f"{contents['data']}: audit", audit=audit_section(contents))
+    section = audit_section(contents)  # Before anything is written: drawing may fail.
     write_json(output / "audit.json", contents)
-    write_text(output / "audit.md", text)
-    write_text(output / "audit.html", page)
+    write_text(output / "audit.md", render("audit.md.j2", audit=section))
+    write_text(output / "audit.html", render("audit.html.j2", title=f"{contents['data']}: audit", audit=section))
 
 
 def read_audit(path: Path) -> dict[str, Any]:

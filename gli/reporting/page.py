@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from gli.reporting.tables import MARKS, plain_markdown
+from gli.reporting.tables import MARKS, markdown, plain_markdown, without_html
 from gli.system.files import atomic_write, json_text
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def environment(autoescape: bool = True) -> Environment:
     """Return the Jinja environment of every page; without ``autoescape``, that of Markdown.
 
     Its filters are ``number`` (three decimals; empty where there is no number), ``marked`` (the best score in bold, the
-    second best underlined) and ``plain`` (a label or a name in Markdown); its function ``file`` returns the text of a
-    file of this folder as it is.
+    second best underlined), ``plain`` (a label or a name in Markdown) and ``markdown`` (a table in it); its function
+    ``file`` returns the text of a file of this folder as it is.
     """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -44,14 +44,16 @@ def environment(autoescape: bool = True) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"number": _number, "marked": _marked, "plain": plain_markdown}
+    made.filters |= {"number": _number, "marked": _marked, "plain": plain_markdown, "markdown": markdown}
     made.globals["file"] = _file
     return made
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page: a template of this folder, filled in. Every value that is no Markup is escaped."""
-    return environment().get_template(template).render(**values)
+    """Return a page: a template of this folder, filled in. No value that is no Markup becomes an element of HTML."""
+    if template.endswith(".html.j2"):
+        return environment().get_template(template).render(**values)
+    return without_html(environment(autoescape=False).get_template(template).render(**values))
 
 
 def json_element(contents: Mapping[str, Any]) -> Markup:

@@ -13,14 +13,13 @@ from gli.reporting.claims import Claims, Compared, decide_claims
 from gli.reporting.page import json_element, render
 from gli.reporting.published import PUBLISHED
 from gli.reporting.results import Result, Summary, collect_results, reported_scores, summarise, warm_up
-from gli.reporting.tables import AUDIT_HEADING, markdown, table_of_methods, table_of_runs, without_html
+from gli.reporting.tables import AUDIT_HEADING, table_of_methods, table_of_runs
 from gli.reporting.tradeoff import Tradeoff, tradeoff_of
 from gli.runs.read import Run
 from gli.system.console import progress
 from gli.system.files import write_json, write_table, write_text
 
 WARM_UP = "Class-loss warm-up: LI, GLI with a fixed weight and with a warm-up"
-TRADEOFF = "Privacy against accuracy"
 LEGEND = (
     "Mean ± standard deviation over runs; **best** and *second best* of the methods that went at least half of the way "
     "from the original's MIA accuracy to that of retraining (or of guessing) with at least half of its accuracy."
@@ -86,31 +85,26 @@ def write_report(
     columns = dict.fromkeys(name for row in rows for name in row if name != "run")
     write_table(output / "results.csv", [*columns, "run"], rows)
     write_json(output / "results.json", contents)
-    sections = {heading: markdown(table) for heading, table in tables.items()}
-    if compared:
-        sections["Claims"] = _list([claim.sentence for claim in compared])
-    if tradeoff.points:
-        sections[TRADEOFF] = f"![{tradeoff.text}](tradeoff.png)\n\n{tradeoff.caption}"
-    sections["Runs"] = markdown(runs_table)
-    paragraphs = [f"# {data}", _list([*notes, LEGEND]), markdown(methods)]
-    paragraphs += [f"## {heading}\n\n{text}" for heading, text in sections.items()]
-    write_text(output / "results.md", without_html("\n\n".join(paragraphs)) + "\n")
+    shown = {
+        "data": data,
+        "notes": notes,
+        "methods": methods,
+        "tables": tables,
+        "claims": [claim.sentence for claim in compared],
+        "runs": runs_table,
+    }
+    write_text(output / "results.md", render("results.md.j2", **shown, legend=LEGEND, tradeoff=tradeoff))
     # Only pictures need matplotlib.
     from gli.reporting.plots import draw_report
 
     runs_svg, figures = draw_report(runs, results, summaries, tradeoff, output / "tradeoff.png", data)
     page = render(
         "report.html.j2",
+        **shown,
         title=f"{data}: unlearning methods",
-        data=data,
-        notes=notes,
-        methods=methods,
-        tables=tables,
-        claims=[claim.sentence for claim in compared],
         contents=json_element(contents),
         runs_svg=runs_svg,
         figures=figures,
-        runs=runs_table,
         audit=None if audited is None else audit_section(audited),
     )
     write_text(output / "report.html", page)
@@ -143,10 +137,6 @@ def _notes(
     if audit is not None:
         notes.append(f"{AUDIT_HEADING}: 0.5 if the attack does not distinguish forgotten from unseen people ({audit}).")
     return [*notes, CLAIMS_NOTE] if compared else notes
-
-
-def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _flat_row(result: Result, select: Select) -> dict[str, Any]:
