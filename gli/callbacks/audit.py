@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from gli.auditing.best import best_audit
 from gli.auditing.gather import PerImage
 from gli.auditing.record import FOLDER, Record, write_people, write_record
 from gli.methods.base import Method
 from gli.metrics.registry import LOSS, Audited, compute_scores
+from gli.runs.read import best_audit
 from gli.system.lightning import current_epoch
 
 Row = dict[str, float]

@@ -1,6 +1,8 @@
-"""Scores derived from accuracies: utility drop, forgetting score and final score."""
+"""Scores derived from accuracies: utility drop, forgetting score and final score; the Pareto front of several."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def utility_drop(original_accuracy: float, accuracy: float) -> float:
@@ -20,3 +22,12 @@ def forgetting_score(mia_accuracy: float) -> float:
 def final_score(accuracy: float, forgetting_score: float) -> float:
     """Return (accuracy + 1 - 2 * forgetting score) / 2, in [0, 1]; higher is better (paper, section 5.2.3)."""
     return (accuracy + (1 - 2 * forgetting_score)) / 2
+
+
+def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:
+    """Return for each point, whose values are to fall, whether no other is at least as low in all and lower in one."""
+
+    def beats(first: Sequence[float], second: Sequence[float]) -> bool:
+        return all(a <= b for a, b in zip(first, second, strict=True)) and tuple(first) != tuple(second)
+
+    return [not any(beats(candidate, point) for candidate in points) for point in points]

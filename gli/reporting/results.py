@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gli.auditing.best import best_audit
 from gli.auditing.conclusion import COLLAPSED, GUESS, NEAR
 from gli.auditing.record import People, Record, Records, read_kept, read_people, restrict, split_people_in_half
 from gli.auditing.resample import bootstrap_intervals
@@ -21,7 +20,7 @@ from gli.metrics.registry import Score, scores_among
 from gli.reporting import Select
 from gli.runs.cost import read_cost
 from gli.runs.membership import read_membership
-from gli.runs.read import FIXED, WARMED, Run
+from gli.runs.read import FIXED, WARMED, Run, best_audit
 
 #: Methods that train from scratch. Their last audit is reported, because they have no iteration to select.
 FROM_SCRATCH = ("Original", "Retrained")

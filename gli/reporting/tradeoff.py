@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gli.metrics.pareto import pareto_front
+from gli.metrics.utility import pareto_front
 from gli.reporting.results import FROM_SCRATCH, NO_UNLEARNING, Summary
 
 ORIGINAL, RETRAINED = FROM_SCRATCH

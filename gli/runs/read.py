@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gli.errors import DataError
 from gli.metrics.registry import SCORES
 from gli.system.files import read_yaml
 
 LOG, SETTINGS = "metrics.csv", "config.yaml"
+Row = TypeVar("Row", bound=Mapping[str, float])
 #: Settings that may differ between repetitions of a run, with another seed or on another machine.
 REPEATS = {"seed", "original", "root", "cache_dir", "num_workers", "eval_batch_size", "csv"}
 #: Settings of the trainer that runs to be compared have in common.
@@ -91,6 +93,19 @@ def read_log(folder: Path) -> list[dict[str, float]]:
         raise DataError(f"{path}: holds no audit. Let the run reach its first audit.")
     # A resumed run may have logged an iteration twice; the later row counts.
     return sorted({row["iteration"]: row for row in rows}.values(), key=lambda row: row["iteration"])
+
+
+def best_audit(
+    rows: Iterable[Row], max_utility_drop: float = math.inf, *, score: str = "final_score", mode: str = "max"
+) -> Row | None:
+    """Return the best audit after iteration 0, or None where there is none.
+
+    An audit without a final score (losses that are not finite) never wins. ``mode`` is ``max`` or ``min``.
+    """
+    allowed = [row for row in rows if row["iteration"] > 0 and row.get("utility_drop", 0.0) <= max_utility_drop]
+    scored = [row for row in allowed if not math.isnan(row.get("final_score", math.nan)) and score in row]
+    sign = {"max": 1, "min": -1}[mode]
+    return max(scored, key=lambda row: sign * row[score], default=None)
 
 
 def read_run(folder: Path) -> Run:

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gli.auditing.best import best_audit
 from gli.errors import DataError, SettingError
-from gli.metrics.pareto import pareto_front
+from gli.metrics.utility import pareto_front
 from gli.runs.membership import read_membership
-from gli.runs.read import read_log
+from gli.runs.read import best_audit, read_log
 from gli.study.space import Settings
 from gli.system import files
 from gli.system.files import writable

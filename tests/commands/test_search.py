@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gli.auditing.best import best_audit
 from gli.commands.search import main
 from gli.engine import execute
+from gli.runs.read import best_audit
 from gli.runs.spec import RunSpec
 from gli.study import search
 from tests.helpers.fake_trials import IMPATIENT, FakeExecutor

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gli.metrics.pareto import pareto_front
+from gli.metrics.utility import pareto_front
 
 
 def test_a_front_by_hand():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gli.auditing.best import best_audit
+from gli.runs.read import best_audit
 
 
 def row(iteration: float, final_score: float, utility_drop: float = 0.0, **scores: float) -> dict[str, float]:
