@@ -80,6 +80,14 @@ def test_every_room_imports_alone():
         assert done.returncode == 0, f"{room}: {done.stderr}"
 
 
+def test_no_module_of_one_system_is_imported():
+    posix = {"resource", "fcntl", "termios", "pwd", "grp"}
+    nodes = [node for path in MODULES.values() for node in ast.walk(ast.parse(path.read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not imported & posix
+
+
 def test_reading_logs_and_reports_starts_quickly():
     names = [name for name in MODULES if re.match(r"gli\.(reporting|runs)\b", name) and name not in HEAVY]
     imports = "; ".join(f"import {name}" for name in names)

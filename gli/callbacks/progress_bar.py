@@ -49,7 +49,7 @@ class RunProgress(ProgressBar):
         """Start drawing, or continue."""
         if self._progress is None:
             name = TextColumn("{task.description}", table_column=Column(min_width=len(AUDIT)))
-            scores = TextColumn("{task.fields[scores]}")
+            scores = TextColumn("{task.fields[scores]}", table_column=Column())  # Wrapped, where narrow.
             # A narrow bar leaves room for the scores in a line of 80 characters.
             columns = (name, BarColumn(10), MofNCompleteColumn(), TimeRemainingColumn(), scores)
             # No refresh thread: it could be drawing while worker processes are forked.
@@ -156,4 +156,4 @@ def _scores(trainer: L.Trainer) -> str:
     row = audit.rows[-1]
     # The utility drop, which tables show last, comes first: it tells soonest that a run goes wrong.
     scores = [score for score in reversed(shown_in("bar")) if score.name in row]
-    return " · ".join(f"{score.label} {row[score.name]:.3f}" for score in scores)
+    return " | ".join(f"{score.label} {row[score.name]:.3f}" for score in scores)

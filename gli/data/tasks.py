@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gli.errors import SettingError
+from gli.metrics.registry import YES
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Task(ABC):
         Returns:
             ``margin``, or ``margin_<label>`` of each label; each of shape ``(batch,)``.
         """
+
+    def truths(self, labels: Tensor) -> dict[str, Tensor]:
+        """Return whether each image has a label, as ``yes_<label>`` of shape ``(batch,)``; nothing for classes."""
+        return {}
 
     @abstractmethod
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -173,6 +178,10 @@ class MultiLabel(Task):
         logits = _double(logits)
         signed = torch.where(labels.to(logits.device) > 0, logits, -logits)
         return {f"margin_{name}": signed[:, column] for column, name in enumerate(self.names)}
+
+    def truths(self, labels: Tensor) -> dict[str, Tensor]:
+        """Return a column of 0 and 1 of each label."""
+        return {f"{YES}{name}": labels[:, column].float() for column, name in enumerate(self.names)}
 
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the divergence between the two Bernoulli distributions, summed over the labels."""

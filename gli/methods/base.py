@@ -18,7 +18,6 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from gli.data import FaceDataModule
 from gli.data.loading import Batch, Pass
 from gli.data.recipe import Recipe
 from gli.errors import SettingError
@@ -29,11 +28,9 @@ from gli.methods.settings import (
     OptimizerName,
     ScheduleName,
     make_optimizer,
-    require_attackable,
     require_loss,
     require_not_negative,
     require_positive,
-    require_reference,
 )
 from gli.models.blocks import frozen_modules
 from gli.system.lightning import clear_step_values
@@ -92,8 +89,6 @@ class Method(FaceModule, ABC):
     epochs: int = 1
     #: Whether epochs and learning-rate schedule are those of the data set's recipe.
     follows_recipe: ClassVar[bool] = False
-    #: Whether the method compares with people who are neither trained on nor audited (``data.reference_share``).
-    needs_reference: bool = False
 
     def __init__(
         self,
@@ -204,15 +199,6 @@ class Method(FaceModule, ABC):
     def lr_factor(self) -> float:
         """Return the factor of the learning rate in the current iteration: that of ``schedule``."""
         return 1.0 if self.schedule is None else SCHEDULES[self.schedule](self.iteration, self.total_iterations)
-
-    def check(self) -> None:
-        """Raise a SettingError if settings do not go together; called before any work, such as training an original."""
-
-    def check_data(self, data: FaceDataModule) -> None:
-        """Raise a SettingError if method or audit cannot use the data; called before any work."""
-        require_attackable(data)
-        if self.needs_reference:
-            require_reference(self.name, data)
 
     def default_epochs(self, recipe: Recipe) -> int:
         """Return the number of epochs of a run that does not set it."""

@@ -19,6 +19,7 @@ from gli.data import FaceDataModule
 from gli.data.loading import Batch
 from gli.data.tasks import Task
 from gli.errors import SettingError, did_you_mean
+from gli.methods.settings import require_attackable, require_reference
 from gli.metrics.registry import COLUMNS, LOSS
 from gli.models.backbones import GIVEN, Classifier, build_classifier
 from gli.models.checkpoints import load_features, load_weights
@@ -85,6 +86,8 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
 
     #: Whether the network starts from the original model (all but the original and the retrained model do).
     needs_original: ClassVar[bool] = True
+    #: Whether the method compares with people who are neither trained on nor audited (``data.reference_share``).
+    needs_reference: bool = False
     #: Whether it first puts the network out of use, so that accuracy returns with the iterations.
     rebuilds: ClassVar[bool] = False
     #: What makes it forget more, and less, for the last line of a run; empty for the learning rate and the iterations.
@@ -185,6 +188,15 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
                 self.trained_on = read_training_images(self.original)
         self.model = model
 
+    def check(self) -> None:
+        """Raise a SettingError if settings do not go together; called before any work, such as training an original."""
+
+    def check_data(self, data: FaceDataModule) -> None:
+        """Raise a SettingError if method or audit cannot use the data; called before any work."""
+        require_attackable(data)
+        if self.needs_reference:
+            require_reference(self.name, data)
+
     # -- evaluation ------------------------------------------------------------------------------------------------
 
     def forward(self, images: Tensor) -> Tensor:
@@ -202,6 +214,7 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
         logits = in_chunks(self.model, batch.images, pixels=CHUNK_PIXELS)
         accuracies = self.task.accuracies(logits, batch.labels)
         values = {LOSS: self.task.losses(logits, batch.labels), **self.task.margins(logits, batch.labels)}
+        values |= self.task.truths(batch.labels)
         for column in COLUMNS.values():
             columns = accuracies if column.is_accuracy else values
             columns[column.name] = column.compute(self.task, logits, batch.labels)

@@ -38,6 +38,10 @@ LEAST_ATTACKED = 11
 LOSS = "loss"
 #: Columns of every audit: the per-image margin, as ``margin`` or, in a multi-label task, ``margin_<label>``.
 MARGIN = "margin"
+#: Columns of an audit of a multi-label task: whether the image has the label, as ``yes_<label>``.
+YES = "yes_"
+#: Share of the test images with a label, or without it, below which the label is rare.
+RARE = 0.1
 
 
 @dataclass
@@ -241,6 +245,16 @@ def _utility_drop(audited: Audited) -> float | None:
     return None if audited.original is None else utility_drop(audited.original["accuracy"], audited.scores["accuracy"])
 
 
+def _balanced_accuracy(audited: Audited) -> float | None:
+    """Return the mean accuracy over images with and without each label; None where no label is rare."""
+    test = audited.sets["test"]
+    truths = {name.removeprefix(YES): values > 0 for name, values in test.items() if name.startswith(YES)}
+    if not any(min(truth.mean(), 1 - truth.mean()) < RARE for truth in truths.values()):
+        return None
+    parts = [(test[f"accuracy_{name}"], each) for name, truth in truths.items() for each in (truth, ~truth)]
+    return float(np.mean([hits[part].mean() for hits, part in parts if part.any()]))
+
+
 def _rewind_gap(audited: Audited) -> float:
     return abs(audited.scores["forget_accuracy"] - audited.scores["unseen_accuracy"])
 
@@ -250,6 +264,7 @@ _TABLES: Set[Place] = {"table", "report"}
 for _score in (
     Score("accuracy", "test accuracy", "higher", mean_of("test", "accuracy"), _EVERYWHERE, "", "accuracy", True),
     Score("top2_accuracy", "top-2 accuracy", "higher", mean_of("test", "top2_accuracy"), _TABLES),
+    Score("balanced_accuracy", "balanced accuracy", "higher", _balanced_accuracy, _TABLES, "a label is rare"),
     Score("mia_accuracy", "MIA accuracy", None, _membership_inference, _EVERYWHERE, "0.5 is best", "MIA", True),
     Score("forgetting_score", "forgetting score", "lower", _forgetting, _TABLES, "lower is better", required=True),
     Score("jsd", "JSD", "lower", _jensen_shannon, _TABLES | {"runs"}, "lower is better", required=True),

@@ -27,7 +27,9 @@ def shipped() -> Path:
 def documentation() -> str:
     """Return the folder with the pages that messages name: of a source checkout, or installed with the package."""
     checkout = Path(__file__).parents[2] / "docs"
-    return os.path.relpath(checkout) if checkout.is_dir() else str(Path(sys.prefix) / "share/doc/gli")
+    if not checkout.is_dir():
+        return str(Path(sys.prefix) / "share/doc/gli")
+    return str(checkout.relative_to(Path.cwd()) if checkout.is_relative_to(Path.cwd()) else checkout)
 
 
 def shipped_names(methods: Mapping[str, str] | None = None) -> list[str]:

@@ -69,7 +69,8 @@ def test_a_logger_is_added_to_ours_and_gets_the_same_numbers(both):
     _, notebook, folder = both
     assert folder.parent.name == "gli_synthetic"
     assert {"config.yaml", "metrics.csv", "checkpoints", "utility_drop.png"} <= {path.name for path in folder.iterdir()}
-    assert any(path.name.startswith("events.out") for path in folder.iterdir())
+    events = [path.read_bytes() for path in folder.glob("events.out*")]
+    assert any(b"best/final_score" in event and b"class_weight" in event for event in events)  # HParams.
     with (folder / "metrics.csv").open() as file:
         ours = [(int(row["step"]), row["val/accuracy"]) for row in csv.DictReader(file) if row["val/accuracy"]]
     theirs = [(step, str(numbers["val/accuracy"])) for numbers, step in notebook.numbers if "val/accuracy" in numbers]

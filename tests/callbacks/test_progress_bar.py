@@ -42,7 +42,7 @@ def test_a_run_is_one_bar_of_its_iterations_with_the_scores_of_the_last_audit(te
     assert done == sorted(done)
     assert done[-1] == 3
     assert {count[2] for count in counts if count} == {"3"}
-    assert re.search(r"utility drop -?\d\.\d{3} · MIA \d\.\d{3} · accuracy \d\.\d{3}$", runs[-1])
+    assert re.search(r"utility drop -?\d\.\d{3} \| MIA \d\.\d{3} \| accuracy \d\.\d{3}$", runs[-1])
     assert any(line.startswith("Audit") for line in lines)
     assert any(line.startswith("Original") for line in lines)  # Its training has a bar too.
     assert not any("Epoch" in line for line in lines)

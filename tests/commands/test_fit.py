@@ -437,6 +437,13 @@ def refused(capsys, *arguments: str) -> str:
     ("arguments", "meant"),
     [
         (["--model=GLI", "--model.lrr=1"], "--model.lrr: no such setting. Did you mean 'model.lr'?"),
+        ([], "--data and --model are missing. Name a configuration, such as --config gli_synthetic"),
+        (["--model", "Scrubb"], "--model Scrubb: no such class. Did you mean 'SCRUB'?"),
+        (
+            ["--model=GLI", "--model.learning_rate=1"],
+            "--model.learning_rate: no such setting. Did you mean 'model.lr'?",
+        ),
+        (["--config=gli_synthetic", "--trainer.accelerator=tpu"], "Otherwise --trainer.accelerator cpu, or auto"),
         (["--model=GIL"], "--model GIL: no such class. Did you mean 'GLI'?"),
         (["--model=GLI", "--data=MUFAK"], "--data MUFAK: no such class. Did you mean 'MUFAC'?"),
         (["--model=GLI", "--model.class_weight.finl=3"], "Did you mean 'model.class_weight.final'?"),

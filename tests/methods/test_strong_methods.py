@@ -1,6 +1,7 @@
 """Two steps of the methods that win elsewhere, written out by hand in plain torch, in both tasks; and their traps."""
 
 import copy
+import inspect
 import math
 
 import numpy as np
@@ -32,7 +33,7 @@ from gli.methods import (
 )
 from gli.methods.ct import square_convolutions
 from gli.methods.seeding import rand_of_images, seeded_generator
-from gli.methods.settings import cosine, warmup
+from gli.methods.settings import cosine, require_loss, warmup
 from gli.methods.sweeps import gradients_over, mean_over
 from gli.models.backbones import build_classifier
 from tests.methods.test_methods import (
@@ -140,6 +141,33 @@ def test_ct_refuses_a_network_without_kernels(monkeypatch):
     )
     with pytest.raises(SettingError, match="no kernels that CT could transpose"):
         CT().check()
+    patches = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Flatten(), nn.Linear(8, 2))
+    assert square_convolutions(patches) == []  # As a transformer has them.
+    frozen = nn.Sequential(nn.Conv2d(3, 4, 3).requires_grad_(False), nn.Conv2d(4, 4, 3))
+    assert square_convolutions(frozen) == [frozen[1]]
+
+
+def test_a_method_shows_its_settings_and_names_the_one_that_was_meant():
+    assert {"temperature", "lr", "weight_decay"} <= inspect.signature(TransposeDistil).parameters.keys()
+    assert repr(TransposeDistil(temperature=3.0)) == "TransposeDistil(temperature=3.0)"
+    with pytest.raises(TypeError, match=r"CT has no setting 'learning_rate'\. Did you mean 'lr'"):
+        CT(learning_rate=1)
+    with pytest.raises(TypeError, match=r"CT has no setting 'x'\. It has lr, momentum"):
+        CT(x=1)
+
+
+def test_what_is_no_loss_is_refused():
+    weight = torch.ones(2, requires_grad=True)
+    require_loss("Pull", weight.sum())
+    for value, shown in (
+        (1.0, "a float"),
+        (weight, r"a tensor of shape \(2,\) with a"),
+        (torch.ones(()), r"a tensor of shape \(\) without a"),
+    ):
+        with pytest.raises(
+            SettingError, match=rf"Pull\.unlearn returned {shown}.*; return a scalar tensor with a gradient"
+        ):
+            require_loss("Pull", value)
 
 
 @in_both_tasks

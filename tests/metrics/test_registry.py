@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gli.auditing.plots import utility_drop
 from gli.callbacks import ForgettingAudit, progress_bar
 from gli.commands.main import main
 from gli.engine import fit
-from gli.metrics.registry import COLUMNS, SCORES, Audited, Column, Score, register, register_column
+from gli.metrics.registry import COLUMNS, SCORES, Audited, Column, Score, compute_score, register, register_column
 from tests.helpers.tiny import EVERY, TINY
 
 PLACES = frozenset({"bar", "table", "report", "runs", "curves"})
@@ -97,3 +98,15 @@ def test_a_score_without_a_direction_needs_a_mode(capsys):
     arguments = ["fit", "--model=GLI", *TINY, "--checkpoint.monitor=val/loss_forget"]
     assert main(arguments) == 2
     assert "checkpoint.mode is None; give max" in capsys.readouterr().err
+
+
+def test_a_rare_label_has_a_balanced_accuracy_beside_the_mean():
+    rare = np.arange(20) == 0  # A model that never says yes is right about 19 of 20.
+    columns = {
+        "accuracy": (~rare).astype(float),
+        "accuracy_bald": (~rare).astype(float),
+        "yes_bald": rare.astype(float),
+    }
+    assert compute_score(Audited({"test": columns}), "balanced_accuracy") == 0.5
+    often = {**columns, "yes_bald": (np.arange(20) % 2).astype(float)}
+    assert math.isnan(compute_score(Audited({"test": often}), "balanced_accuracy"))
