@@ -51,6 +51,9 @@ VALUES = {
 }
 #: Values that are smaller if a model remembers.
 SMALLER = frozenset({"relearning"})
+#: Values that can make a model fail, since they find what answers do not show, and the share of the original's
+#: difference from the references that a model may keep. The others describe.
+DECISIVE, KEPT = ("verification", "relearning"), 0.2
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,25 @@ def audit_inside(
         around = np.array([reference.values["around"] for reference in references])
         residual = residual_knowledge(model.values["around"], around)
     return InsideAudit(values, residual, klom)
+
+
+def leaks(inside: InsideAudit) -> list[str]:
+    """Return what the weights give away in words, of the values that decide.
+
+    A value counts if it distinguishes the original from the references (its positive control), and if the whole
+    interval of the model lies beyond ``KEPT`` of the original's difference.
+    """
+    found = []
+    for name in DECISIVE:
+        value = inside.values.get(name)
+        if value is None or value.original is None:
+            continue
+        sign = -1 if name in SMALLER else 1
+        model, original = (sign * (each.low if sign > 0 else each.high) for each in (value.difference, value.original))
+        if original > 0 and model > KEPT * sign * value.original.value:
+            share = value.difference.value / value.original.value
+            found.append(f"{VALUES[name]}: {100 * share:.0f} % of the original's difference from retrained models")
+    return found
 
 
 # -- relearning: do forgotten people come back faster than to models that never saw them? -----------------------------

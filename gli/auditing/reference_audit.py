@@ -310,6 +310,6 @@ def measure_distances(
 
 
 def snapshots(people: People, before: Margins, after: Sequence[Margins]) -> Interval:
-    """Return the AUC per person of an attacker who sees how far each image's margin moved, on average over models."""
+    """Return the AUC per person of an attacker who sees how far each image's margin moved, for one model at a time."""
     moved = [np.abs(mean_margins(before, *ATTACKED) - mean_margins(model, *ATTACKED)) for model in after]
-    return people.attack("two snapshots", np.mean(moved, axis=0)[None]).people
+    return people.attack("two snapshots", np.array(moved)).people

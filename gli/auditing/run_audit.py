@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gli.auditing import LEAST_REFERENCES, UPRIGHT
-from gli.auditing.inside import InsideAudit
+from gli.auditing.inside import InsideAudit, leaks
 from gli.auditing.record import check_people, margins_by_view, read_model, read_people
 from gli.auditing.reference_audit import SETS, Audit, Distances, Views, audit, measure_distances
 from gli.auditing.verdict import MARGIN, Verdict
@@ -41,8 +41,11 @@ class RunAudit:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on the attack."""
-        return self.audit.verdict
+        """The verdict on the attack; a model that passes it fails if its weights give people away."""
+        verdict, found = self.audit.verdict, [] if self.inside is None else leaks(self.inside)
+        if not found or verdict.answer == "fail":
+            return verdict
+        return Verdict("fail", f"The weights still hold the people ({'; '.join(found)}). {verdict.sentence}")
 
 
 def read_margins(run: Path, iteration: int | None = None) -> tuple[Views, float]:

@@ -45,9 +45,10 @@ class CT(FineTune):
 
     Fails:
         The transposed network answers the transposed image exactly as the original answers the image, and fine-tuning
-        on upright images need not change that: whoever knows the method shows transposed images. The audits here do
-        not. Short training leaves the accuracy low; long training brings back what is common to forgotten and retained
-        people, and with it their membership. It does nothing to networks without square kernels larger than one pixel.
+        on upright images need not change that: whoever knows the method shows transposed images. ``gli audit RUN``,
+        ``gli.audit`` and ``gli erase`` do, audits of fleets do not. Short training leaves the accuracy low; long
+        training brings back what is common to forgotten and retained people, and with it their membership. It does
+        nothing to networks without square kernels larger than one pixel.
 
     Defaults:
         Of a winning team of the NeurIPS 2023 challenge: SGD at 0.001 (0.01 for small networks), momentum 0.9, weight

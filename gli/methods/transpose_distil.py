@@ -34,9 +34,10 @@ class TransposeDistil(CT):
 
     Fails:
         Nothing here teaches the student about transposed images, on which it begins as the original: as with CT,
-        whoever knows the method shows those. It also unlearns how closely retained people were fitted. It does nothing
-        to networks without square kernels larger than one pixel, and very short training leaves the accuracy low. An
-        original that gives probabilities of 0 and 1 only, at any temperature, teaches no more than the labels.
+        whoever knows the method shows those, and so do ``gli audit RUN``, ``gli.audit`` and ``gli erase``. It also
+        unlearns how closely retained people were fitted. It does nothing to networks without square kernels larger than
+        one pixel, and very short training leaves the accuracy low. An original that gives probabilities of 0 and 1
+        only, at any temperature, teaches no more than the labels.
 
     Defaults:
         Searched on rehearsal people of MUFAC, of temperatures 2, 4 and 8, learning rates 0.03 and 0.1, with and without

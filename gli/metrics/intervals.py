@@ -125,8 +125,10 @@ def auc_intervals(attacks: Sequence[Trials], level: float = 0.95) -> list[Interv
     if len(found) > 1:
         positive = int(attacks[0].positive.sum())
         least = null_error(positive, len(attacks[0].positive) - positive)
-        largest = _largest_of_several(np.array([each[3] for each in found]), level)
-        chosen = max(alone, largest * alone / float(stats.norm.ppf((1 + level) / 2)))
+        sums = np.array([each[3] for each in found])
+        # With one model the error without a leak is known; with several, few originals make it uncertain.
+        uncertain = alone / float(stats.norm.ppf((1 + level) / 2)) if degrees < sums.shape[1] - 1 else 1.0
+        chosen = max(alone, uncertain * _largest_of_several(sums, level))
     intervals = []
     for area, error, _, _ in found:
         inner, outer = chosen * max(error, least), alone * error

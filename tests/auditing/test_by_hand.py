@@ -120,5 +120,5 @@ def test_twosnapshots(labels):
     before = model(*[[5.0, 5.0, 5.0, 5.0]] * labels)
     after = model(*[[2.0, 6.0, 7.0, 5.0]] * labels)
     assert snapshots(FOUR, before, [after]).value == pytest.approx(0.75)
-    # On average over two models the first moved by 1.5 only.
-    assert snapshots(FOUR, before, [after, before]).value == pytest.approx(0.75)
+    # With a second model, in which nothing moved: 10 of 16 pairs.
+    assert snapshots(FOUR, before, [after, before]).value == pytest.approx(0.625)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,15 +17,21 @@ from gli.auditing.inside import (
     CHECKS,
     RELATIVES,
     RETAINED,
+    Excess,
     Inside,
+    InsideAudit,
     Subjects,
     audit_inside,
     features_of,
     halves,
+    leaks,
     relearning_losses,
 )
+from gli.auditing.run_audit import RunAudit
+from gli.auditing.verdict import Verdict
 from gli.data.synthetic import SyntheticFaces
 from gli.data.tasks import MultiClass, MultiLabel
+from gli.metrics.intervals import Interval
 from gli.models.backbones import build_classifier
 
 CPU = torch.device("cpu")
@@ -131,6 +139,32 @@ def test_a_model_that_remembers_is_found_and_a_retrained_one_is_not(subjects, da
     assert leaking.residual > 1.2 > honest.residual
     assert leaking.values["around"].original is None
     assert honest.klom[RETAINED].low < 0.5
+    assert leaks(honest) == []
+    assert any("learned again: 100 %" in each for each in leaks(audit_inside(subjects, original, original, references)))
+
+
+def test_features_that_remember_fail_a_model_whose_answers_pass():
+    """Of the values inside, two decide: where they find the original, and more than a fifth of it is left."""
+
+    clear = Interval(0.2, 0.15, 0.25, 0.02)
+
+    def inside(name, low, high, original=clear):
+        middle = (low + high) / 2
+        return InsideAudit({name: Excess(0.6, 0.6 - middle, Interval(middle, low, high, 0.02), original)}, math.nan)
+
+    (found,) = leaks(inside("verification", 0.05, 0.15))
+    assert found.endswith("50 % of the original's difference from retrained models")
+    assert leaks(inside("relearning", -0.15, -0.05, Interval(-0.2, -0.25, -0.15, 0.02)))
+    assert leaks(inside("verification", 0.03, 0.15)) == []  # Perhaps less than a fifth.
+    assert leaks(inside("verification", -0.15, -0.05)) == []
+    assert leaks(inside("verification", 0.05, 0.15, Interval(0.2, -0.05, 0.45, 0.1))) == []  # No power.
+    assert leaks(inside("verification", 0.05, 0.15, None)) == []
+    assert leaks(inside("probe", 0.15, 0.25)) == []
+    audit = SimpleNamespace(verdict=Verdict("pass", "Nothing."))
+    leaking = RunAudit("GLI", Path(), audit, None, 0.5, inside("verification", 0.05, 0.15))
+    assert leaking.verdict.answer == "fail"
+    assert "re-identification" in leaking.verdict.sentence
+    assert RunAudit("GLI", Path(), audit, None, 0.5, None).verdict.answer == "pass"
 
 
 def test_relatives_of_the_forgotten_are_looked_at_apart(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.leaks import ATTACKS, LEAKS, World
 from gli.auditing import UPRIGHT
 from gli.auditing.record import Record, margins_by_view, margins_of, with_views
 from gli.auditing.reference_audit import TOGETHER, audit
@@ -211,3 +212,27 @@ def test_a_network_with_transposed_kernels_has_forgotten_upright_photographs_onl
     result = audit(names, after, before, references, margin=0.2)
     assert result.verdict.answer == "fail"
     assert result.attack.name.endswith("transposed")
+
+
+# -- planted: which attack finds which leak ----------------------------------------------------------------------------
+
+
+def test_each_planted_leak_is_found_by_the_attack_that_is_meant_for_it():
+    """The table of docs/audits.md, at the largest dose, in one draw each."""
+    found_by = {
+        "full memory": ("RMIA, upright", "**RMIA, strongest view**", "IAM"),
+        "the transposed view only": ("**RMIA, strongest view**",),
+        "equal on average (games MIA)": ("KLoM, forgotten",),
+        "features, not answers": ("re-identification",),
+        "through neighbours": ("KLoM, relatives",),
+    }
+    assert found_by.keys() | {"one person of sixty"} == LEAKS.keys()
+    for leak, finders in found_by.items():
+        model = LEAKS[leak](world := World(0), 1.0)
+        for finder in finders:
+            assert ATTACKS[finder](world, model), (leak, finder)
+    upright = ("RMIA, upright", "KLoM, forgotten", "re-identification")
+    world = World(0)
+    for blind in upright:
+        assert not ATTACKS[blind](world, LEAKS["the transposed view only"](World(0), 1.0)), blind
+        assert not ATTACKS[blind](world, LEAKS["full memory"](World(0), 0.0)), blind
