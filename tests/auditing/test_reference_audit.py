@@ -23,7 +23,7 @@ from gli.erasure.evidence import Models, Outputs, gather_evidence
 from gli.errors import DataError
 
 SETS = ("forget", "test", "unseen")
-PEOPLE, REFERENCES, DRAWS = 30, 4, 20
+PEOPLE, REFERENCES, DRAWS, COMPARED = 30, 4, 20, 6
 #: How much easier the forgotten are than the never seen, and how much of the original's memory is left.
 SETTINGS = list(product((0.0, 0.75, 1.5), (0.0, 0.5, 1.0)))
 TRANSPOSED = "margin@transposed"
@@ -115,12 +115,13 @@ def by_erasure(records):
 
 
 def test_three_entrances_give_one_answer(tmp_path, monkeypatch):
-    """The 180 draws by which the difference between the entrances was found."""
+    """The 180 draws by which the difference between the entrances was found, 54 of them in all entrances."""
     areas = {setting: [] for setting in SETTINGS}
     for setting, seed in product(SETTINGS, range(DRAWS)):
         records = simulate(*setting, seed)
         answer = in_python(records)
-        assert by_records(records, monkeypatch) == by_erasure(records) == answer
+        if seed < COMPARED:
+            assert by_records(records, monkeypatch) == by_erasure(records) == answer
         areas[setting].append(answer[0])
     monkeypatch.undo()
     assert by_runs(tmp_path, records) == answer
