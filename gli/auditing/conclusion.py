@@ -39,30 +39,19 @@ MORE, LESS = "raise --model.lr, or the number of iterations", "stop earlier, or 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that has ended.
+    """A run that has ended."""
 
-    Attributes:
-        method: Class name of the method.
-        rows: All audits in the order of their iterations, the original's (iteration 0) first.
-        best: The audit whose model is kept; None where there is none after iteration 0.
-        retrained: Scores of the retrained model on the same people; None where it is not known.
-        finite: Whether the last losses were finite.
-        interrupted: Whether the user interrupted the run.
-        from_scratch: Whether the model was trained from scratch, so that there is no original to compare with.
-        more: What makes the method forget more.
-        less: What makes it forget less.
-        rebuilds: Whether it first puts the network out of use, so that accuracy returns with the iterations.
-    """
-
-    method: str
-    rows: Sequence[Row]
-    best: Row | None
-    retrained: Row | None = None
-    finite: bool = True
-    interrupted: bool = False
+    method: str  # Class name of the method.
+    rows: Sequence[Row]  # All audits in the order of their iterations, the original's (iteration 0) first.
+    best: Row | None  # The audit whose model is kept; None where there is none after iteration 0.
+    retrained: Row | None = None  # Scores of the retrained model on the same people; None where it is not known.
+    finite: bool = True  # Whether the last losses were finite.
+    interrupted: bool = False  # Whether the user interrupted the run.
+    #: Whether the model was trained from scratch, so that there is no original to compare with.
     from_scratch: bool = False
-    more: str = MORE
-    less: str = LESS
+    more: str = MORE  # What makes the method forget more.
+    less: str = LESS  # What makes it forget less.
+    #: Whether it first puts the network out of use, so that accuracy returns with the iterations.
     rebuilds: bool = False
 
     @property

@@ -32,13 +32,9 @@ Source: TypeAlias = "Dataset[Any] | DataLoader[Any] | Sequence[Any]"
 
 @dataclass(frozen=True)
 class ArrayImages(Images):
-    """Images in memory.
+    """Images in memory."""
 
-    Attributes:
-        array: uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
-    """
-
-    array: npt.NDArray[Any]
+    array: npt.NDArray[Any]  # uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -159,19 +155,12 @@ def _has_length(source: Any) -> bool:
 
 @dataclass(frozen=True)
 class Collected:
-    """All images of one set.
+    """All images of one set."""
 
-    Attributes:
-        images: uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
-        labels: Shape ``(n,)`` (classes) or ``(n, labels)`` (yes or no).
-        identities: Shape ``(n,)``.
-        named: Whether the identities were given; otherwise every image counts as a person of its own.
-    """
-
-    images: npt.NDArray[Any]
-    labels: npt.NDArray[np.int64]
-    identities: npt.NDArray[np.str_]
-    named: bool = True
+    images: npt.NDArray[Any]  # uint8, or float32 in [0, 255], shape ``(n, height, width, channels)``.
+    labels: npt.NDArray[np.int64]  # Shape ``(n,)`` (classes) or ``(n, labels)`` (yes or no).
+    identities: npt.NDArray[np.str_]  # Shape ``(n,)``.
+    named: bool = True  # Whether the identities were given; otherwise every image counts as a person of its own.
 
 
 def collect(source: Source, name: str) -> Collected:

@@ -115,12 +115,7 @@ class FaceTable(FaceDataModule):
         )
 
     def _held_out_rows(self, files: set[str], columns: list[str]) -> list[Row]:
-        """Return the rows of a table of held-out people whose files are not in the table itself.
-
-        Args:
-            files: Files in the table.
-            columns: Columns that the rows must have.
-        """
+        """Return the rows of a table of held-out people, with some columns, whose files are not in the table itself."""
         if not isinstance(self.held_out, str) or not os.path.isfile(self.held_out):
             return []  # Names; or no file, which is an error when the split is made.
         path = Path(self.held_out)
@@ -130,13 +125,7 @@ class FaceTable(FaceDataModule):
         return [row for row in read_csv(path, required) if row[columns[0]] not in files]
 
     def _labels(self, rows: list[Row], names: list[str], classes: list[str]) -> tuple[Task, npt.NDArray[np.int64]]:
-        """Return the task and the labels of all rows.
-
-        Args:
-            rows: The rows.
-            names: The label columns.
-            classes: Names of the classes of a multi-class task.
-        """
+        """Return the task and the labels of all rows, from the label columns and the classes of a multi-class task."""
         kind = self.kind or ("multi_class" if len(names) == 1 else "multi_label")
         if kind == "multi_label":
             return MultiLabel(tuple(names)), np.array([self._binary_labels(rows, name) for name in names]).T.copy()

@@ -24,6 +24,8 @@ from gli.metrics.registry import YES
 class Task(ABC):
     """Base class of the two tasks.
 
+    Logits have shape ``(batch, num_outputs)``; labels are as each task describes them.
+
     Attributes:
         names: Names of the classes or labels, one per logit.
     """
@@ -43,30 +45,18 @@ class Task(ABC):
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each image in nats, shape ``(batch,)``, in float32 or float64.
 
-        Args:
-            logits: Shape ``(batch, num_outputs)``.
-            labels: As described in the subclass; or probabilities of shape ``(batch, num_outputs)``.
+        Labels may also be probabilities of shape ``(batch, num_outputs)``.
         """
 
     @abstractmethod
     def accuracies(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return values per image by name, each of shape ``(batch,)``; their mean over a set is the named accuracy.
-
-        Args:
-            logits: Shape ``(batch, num_outputs)``.
-            labels: As described in the subclass.
-        """
+        """Return values per image by name, shape ``(batch,)``; their mean over a set is the named accuracy."""
 
     @abstractmethod
     def margins(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the logit-scaled confidence log p - log(1 - p) of the true label, in float64, by name.
 
-        Args:
-            logits: Shape ``(batch, num_outputs)``.
-            labels: As described in the subclass.
-
-        Returns:
-            ``margin``, or ``margin_<label>`` of each label; each of shape ``(batch,)``.
+        That is ``margin``, or ``margin_<label>`` of each label; each of shape ``(batch,)``.
         """
 
     def truths(self, labels: Tensor) -> dict[str, Tensor]:
@@ -77,29 +67,19 @@ class Task(ABC):
     def divergence(self, logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the Kullback-Leibler divergence KL(teacher || student) of each image in nats, shape ``(batch,)``.
 
-        Args:
-            logits: Logits of the student, shape ``(batch, num_outputs)``.
-            teacher_logits: Logits of the teacher, of the same shape.
-            temperature: Both logits are divided by it; the result is not multiplied by its square.
+        Both logits are divided by the temperature; the result is not multiplied by its square.
         """
 
     @abstractmethod
     def other_labels(self, labels: Tensor, uniform: Tensor) -> Tensor:
-        """Return a random label of each image among all but its own, in the form of ``labels``.
-
-        Args:
-            labels: As described in the subclass.
-            uniform: Random numbers in [0, 1), shape ``(batch,)``.
-        """
+        """Return a random label of each image among all but its own, by uniform numbers in [0, 1), ``(batch,)``."""
 
     @abstractmethod
     def sampled_targets(self, logits: Tensor, uniform: Tensor, temperature: float | None) -> Tensor:
         """Return probabilities sampled from logits (Gumbel-softmax), shape ``(batch, num_outputs)``.
 
-        Args:
-            logits: Shape ``(batch, num_outputs)``.
-            uniform: Random numbers in [0, 1), of the shape of ``logits``.
-            temperature: Temperature of the sample; None for a hard one of zeros and ones.
+        ``uniform`` numbers in [0, 1) have the shape of the logits. Without a temperature the sample is hard: zeros and
+        ones.
         """
 
 

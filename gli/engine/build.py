@@ -138,11 +138,7 @@ def ended(trainer: L.Trainer, method: Method, rows: Sequence[Mapping[str, float]
 
 
 def build_data(section: Mapping[str, Any]) -> FaceDataModule:
-    """Return the data module of the data section of a run's settings.
-
-    Raises:
-        DataError: If it describes no data module.
-    """
+    """Return the data module of the data section of a run's settings; DataError if it describes none."""
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(FaceDataModule, "data")
     try:

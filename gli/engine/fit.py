@@ -385,11 +385,7 @@ def _follows_recipe(trainer: L.Trainer, model: Method) -> bool:
 
 
 def _check_configs(args: Sequence[str] | Mapping[str, Any]) -> None:
-    """Refuse configuration files that are not plain YAML, before the parser reads them.
-
-    Raises:
-        DataError: Naming the file.
-    """
+    """Refuse configuration files that are not plain YAML, before the parser reads them; DataError names the file."""
     for path in configs_among(args) if not isinstance(args, Mapping) else ():
         read_yaml(path, "a configuration")
 
@@ -463,12 +459,8 @@ def _parser() -> LightningArgumentParser:
 def specify(args: Sequence[str], **place: Any) -> RunSpec:
     """Return the run that ``gli fit`` would make of a command line, with all its settings, defaults included.
 
-    Args:
-        args: The command line after ``fit``.
-        **place: Folder, title and order of the run, see :class:`RunSpec`.
-
-    Raises:
-        GLIError: If a setting is wrong.
+    ``args`` is the command line after ``fit``; ``place`` is folder, title and order of the run, see :class:`RunSpec`.
+    GLIError if a setting is wrong.
     """
     args = resolve_arguments(args, method_names())
     _check_configs(args)

@@ -57,12 +57,8 @@ class Network:
     def with_weights(self, state: Mapping[str, Tensor], where: object) -> nn.Module:
         """Return a copy of the user's own network with the weights of a checkpoint of a run, in eval mode.
 
-        Args:
-            state: State dict of a method.
-            where: The checkpoint, for the message.
-
-        Raises:
-            CheckpointError: If the weights are those of another architecture.
+        ``state`` is the state dict of a method, and ``where`` names the checkpoint in the CheckpointError if it is of
+        another architecture.
         """
         module = copy.deepcopy(self.module)
         weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
