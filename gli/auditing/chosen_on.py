@@ -46,7 +46,6 @@ def who_chose(reported: Sequence[Path], rehearsals: Sequence[Path]) -> str:
 
 
 def _people(run: Path) -> set[str]:
-    """Return the people of the evaluation sets of a run."""
     people = read_people(run)
     return {str(name) for subset in EVALUATION_SETS for name in people[subset]}
 

@@ -141,7 +141,6 @@ class ForgettingAudit(L.Callback):
         self._score(Record(pl_module.iteration, self._values(), self._accuracies), pl_module, "test")
 
     def _score(self, audit: Record, method: Method, prefix: str) -> Row:
-        """Compute and log the scores of an audit."""
         self.losses = {name: np.array(columns[LOSS]) for name, columns in audit.values.items()}
         audited = Audited(audit.values)
         if method.needs_original:
@@ -152,7 +151,6 @@ class ForgettingAudit(L.Callback):
         return row
 
     def _keep(self, audit: Record, trainer: L.Trainer, method: Method) -> None:
-        """Write the record into the run's folder."""
         folder = trainer.log_dir  # A broadcast: every process takes part.
         dev_run: bool = trainer.fast_dev_run  # type: ignore[attr-defined]
         if not self.keep_losses or folder is None or dev_run or not trainer.is_global_zero:

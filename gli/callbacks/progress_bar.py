@@ -46,7 +46,6 @@ class RunProgress(ProgressBar):
         console.print(*args, **kwargs)
 
     def _start(self) -> Progress:
-        """Start drawing, or continue."""
         if self._progress is None:
             name = TextColumn("{task.description}", table_column=Column(min_width=len(AUDIT)))
             scores = TextColumn("{task.fields[scores]}", table_column=Column())  # Wrapped, where narrow.

@@ -166,7 +166,6 @@ def _item_of(kind: Any) -> Any:
 
 
 def _add(parser: Parser, parameter: inspect.Parameter, kind: Any, flag: Flag, text: str) -> None:
-    """Add the argument of one parameter to the parser."""
     required = parameter.default is parameter.empty
     default = None if required else parameter.default
     if not (required or default in (None, "", ()) or isinstance(default, bool)) and "default" not in text:

@@ -102,7 +102,6 @@ def search(
 
 
 def _check(is_grid: bool, is_sampled: bool, trials: int | None, output: Path, write: Path | None) -> None:
-    """Refuse options that do not go together."""
     if is_grid == is_sampled:
         raise SettingError(
             "Say what to vary: either a grid with --try, or --range and --choose for a sampled search (where --choose "

@@ -201,7 +201,6 @@ def nobody_like(part: Collected) -> Collected:
 
 
 def _label(value: Any, where: str) -> npt.NDArray[np.int64]:
-    """Return a label as int64: a number or a vector."""
     label = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
     if label.dtype.kind not in "biuf" or label.ndim > 1 or not np.array_equal(label, label.astype(np.int64)):
         raise DataError(f"{where}: the label {value!r} is neither a class number nor a vector of 0 and 1.")

@@ -194,7 +194,6 @@ class EpochPlan:
         self.epoch = epoch
 
     def _rows(self, pass_: Pass, name: str) -> Rows:
-        """Return the rows of a set that a pass uses."""
         rows, share = self.sets[name], pass_.shares.get(name, 1.0)
         if share == 1.0:
             return rows

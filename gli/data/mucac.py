@@ -124,7 +124,6 @@ class MUCAC(FaceDataModule):
         raise DataError(f"{self.root / IMAGE_FOLDERS[0]}: no images found here (nor directly in {self.root}). {HINT}")
 
     def _identities(self) -> dict[str, int]:
-        """Return the identity number of each file name."""
         path = self._text_file(IDENTITY_FILE)
         identities: dict[str, int] = {}
         for number, line in enumerate(read_text(path).split("\n"), start=1):

@@ -407,7 +407,6 @@ def _without_erased(sets: Sets, table: SplitTable, settings: SplitSettings, warn
 
 
 def _first_names(names: Sequence[str], count: int = 5) -> str:
-    """Return the first names of a list, and an ellipsis if there are more."""
     return f"{', '.join(map(str, names[:count]))}{', ...' if len(names) > count else ''}"
 
 
@@ -415,7 +414,6 @@ def _first_names(names: Sequence[str], count: int = 5) -> str:
 
 
 def _first_of_each_file(rows: Rows, digests: npt.NDArray[np.bytes_]) -> Rows:
-    """Return the rows without those whose file is that of an earlier row."""
     _, first = np.unique(digests[rows], return_index=True)
     return rows[np.sort(first)]
 

@@ -337,7 +337,6 @@ class CLI(LightningCLI):
 
 
 def _print_results(command: CLI, audit: ForgettingAudit, seconds: float, folder: Path | None) -> None:
-    """Print the closing table, and where checkpoint, log and figures are."""
     model, trainer = command.model, command.trainer
     retrained = originals.retrained_scores(
         model, command.datamodule, command.seed, command.originals, str(trainer.precision)
@@ -366,7 +365,6 @@ def _columns(model: Method, audit: ForgettingAudit) -> list[tuple[str, dict[str,
 
 
 def _files(trainer: L.Trainer, folder: Path | None, logs: Path) -> list[str]:
-    """Return where checkpoint, log and figures are, a line each."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     lines = [f"checkpoint  {os.path.relpath(best)}"] if best else []
     if folder is not None:

@@ -102,7 +102,6 @@ def _loadable(value: Tensor) -> bool:
 
 
 def _head_names(classifier: Classifier) -> set[str]:
-    """Return the names, in the backbone's state dict, of the weights of the head."""
     head = {id(module) for module in last_blocks(classifier, 1)[0]}
     children = [name for name, module in classifier.backbone.named_modules() if id(module) in head]
     return {key for key in classifier.backbone.state_dict() if any(key.startswith(f"{name}.") for name in children)}

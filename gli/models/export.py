@@ -135,7 +135,6 @@ _BYTES = {"safetensors": _safetensors, "torch": _torch, "onnx": _onnx}
 
 
 def _read(data: bytes, kind: str) -> dict[str, Tensor]:
-    """Return the weights in an exported file."""
     if kind == "safetensors":
         return safetensors.torch.load(data)
     weights: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["state_dict"]

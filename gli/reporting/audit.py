@@ -157,7 +157,6 @@ def _part(values: Values, name: str, part: str) -> Values | None:
 
 
 def _notes(contents: Values) -> list[str]:
-    """Return the paragraphs above the verdicts."""
     facts = [f"{name}: {value}." for name, value in contents.items() if name not in ("data", "methods", "runs")]
     inside = [INSIDE_NOTE] if any(entry.get("inside") for entry in _entries(contents)) else []
     return [*(METHOD_NOTES if _kind(contents) == "methods" else RUN_NOTES), *inside, *facts]

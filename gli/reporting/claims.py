@@ -217,7 +217,6 @@ def _decided(comparison: Comparison, claim: str, sides: Sequence[Sequence[Result
 
 
 def _evidence(comparison: Comparison, interval: Interval, pairs: Sequence[Pair], seeds: Sequence[int]) -> str:
-    """Return the numbers of a comparison in a sentence."""
     score = comparison.scored
     better = {1: "higher is better", -1: "lower is better", 0: score.note or "no direction is better"}[score.sign]
     people = [frozenset(np.concatenate([pair.people[name] for name in EVALUATION_SETS]).tolist()) for pair in pairs]

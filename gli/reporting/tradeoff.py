@@ -111,7 +111,6 @@ def tradeoff_of(summaries: Sequence[Summary], audit: Mapping[str, Any] | None = 
 
 
 def _of_methods(entries: Sequence[Mapping[str, Any]]) -> Tradeoff:
-    """Return the trade-off of an audit of methods."""
     points = []
     for entry in entries:
         privacy, bar = _distance(entry["auc_person_against_retraining"])

@@ -120,7 +120,6 @@ def _notes(
     audit: Path | None,
     compared: Sequence[Compared],
 ) -> list[str]:
-    """Return the sentences above the tables."""
     notes = [
         f"Reported: {SELECTIONS[select]}.",
         "What each score means, typical values, and what it cannot show: scores.md of gli's documentation.",

@@ -160,7 +160,6 @@ class Search:
         return [self._failures.get(number) or self.spec(number).reason_of_failure() for number in failed]
 
     def _ask(self) -> int:
-        """Return the number of a new trial."""
         self._seed_sampler(len(self._all))
         trial = self._study.ask()
         self._trials[trial.number] = trial
@@ -208,7 +207,6 @@ class Search:
             spec.stop()
 
     def _tell(self, number: int, record: Record, total: int) -> None:
-        """Tell the result of a trial."""
         rows = _audits_of(record.run)
         audit, _ = self.objective.choose(rows)
         self._report(number, rows)

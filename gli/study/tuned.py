@@ -71,7 +71,6 @@ def tuned_file(sentence: str, command: Sequence[str], section: Mapping[str, Any]
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    """Return a command over as many lines as it needs."""
     words = ["gli", "search", *(shlex.quote(word) for word in arguments)]
     lines = [" "]
     for word in words:

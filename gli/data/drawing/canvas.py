@@ -105,7 +105,6 @@ def _soft_mask(level: int, plateau: bool) -> Image.Image:
 
 
 def _rgba(color: Color, alpha: float) -> tuple[int, int, int, int]:
-    """Convert a colour and its opacity from 0..1 to 0..255."""
     r, g, b, a = (int(255 * clip(value, 0.0, 1.0)) for value in (*color, alpha))
     return r, g, b, a
 

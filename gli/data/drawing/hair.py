@@ -86,7 +86,6 @@ def _hairline(person: Person, look: Look, end: float) -> Points:
 
 
 def _loose_back_hair(person: Person, look: Look) -> Points:
-    """Return the outline of loose hair behind the head."""
     style = look.style
     bottom = _BACK_END[style] + 0.08 * person.hairline
     v = np.linspace(-0.2, bottom, 16)
@@ -155,7 +154,6 @@ def _draw_locks(canvas: Canvas, person: Person, look: Look) -> None:
 
 
 def _draw_curls(canvas: Canvas, person: Person, look: Look, gap: float) -> None:
-    """Draw light and dark curls over the skull."""
     light, dark = mix(look.hair, WHITE, 0.28), scale(look.hair, 0.7)
     for k in range(13):
         a = -1.5 + 0.25 * k

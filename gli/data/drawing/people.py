@@ -156,12 +156,10 @@ class Picture:
 
 
 def _sample_bool(rng: np.random.Generator, probability: float) -> bool:
-    """Sample True with a given probability."""
     return bool(rng.random() < probability)
 
 
 def _sample_index(rng: np.random.Generator, weights: tuple[float, ...]) -> int:
-    """Sample an index with probability proportional to its weight."""
     return int(rng.choice(len(weights), p=np.asarray(weights) / math.fsum(weights)))
 
 

@@ -56,7 +56,6 @@ def _background(picture: Picture, size: int, canvas_size: int) -> Image.Image:
 
 
 def _draw_clothes(canvas: Canvas, person: Person, picture: Picture, look: Look) -> None:
-    """Draw the neck and the clothes on the shoulders."""
     grown = 1.0 - look.child
     neck = 0.30 + 0.08 * grown + (0.035 * grown if person.male else -0.01)
     shoulder = 1.02 + 0.22 * grown + (0.16 * grown if person.male else 0.0)
