@@ -155,11 +155,7 @@ def _path(run: Path, iteration: int) -> Path:
 
 
 def read_record(run: Path, iteration: int) -> Record | None:
-    """Return the audit of an iteration, or None where it was not kept.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
+    """Return the audit of an iteration, or None where it was not kept; raise DataError if the file is damaged."""
     path = _path(run, iteration)
     if not path.is_file():
         return None

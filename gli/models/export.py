@@ -143,11 +143,7 @@ def _read(data: bytes, kind: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _check(data: bytes, kind: str, model: Classifier, facts: Mapping[str, Any], path: Path, image_size: int) -> None:
-    """Compare the logits of an exported file with those of the classifier.
-
-    Raises:
-        CheckpointError: If they differ.
-    """
+    """Compare the logits of an exported file with those of the classifier; raise CheckpointError if they differ."""
     images = torch.rand(CHECKED, 3, image_size, image_size, generator=torch.Generator().manual_seed(1))
     expected = model(images)
     if kind == "onnx":

@@ -40,11 +40,7 @@ class ClassWeight:
     over: Literal["batches", "steps"] = "batches"
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: If a weight is negative, or above 1 in the convex form.
-        """
+        """Check the ranges; raise ValueError if a weight is negative, or above 1 in the convex form."""
         top = 1.0 if self.form == "convex" else float("inf")
         for name, value in (("initial", self.initial), ("final", self.final)):
             if not 0 <= value <= top:

@@ -234,11 +234,7 @@ def _evidence(comparison: Comparison, interval: Interval, pairs: Sequence[Pair],
 
 
 def _by_seed(results: Sequence[Result], name: str) -> dict[int, Result]:
-    """Return the result of each seed.
-
-    Raises:
-        DataError: If there is none, or a seed has several.
-    """
+    """Return the result of each seed; raise DataError if there is none, or a seed has several."""
     if not results:
         raise DataError(f"there is no result of {name}.")
     by_seed: dict[int, Result] = {}
