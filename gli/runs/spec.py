@@ -92,12 +92,12 @@ class RunSpec:
         """Hash of everything that the result depends on; files that settings name count by their content."""
         root = self.data.get("init_args", {}).get("root")
         roots = {"data": Path(root)} if isinstance(root, str) else {}  # A table may be named relative to it.
-        relevant = {
+        sections = {
             section: relevant(values, _NEUTRAL.get(section, ()), roots.get(section, Path()))
             for section, values in self.settings.items()
             if section != "figures"
         }
-        return digest(json.dumps(relevant, sort_keys=True))
+        return digest(json.dumps(sections, sort_keys=True))
 
     @property
     def title(self) -> str:
