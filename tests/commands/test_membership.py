@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -28,33 +30,46 @@ def first(home):
         return run(FIT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def foreign(first, home) -> Path:
     """The original's weights as a plain state dict, as somebody else would hand them over."""
     path = home / "foreign.pth"
-    contents = torch.load(first.model.original, weights_only=True)
+    contents = torch.load(home / first.model.original, weights_only=True)
     torch.save(contents["state_dict"], path)
     return path
 
 
-@pytest.fixture
-def fit(capsys):
+def fit(*arguments: str) -> tuple[list[str], Path]:
     """Run a command; return its lines on standard error and the folder of the run."""
-
-    def fit(*arguments: str) -> tuple[list[str], Path]:
-        capsys.readouterr()
+    with redirect_stderr(io.StringIO()) as stream:
         command = run([*FIT, *arguments])
-        lines = [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()]
-        return lines, Path(str(command.trainer.log_dir))
+    lines = [line.strip() for line in stream.getvalue().splitlines() if line.strip()]
+    return lines, Path(str(command.trainer.log_dir))
 
-    return fit
+
+@pytest.fixture(scope="module")
+def unknown(foreign, home) -> tuple[list[str], Path]:
+    """A run from the original of somebody else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        return fit(f"--model.original={foreign}")
+
+
+@pytest.fixture(scope="module")
+def mixed(first, home) -> tuple[list[str], Path]:
+    """A run from a known original, whose test and unseen people it has seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        return fit(f"--model.original={first.model.original}", "--data.split_seed=1")
 
 
 # -- neither known nor declared ----------------------------------------------------------------------------------------
 
 
-def test_a_run_from_an_unknown_original_says_first_and_last_that_its_scores_mean_nothing(fit, foreign, capsys, home):
-    lines, folder = fit(f"--model.original={foreign}")
+def test_a_run_from_an_unknown_original_says_first_and_last_that_its_scores_mean_nothing(
+    unknown, foreign, capsys, home
+):
+    lines, folder = unknown
     for line in (lines[0], lines[-1]):
         assert line.startswith(MEANINGLESS)
         assert str(foreign) in line
@@ -62,6 +77,7 @@ def test_a_run_from_an_unknown_original_says_first_and_last_that_its_scores_mean
     membership = read_membership(folder)
     assert membership.known == "unknown"
     assert membership.warning == lines[0]
+    assert read_training_images(folder / "checkpoints" / "last.ckpt") is None
     # The audit refuses it, the report notes it.
     assert main(["audit", str(folder), "--references", "3", "--output", str(home / "audit")]) == 2
     refusal = capsys.readouterr().err.strip()
@@ -72,9 +88,8 @@ def test_a_run_from_an_unknown_original_says_first_and_last_that_its_scores_mean
     assert f"{folder}: {MEANINGLESS}" in (home / "report" / "results.md").read_text()
 
 
-def test_validating_such_an_original_or_its_checkpoint_says_so_as_well(fit, foreign, capsys):
-    _, folder = fit(f"--model.original={foreign}")
-    checkpoint = folder / "checkpoints" / "last.ckpt"
+def test_validating_such_an_original_or_its_checkpoint_says_so_as_well(unknown, foreign, capsys):
+    checkpoint = unknown[1] / "checkpoints" / "last.ckpt"
     # A checkpoint's settings that differ from those of the command line are listed first.
     for end, place in ([f"--model.original={foreign}"], 0), ([f"--ckpt_path={checkpoint}"], 1):
         capsys.readouterr()
@@ -82,11 +97,6 @@ def test_validating_such_an_original_or_its_checkpoint_says_so_as_well(fit, fore
         lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
         assert lines[place].startswith(MEANINGLESS)
         assert lines[-1].startswith(MEANINGLESS)
-
-
-def test_a_checkpoint_of_an_unknown_original_has_no_record(fit, foreign):
-    _, folder = fit(f"--model.original={foreign}")
-    assert read_training_images(folder / "checkpoints" / "last.ckpt") is None
 
 
 # -- recorded ----------------------------------------------------------------------------------------------------------
@@ -113,26 +123,25 @@ def test_a_retrained_model_records_the_retained_images_alone():
         assert read_training_images(path).tolist() == _digests(command, "retain")
 
 
-def test_a_recorded_original_with_its_own_sets_raises_no_warning(fit, first):
+def test_a_recorded_original_with_its_own_sets_raises_no_warning(first):
     lines, folder = fit(f"--model.original={first.model.original}")
     assert not [line for line in lines if MEANINGLESS in line]
     assert read_membership(folder).known == "recorded"
 
 
-def test_test_and_unseen_people_on_whom_the_original_was_trained_make_the_scores_meaningless(fit, first):
-    lines, folder = fit(f"--model.original={first.model.original}", "--data.split_seed=1")
+def test_test_and_unseen_people_on_whom_the_original_was_trained_make_the_scores_meaningless(mixed):
+    lines, folder = mixed
     assert lines[0] == lines[-1] == read_membership(folder).warning
     assert "unseen images are among the training images" in lines[0]
 
 
-def test_the_record_of_a_run_includes_that_of_its_original(fit, first):
+def test_the_record_of_a_run_includes_that_of_its_original(first, mixed):
     """Otherwise a third model would not know of the people of the first."""
-    _, folder = fit(f"--model.original={first.model.original}", "--data.split_seed=1")
-    recorded = set(read_training_images(folder / "checkpoints" / "last.ckpt").tolist())
+    recorded = set(read_training_images(mixed[1] / "checkpoints" / "last.ckpt").tolist())
     assert recorded > set(_digests(first, "train"))
 
 
-def test_an_original_of_an_earlier_version_without_a_record_is_still_found_and_known(fit, first):
+def test_an_original_of_an_earlier_version_without_a_record_is_still_found_and_known(first):
     path = Path(first.model.original)
     contents = torch.load(path, weights_only=True)
     before = contents.pop(TRAINING_IMAGES)
@@ -145,17 +154,14 @@ def test_an_original_of_an_earlier_version_without_a_record_is_still_found_and_k
     assert read_training_images(folder / "checkpoints" / "last.ckpt").tolist() == _digests(first, "train")
 
 
-def test_run_folders_of_earlier_versions_stay_readable(first, fit, home):
+def test_run_folders_of_earlier_versions_stay_readable_and_a_damaged_file_is_named(home, capsys):
     _, folder = fit()
     (folder / MEMBERSHIP).unlink()
     assert read_membership(folder) is None
     assert main(["report", str(folder), "--output", str(home / "report")]) == 0
     assert MEANINGLESS not in (home / "report" / "results.md").read_text()
-
-
-def test_a_damaged_file_of_a_run_is_named_and_the_report_is_still_written(fit, home, capsys):
-    _, folder = fit()
     (folder / MEMBERSHIP).write_text('{"known": 3}')
+    capsys.readouterr()
     assert main(["audit", str(folder), "--references", "3", "--output", str(home / "audit")]) == 2
     assert f"{folder / MEMBERSHIP}: cannot be read" in capsys.readouterr().err
     assert main(["report", str(folder), "--output", str(home / "report")]) == 0
@@ -201,7 +207,7 @@ def test_people_on_whom_the_original_was_trained_cannot_be_declared_held_out(fir
     assert "Traceback" not in message
 
 
-def test_test_people_who_are_not_declared_make_the_scores_meaningless(fit, first, foreign, home):
+def test_test_people_who_are_not_declared_make_the_scores_meaningless(first, foreign, home):
     data, lines = first.datamodule, ["identity,set"]
     sets = {str(name): each for each, rows in data.splits.items() for name in data.identities[rows]}
     lines += [f"{name},{each}" for name, each in sets.items()]

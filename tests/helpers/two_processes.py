@@ -6,6 +6,7 @@ A batch of 12 is divided among the processes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,18 @@ CASES = {
 TRAIN_MODE = Case("GLI", {"batch_norm": "train", **PAPER}, on_three=True)
 
 
+@cache
 def original(task: str, folder: Path, seed: int = 0) -> str:
     """The original of a task, trained by the first that asks."""
     asking, data = methods.FineTune(backbone=BACKBONE), SyntheticFaces(task=task, batch_size=BATCH, **FACES)
     settings = {"accelerator": "cpu", "enable_progress_bar": False}
     return find_or_train(asking, data, seed=seed, logs=folder, trainer_settings=settings)
+
+
+@cache
+def data_of(case: type[SyntheticFaces], task: str, batch_size: int, reference_share: float | None) -> SyntheticFaces:
+    """The faces of cases that share them: to draw them, split them and read their digests takes as long as a run."""
+    return case(task=task, batch_size=batch_size, reference_share=reference_share, **FACES)
 
 
 def fit(case: Case, originals: Path, world: int) -> methods.Method:
@@ -122,8 +130,8 @@ def fit(case: Case, originals: Path, world: int) -> methods.Method:
     if case.method == "SSD":  # It trains nothing, so it has no learning rate; BatchNorm is always in eval mode.
         settings = {"backbone": BACKBONE, **case.settings}
     method = getattr(methods, case.method)(original=original(case.task, originals), **settings)
-    faces = {**FACES, "reference_share": 0.5 if method.needs_reference else None}
-    data = (Double if case.double else SyntheticFaces)(task=case.task, batch_size=BATCH // world, **faces)
+    faces, share = Double if case.double else SyntheticFaces, 0.5 if method.needs_reference else None
+    data = data_of(faces, case.task, BATCH // world, share)
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world,

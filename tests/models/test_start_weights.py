@@ -131,7 +131,7 @@ def test_another_file_is_another_original(tmp_path: Path) -> None:
 def test_the_command_starts_an_original_from_a_file_and_reinitialises_blocks_from_it(home: Path) -> None:
     """With a learning rate of zero the original is the file; EU-k gets its fresh blocks from there too."""
     torch.manual_seed(5)
-    source = build_classifier("resnet18_slim", 1000).backbone
+    source = build_classifier("test_resnet", 1000).backbone
     torch.save(source.state_dict(), "start.pth")
     arguments = [*TINY, "--data.recipe.lr=0", "--model.weights=start.pth", "--trainer.max_steps=1"]
     command = run(["fit", "--model=EUk", "--model.k=2", *arguments, "--model.batch_norm=eval"])
