@@ -103,8 +103,7 @@ class StopOnDivergence(L.Callback):
     def _explain(self, method: Method) -> None:
         console.print(
             f"[bold]Stopped at iteration {method.iteration}:[/bold] the losses of {method.name} are no longer finite. "
-            "The last good checkpoint is kept, if there was one. A smaller --model.lr, or fewer iterations "
-            "(--trainer.max_steps), avoids this."
+            "The last good checkpoint is kept, if there was one. A smaller learning rate or fewer iterations avoid it."
         )
 
 

@@ -97,7 +97,7 @@ class CT(FineTune):
         if self.total_iterations < LEAST_ITERATIONS:
             rank_zero_warn(
                 f"{self.name} begins with transposed kernels, so that accuracy has to come back, and has "
-                f"{self.total_iterations} iterations for it. Give it more: --trainer.max_epochs, or smaller batches."
+                f"{self.total_iterations} iterations for it. Give it more: epochs, or smaller batches."
             )
         for layer in square_convolutions(self.model):
             layer.weight.copy_(layer.weight.transpose(2, 3).clone())

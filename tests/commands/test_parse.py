@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from gli.commands.fit import check_spelling
 from gli.commands.main import COMMANDS
 from gli.commands.parse import Flag, choose, parse, run
 from gli.errors import SettingError
+from tests.helpers.tiny import EVERY, TINY
 
 
 def copy(
@@ -156,3 +158,33 @@ for command in sys.argv[1:]:
     assert os.wait()[1] == 0, command
 """
     subprocess.run([sys.executable, "-c", code, *COMMANDS, "erase run"], check=True)
+
+
+def test_misspelt_settings_are_answered_before_torch_could_be_imported():
+    code = """
+import sys
+from gli.commands.main import main
+assert main(["fit", "--config", "gli_synthetic", "--trainer.max_stpes=3"]) == main(["fit", "--model", "Scrubb"]) == 2
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == [
+        "gli: --trainer.max_stpes: no such setting. Did you mean 'trainer.max_steps'?",
+        "gli: --model Scrubb: no such class. Did you mean 'SCRUB'?",
+    ]
+
+
+def test_what_is_no_misspelling_is_left_to_the_parser():
+    right = [
+        "--config=scrub_mufac",
+        "--model.lr=1",
+        "--model.class_weight.final=1",
+        "--trainer.callbacks+=EarlyStopping",
+    ]
+    for args in (
+        [*right, *TINY, *EVERY, "--data.recipe.epochs=1", "--model.init_args.lr=1", "--model.help=GLI"],
+        ["--model=my.Pull", "--model.lrr=1"],
+        ["--config=mine.yaml", "--model.lrr=1"],
+        ["--model=scrub", "--model.zzzz=1"],
+    ):
+        check_spelling(args)
