@@ -73,9 +73,9 @@ def check_spelling(args: Sequence[str]) -> None:
                 raise GLIError(f"{option} {value}: no such class.{hint}")
         elif option.startswith("--") and setting and section in DECLARED:
             known, name = _declared(section), setting.partition(".")[0].rstrip("+")
-            meant = [] if name in known | OF_PARSER else [f"{section}.{each}" for each in known]
-            if hint := did_you_mean(f"{section}.{name}", meant):
-                raise GLIError(f"{option}: no such setting.{hint}")
+            if name not in known | OF_PARSER and (hint := did_you_mean(name, known)):
+                meant = hint.replace("mean '", f"mean '{section}.")
+                raise GLIError(f"{option}: no such setting.{meant}")
 
 
 @cache
