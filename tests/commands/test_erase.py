@@ -44,7 +44,8 @@ def test_requests_from_init_to_status(home, capsys):
     assert main(["erase", "plan", "--no-measure"]) == 0
     assert "route: retrain" in capsys.readouterr().out
     assert main(["erase", "status"]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
+    line, head = capsys.readouterr().out.splitlines()
+    assert head.startswith("ledger: ")
     assert "anna" not in line
     assert "batch-1" in line
     assert main(["erase", "status", "--fail-if-due-in", "7d"]) == 1
@@ -92,7 +93,7 @@ def test_a_certificate_that_was_changed_does_not_verify(home, capsys):
     assert main(["erase", "verify", certificate, "--weights", str(home / "changed")]) == 4
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "is not a file of this release" in error
+    assert "is not a file of weights of this release" in error
 
 
 def test_purge_of_a_folder_that_holds_nothing_of_gli_changes_nothing(home, capsys):
