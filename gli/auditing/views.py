@@ -23,8 +23,8 @@ from gli.system.chunks import CHUNK_PIXELS, in_chunks
 #: From images in [0, 1], shape ``(batch, channels, height, width)``, to images of the same shape.
 View = Callable[[Tensor], Tensor]
 Margins = npt.NDArray[np.float64]
-#: Images evaluated at once, in all views.
-BATCH = 64
+#: Pixels, of one channel and in all views, that are held at once: 100 MB of three channels.
+MOST_PIXELS = 2**23
 
 
 def affine(degrees: float = 0.0, zoom: float = 1.0) -> View:
@@ -75,7 +75,8 @@ def margins_in_views(model: nn.Module, task: Task, images: Tensor, labels: Tenso
     """
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     views, parts = views_of(images), []
-    for some, truth in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
+    count = max(1, MOST_PIXELS // (len(views) * images.shape[-2] * images.shape[-1]))
+    for some, truth in zip(torch.split(images, count), torch.split(labels, count), strict=True):
         pixels = some.to(device).float() / 255
         shown = torch.cat([view(pixels) for view in views.values()]).contiguous()
         true = truth.to(device).repeat(len(views), *[1] * (truth.ndim - 1))
