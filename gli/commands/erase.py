@@ -403,16 +403,20 @@ def verify(
     Args:
         certificate: The file certificate.json.
         weights: The deployed file (default: the one beside the certificate).
-        ledger: The file ledger.jsonl, or a store (default: the file beside the certificate).
+        ledger: The file ledger.jsonl, or a whole store (default: the file beside the certificate).
         receipt: The file purge.json (default: the one beside the certificate).
         public_key: PEM file of the key that must have signed.
         certificate_only: Accept a release whose weights are not here.
     """
     from gli.erasure import certificate as certificates
+    from gli.erasure.check import check_files
+    from gli.erasure.store import Store
 
     key = certificates.load_public_key(public_key) if public_key else None
     try:
         passed = certificates.verify(certificate, weights, ledger, receipt, key, certificate_only)
+        if ledger is not None and ledger.is_dir():
+            passed += check_files(Store(ledger))
     except DataError as error:
         print(f"gli erase verify: fails. {error}", file=sys.stderr)
         return NOT_VERIFIED

@@ -322,14 +322,25 @@ def write_batch(store: Store, name: str, contents: Mapping[str, Any]) -> str:
     return write_canonical(store.batch(name) / BATCH, contents)
 
 
-def read_batch(store: Store, name: str) -> dict[str, Any]:
+def read_batch(store: Store, name: str, *, rerun: bool = False) -> dict[str, Any]:
     """Return ``batch.json``; empty where there is none.
+
+    Args:
+        store: The store.
+        name: Name of the batch.
+        rerun: Accept other facts than those of its last run, which a killed one may have written.
 
     Raises:
         DataError: If it was changed.
     """
     path = store.folder / BATCHES / name / BATCH
-    return read_canonical(path, "a batch")[0] if path.exists() else {}
+    if not path.exists():
+        return {}
+    contents, digest = read_canonical(path, "a batch")
+    runs = store.ledger.read().of_kind("run", batch=name)
+    if runs and not rerun and runs[-1].get("facts", digest) != digest:  # Earlier versions did not note them.
+        raise DataError(f"{path}: is not what the ledger speaks of. Restore it, or run the batch again.")
+    return contents
 
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"

@@ -91,16 +91,17 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     sets = sets_of(store, name)
     work = store.batch(name) / WORK
     data = prepare(store, work, sets)
-    minutes = read_batch(store, name).get("minutes") or {}
+    minutes = read_batch(store, name, rerun=True).get("minutes") or {}
     policy = store.settings.policy
     if not minutes and route is None and policy.route == "auto":
         minutes = measured_minutes(store, data)
     chosen, reason = route_of(policy, minutes, route)
-    write_batch(store, name, facts_of(store, name, sets, minutes))
+    facts = write_batch(store, name, facts_of(store, name, sets, minutes))
     candidate = policy.declared if chosen == "unlearn" else None
     job = model_job(store, work, data, chosen, policy.seed, candidate)
     done = lines.of_kind("run", batch=name)
-    if done and done[-1].get("key") == job.key and (store.batch(name) / EVIDENCE).exists():
+    same = done and done[-1].get("key") == job.key and done[-1].get("facts", facts) == facts
+    if same and (store.batch(name) / EVIDENCE).exists():
         evidence = read_evidence(store, name)
         return Result(name, evidence["answer"], evidence, True)
     count = policy.references if chosen == "unlearn" else policy.retrain_references
@@ -135,7 +136,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         },
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
-    fields = {"batch": name, "evidence": digest, "key": job.key, "form": FORM}
+    fields = {"batch": name, "evidence": digest, "facts": facts, "key": job.key, "form": FORM}
     fields |= {"answer": evidence["answer"], "route": chosen}
     fields |= {"manifest": sets.manifests["after"], "images": sets.manifests["images_after"]}
     fields |= {f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}

@@ -308,8 +308,8 @@ def read_key(path: Path) -> bytes:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError as error:
         raise DataError(f"{path}: is not the key of a store. Restore it from a backup.") from error
-    if len(key) != KEY_BYTES:
-        raise DataError(f"{path}: is not the key of a store ({len(key)} bytes). Restore it from a backup.")
+    if len(key) != KEY_BYTES or text != key.hex().encode():
+        raise DataError(f"{path}: is not the key of a store as gli writes it. Restore it from a backup.")
     return key
 
 

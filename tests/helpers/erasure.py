@@ -93,7 +93,7 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
     }
     photographs = {request: len(rows) for request, rows in sets.forget.items()}
     facts = {"batch": name, "requests": requests, "photographs": photographs, "minutes": {}}
-    write_batch(store, name, {**facts, "hashes": hashes_of(store, name, sets)})
+    written = write_batch(store, name, {**facts, "hashes": hashes_of(store, name, sets)})
     model = store.batch(name) / MODEL
     save_classifier(model, seed)
     finding = {
@@ -124,7 +124,7 @@ def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 
         "method": {"name": "Retrained", "backbone": BACKBONE, "image_size": 24, "seed": 0, "references": 0},
     }
     digest = write_canonical(store.batch(name) / EVIDENCE, evidence)
-    fields = {"batch": name, "evidence": digest, "key": "k", "answer": answer, "route": "retrain"}
+    fields = {"batch": name, "evidence": digest, "facts": written, "key": "k", "answer": answer, "route": "retrain"}
     fields |= {f"weights_{end}": value for end, value in evidence["weights"].items()}
     fields |= {"manifest": sets.manifests["after"], "images": sets.manifests["images_after"]}
     store.ledger.append("run", fields, NOW)

@@ -1,0 +1,57 @@
+"""Compare every file of a store with its ledger."""
+
+from __future__ import annotations
+
+from gli.erasure.batches import BATCH, EVIDENCE, MODEL, WORK
+from gli.erasure.certificate import CERTIFICATE, verify
+from gli.erasure.purge import JOURNAL, RECEIPT
+from gli.erasure.requests import COPIES, REQUESTS, read_copies, read_requests
+from gli.erasure.store import LOCK, REHEARSAL, SETTINGS, Store
+from gli.errors import DataError
+from gli.system.ledger import HEAD, KEY_FILE, LEDGER, read_bytes, sha256_file
+
+#: Files of a store, and of the folder of each batch.
+OF_STORE = (SETTINGS, KEY_FILE, LEDGER, HEAD, LOCK, REQUESTS, COPIES)
+OF_BATCH = (BATCH, EVIDENCE, MODEL, RECEIPT, JOURNAL)
+
+
+def check_files(store: Store) -> list[str]:
+    """Compare the files of a store with its ledger; the folders of runs are temporary, and are left out.
+
+    Returns:
+        What was compared, and what is missing, one sentence each.
+
+    Raises:
+        DataError: For the first file that differs, or that gli did not write.
+    """
+    lines, home = store.ledger.read(), store.folder
+    read_requests(store)
+    read_copies(store)
+    known, temporary = {store.weights, *(home / name for name in OF_STORE)}, [home / REHEARSAL, home / "copies"]
+    missing = []
+    for name in {str(entry["batch"]): None for entry in lines.of_kind("plan")}:
+        folder, noted = store.batch(name), {each["kind"]: each for each in lines.entries if each.get("batch") == name}
+        run, purge = noted.get("run", {}), noted.get("purge", {})
+        files = {BATCH: run.get("facts"), EVIDENCE: run.get("evidence"), RECEIPT: purge.get("receipt")}
+        if (folder / MODEL).exists() or not purge:  # The next purge removes the weights before it.
+            files[MODEL] = run.get("weights_after")
+        for path, digest in ((folder / file, digest) for file, digest in files.items() if digest is not None):
+            if not path.exists():
+                missing.append(path)
+            elif sha256_file(path) != digest:
+                raise DataError(f"{path}: is not the file that the ledger speaks of. Restore it from a backup.")
+        if "release" in noted:
+            papers = store.release(name)
+            sentences = verify(papers / CERTIFICATE, ledger=store.ledger.path, certificate_only=True)
+            missing += [papers / each.split()[2] for each in sentences if each.startswith("Not seen")]
+            if not (copy := papers / LEDGER).exists():
+                missing.append(copy)
+            elif not store.ledger.path.read_bytes().startswith(read_bytes(copy, "a ledger")):
+                raise DataError(f"{copy}: is not the beginning of the ledger of this store. Restore it from a backup.")
+        temporary.append(folder / WORK)
+        known |= {*(folder / each for each in OF_BATCH), *store.release(name).glob("*")}
+    for path in home.rglob("*"):
+        if path.is_file() and path not in known and not any(path.is_relative_to(each) for each in temporary):
+            raise DataError(f"{path}: is not a file of this store. Move it elsewhere.")
+    checked = f"The files of {home} are those that its ledger speaks of."
+    return [checked, *(f"Not seen: {path} is missing." for path in missing)]
