@@ -527,7 +527,9 @@ def _ledger_lines(path: Path) -> tuple[Lines, str]:
     """
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or (folder / KEY_FILE).exists():
-        return open_ledger(folder).read(), "is an unbroken chain under the key of its store"
+        lines = open_ledger(folder, unsigned=True).read(unsigned=True)
+        signed = lines.unsigned < len(lines.entries)
+        return lines, f"is an unbroken chain {'under the key of its store' if signed else 'without MACs'}"
     lines = parse_lines(read_bytes(path, "a ledger"), str(path))
     if lines.torn:
         raise DataError(f"{path}: its last line is incomplete.")

@@ -28,12 +28,12 @@ def check_files(store: Store) -> list[str]:
     read_requests(store)
     read_copies(store)
     known, temporary = {store.weights, *(home / name for name in OF_STORE)}, [home / REHEARSAL, home / "copies"]
-    missing = []
+    missing, purges = [], lines.of_kind("purge")
     for name in {str(entry["batch"]): None for entry in lines.of_kind("plan")}:
         folder, noted = store.batch(name), {each["kind"]: each for each in lines.entries if each.get("batch") == name}
         run, purge = noted.get("run", {}), noted.get("purge", {})
         files = {BATCH: run.get("facts"), EVIDENCE: run.get("evidence"), RECEIPT: purge.get("receipt")}
-        if (folder / MODEL).exists() or not purge:  # The next purge removes the weights before it.
+        if (folder / MODEL).exists() or not purge or purge is purges[-1]:  # The next purge removes weights before it.
             files[MODEL] = run.get("weights_after")
         for path, digest in ((folder / file, digest) for file, digest in files.items() if digest is not None):
             if not path.exists():
@@ -42,12 +42,10 @@ def check_files(store: Store) -> list[str]:
                 raise DataError(f"{path}: is not the file that the ledger speaks of. Restore it from a backup.")
         if "release" in noted:
             papers = store.release(name)
-            sentences = verify(papers / CERTIFICATE, ledger=store.ledger.path, certificate_only=True)
+            sentences = verify(papers / CERTIFICATE, certificate_only=True)
             missing += [papers / each.split()[2] for each in sentences if each.startswith("Not seen")]
-            if not (copy := papers / LEDGER).exists():
-                missing.append(copy)
-            elif not store.ledger.path.read_bytes().startswith(read_bytes(copy, "a ledger")):
-                raise DataError(f"{copy}: is not the beginning of the ledger of this store. Restore it from a backup.")
+            if not store.ledger.path.read_bytes().startswith(read_bytes(papers / LEDGER, "a ledger")):
+                raise DataError(f"{papers / LEDGER}: is not the beginning of the ledger of this store. Restore it.")
         temporary.append(folder / WORK)
         known |= {*(folder / each for each in OF_BATCH), *store.release(name).glob("*")}
     for path in home.rglob("*"):

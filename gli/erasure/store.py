@@ -265,7 +265,9 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / SETTINGS
     if not path.is_file():
-        raise DataError(f"{folder}: holds no store of erasure requests. Create one with gli erase init.")
+        raise DataError(
+            f"{folder}: holds no store of erasure requests: {SETTINGS} is missing. Create one with gli erase init."
+        )
     contents = read_yaml(path, "the settings of a store")
     if isinstance(contents, Mapping) and contents.get("version", VERSION) != VERSION:
         raise DataError(f"{path}: was written by another version of gli (format {contents['version']}).")

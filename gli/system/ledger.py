@@ -487,7 +487,7 @@ def _check_mac(entry: Entry, key: bytes, first: bool, where: str) -> None:
     Raises:
         DataError: If the line is of another key, or somebody without the key made it up.
     """
-    if first and entry.get("key") != key_hash(key):
+    if first and entry.get("key_hash") != key_hash(key):
         raise DataError(
             f"{where}: was written with another key than the file {KEY_FILE!r} of this store has now. Restore the key "
             "from a backup: without it, nobody who was erased is recognised."
@@ -566,8 +566,9 @@ class Ledger:
         lines = parse_lines(data, str(self.path), self.key)
         if lines.entries and lines.unsigned == len(lines.entries) and not unsigned:
             raise DataError(
-                f"{self.path}, line 1: was written by an earlier version of gli, without a MAC under the key. Compare "
-                'the ledger with your certificates, then sign it: gli erase amend --reason "REASON".'
+                f"{self.path}, line 1: was written by an earlier version of gli, without MACs. Compare it with your "
+                f"certificates (gli erase verify CERTIFICATE --ledger {self.path}), then sign it: gli erase amend "
+                '--reason "REASON".'
             )
         if not self.head.exists() and len(lines.entries) == lines.unsigned <= 1:
             return lines
@@ -600,7 +601,7 @@ class Ledger:
         lines = self.read(unsigned=kind == AMEND)
         count = len(lines.entries)
         if count == lines.unsigned:
-            fields = {**fields, "key": key_hash(self.key)}
+            fields = {**fields, "key_hash": key_hash(self.key)}
         line = make_entry(count, lines.last_hash, timestamp(now), kind, fields, self.key)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         durable_write(self.head, self._head(count, lines.last_hash))  # The head must not fall two lines behind.

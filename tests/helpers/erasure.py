@@ -153,7 +153,7 @@ def chained(path: Path, entries: Iterable[Mapping[str, Any]], key: bytes | None 
             line = canonical({**fields, "hash": sha256(canonical(fields))}) + b"\n"
         else:
             fields = {name: value for name, value in fields.items() if name not in ("mac", "number", "previous")}
-            fields |= {"key": key_hash(key)} if "key" in fields else {}
+            fields |= {"key_hash": key_hash(key)} if "key_hash" in fields else {}
             line = make_entry(number, previous, fields.pop("time"), fields.pop("kind"), fields, key)
         previous = json.loads(line)["hash"]
         lines.append(line)

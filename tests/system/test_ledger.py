@@ -58,7 +58,7 @@ def test_a_ledger_of_earlier_versions_is_signed_and_goes_on(tmp_path):
     ledger.path.write_bytes(BEFORE)
     last = parse_lines(BEFORE, "").last_hash
     ledger.head.write_bytes(canonical({"lines": 3, "hash": last}) + b"\n")
-    with pytest.raises(DataError, match=r"line 1: was written by an earlier version .* gli erase amend"):
+    with pytest.raises(DataError, match=r"line 1: was written by an earlier version .* erase amend"):
         ledger.append("step", {"value": 1.0, "text": "zoë"}, NOW)
     amendment = {"reason": "a new version", "before": "", "after": "", "unsigned": 3}
     ledger.append(AMEND, {**amendment, "value": 1.0, "text": "zoë"}, NOW)
@@ -178,7 +178,7 @@ def test_whoever_has_no_key_can_neither_exchange_it_nor_make_up_lines(tmp_path):
     for number in range(COUNT):
         ledger.append("step", {"value": number}, NOW)
     lines, files = ledger.read().entries, [each.read_bytes() for each in (ledger.path, ledger.head)]
-    unsigned = [{name: value for name, value in line.items() if name not in ("mac", "key")} for line in lines]
+    unsigned = [{name: value for name, value in line.items() if name not in ("mac", "key_hash")} for line in lines]
     made_up = make_entry(COUNT, lines[-1]["hash"], lines[0]["time"], "step", {"value": COUNT}, OTHER)
     forgeries = {
         "line 3: was made up without the key": [*lines[:2], *lines[3:]],
