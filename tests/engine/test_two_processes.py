@@ -211,6 +211,7 @@ def test_processes_that_the_trainer_starts_share_an_original_and_a_folder_and_fa
     assert process.returncode != 0
     assert "the second process fails" in process.stderr
     assert process.stderr.count("No original model") == 1
+    assert "data.batch_size is 6 in each of 2 processes" in process.stderr  # The original differs from that of one.
     folder = tmp_path / "lightning_logs"
     assert len(list(folder.glob("original_synthetic/*"))) == 1
     assert [path.name for path in folder.glob("fails_synthetic/*")] == ["version_0"]
