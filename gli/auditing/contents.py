@@ -98,11 +98,7 @@ def _attacked(name: str, verdict: Verdict, privacy: Attack, exposed: Sequence[Ex
 
 
 def _interval(interval: Interval | None) -> dict[str, float] | None:
-    return (
-        None
-        if interval is None
-        else {"value": interval.value, "low": interval.low, "high": interval.high, "error": interval.error}
-    )
+    return None if interval is None else {name: getattr(interval, name) for name in ("value", "low", "high", "error")}
 
 
 def _inside(inside: InsideAudit) -> dict[str, Any]:
@@ -118,7 +114,7 @@ def _excess(excess: Excess) -> dict[str, Any]:
         "model": excess.model,
         "references": excess.references,
         "difference": _interval(excess.difference),
-        "original": None if excess.original is None else _interval(excess.original),
+        "original": _interval(excess.original),
     }
 
 
