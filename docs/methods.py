@@ -74,9 +74,8 @@ def settings(method: type[Method]) -> list[tuple[str, str, str]]:
         described = meanings(owner)
         for name, parameter in inspect.signature(vars(owner)["__init__"]).parameters.items():
             if parameter.kind != inspect.Parameter.VAR_KEYWORD and name not in {"self", *rows}:
-                # A class that changes only the default refers to the base class for the meaning.
-                meaning = meanings(Method)[name] if described[name].startswith("See ") else described[name]
-                rows[name] = (str(parameter.default), meaning)
+                # A class that changes only the default leaves the meaning to the base class.
+                rows[name] = (str(parameter.default), described.get(name) or meanings(Method)[name])
     return [(name, default, meaning) for name, (default, meaning) in rows.items()]
 
 
@@ -122,7 +121,8 @@ def overview() -> str:
     for method in methods():
         summary = markdown(" ".join(sections(method)[""].partition("\n\n")[0].split()))
         lines[-1] += f"\n| [{method.__name__}]({snake_case(method.__name__)}.md) | {summary} |"
-    recipe = [row for row in settings(gli.methods.Original) if row[0] in meanings(FromScratch)]
+    changed = inspect.signature(vars(FromScratch)["__init__"]).parameters
+    recipe = [row for row in settings(gli.methods.Original) if row[0] in changed]
     lines += ["## Symbols", markdown(sections(Method)["Symbols"])]
     lines += ["## Epochs, batches and steps", BATCHES]
     lines += ["## Settings of all methods", table(settings(Method))]

@@ -46,8 +46,6 @@ class BadTeaching(Method):
         temperature: T, which softens all outputs.
         retain_share: Share of retain that is used, in (0, 1].
         batch_size: Images in a batch, of both sets together, on each process; None for the data's.
-        lr: Learning rate.
-        optimizer: ``sgd`` or ``adam``.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

@@ -58,10 +58,6 @@ class CT(FineTune):
         NeurIPS 2023 Machine Unlearning challenge; compared in Cadet et al., "Deep Unlearn", 2024.
 
     Args:
-        lr: Learning rate.
-        momentum: Momentum of SGD; None for that of the recipe.
-        weight_decay: Weight decay; None for that of the recipe.
-        schedule: See :class:`~gli.methods.base.Method`.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

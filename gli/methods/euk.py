@@ -31,9 +31,6 @@ class EUk(CFk):
         Goel et al., "Towards Adversarial Evaluations for Inexact Machine Unlearning", 2022.
 
     Args:
-        lr: Learning rate; None for the recipe's.
-        momentum: Momentum of SGD; None for the recipe's.
-        weight_decay: Weight decay; None for the recipe's.
         **kwargs: See :class:`CFk` and :class:`~gli.methods.base.Method`.
     """
 

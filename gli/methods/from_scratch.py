@@ -15,9 +15,6 @@ class FromScratch(Method):
     """Train a fresh network by the data set's recipe.
 
     Args:
-        lr: Learning rate; None for the recipe's.
-        momentum: Momentum of SGD; None for the recipe's.
-        weight_decay: Weight decay; None for the recipe's.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

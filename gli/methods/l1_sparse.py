@@ -37,9 +37,6 @@ class L1Sparse(FineTune):
 
     Args:
         alpha: Weight of the penalty at the start.
-        lr: Learning rate.
-        momentum: Momentum of SGD; None for that of the recipe.
-        weight_decay: Weight decay; None for that of the recipe.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

@@ -54,8 +54,6 @@ class LoTUS(Method):
         alpha: How strongly the temperature follows the difference of accuracies.
         retain_share: Share of retain that is used, in (0, 1].
         stop_at_reference: Stop the run when the accuracy on forget has come down to that on reference.
-        lr: Learning rate.
-        optimizer: ``sgd``, ``adam`` or ``adamw``.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

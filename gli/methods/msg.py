@@ -55,10 +55,6 @@ class MSG(FineTune):
     Args:
         share: Share of the weights of each convolution that is reinitialised, in (0, 1].
         slow: Factor of the gradients of the others.
-        lr: Learning rate.
-        momentum: Momentum of SGD; None for that of the recipe.
-        weight_decay: Weight decay; None for that of the recipe.
-        schedule: See :class:`~gli.methods.base.Method`.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

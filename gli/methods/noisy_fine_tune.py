@@ -51,7 +51,6 @@ class NoisyFineTune(FineTune):
         noise: sigma, the standard deviation of the noise that is added to every weight of the head in every step.
         weight_norm: C0, the largest norm of the head at the start.
         gradient_clip: C1, the largest norm of a step's gradient.
-        lr: Learning rate.
         weight_decay: Weight decay, lambda.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """

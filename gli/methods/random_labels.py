@@ -36,9 +36,6 @@ class RandomLabels(Method):
         Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020; Fan et al., "SalUn", ICLR 2024.
 
     Args:
-        lr: Learning rate.
-        momentum: Momentum of SGD; None for that of the recipe.
-        weight_decay: Weight decay; None for that of the recipe.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

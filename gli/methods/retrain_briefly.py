@@ -37,9 +37,6 @@ class RetrainBriefly(Method):
 
     Args:
         brief_epochs: Number of epochs; the trainer's limits come first.
-        lr: Learning rate; None for the recipe's.
-        momentum: Momentum of SGD; None for the recipe's.
-        weight_decay: Weight decay; None for the recipe's.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

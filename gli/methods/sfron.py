@@ -55,9 +55,6 @@ class SFRon(Method):
         power: p, how strongly the weights prefer images with a low loss.
         threshold: Smallest F_forget / F_retain of a weight that the ascent may move.
         ascent_clip: Largest norm of the gradient of the ascent.
-        lr: Learning rate.
-        momentum: Momentum of SGD; None for that of the recipe.
-        weight_decay: Weight decay; None for that of the recipe.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

@@ -52,10 +52,6 @@ class TransposeDistil(CT):
         temperature: T, which softens both models' outputs.
         batch_size: Images in a batch, on each process; None for the data's. Smaller batches give more steps for the
             same number of forward passes.
-        lr: Learning rate.
-        momentum: Momentum of SGD; None for that of the recipe.
-        weight_decay: Weight decay; None for that of the recipe.
-        schedule: See :class:`~gli.methods.base.Method`.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 

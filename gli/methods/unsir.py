@@ -58,7 +58,6 @@ class UNSIR(Method):
         noise_steps: Steps of Adam for a batch of noise.
         noise_lr: Learning rate of Adam for the noise, in pixel values.
         distance: d: ``mse``, ``l2``, ``l1`` or ``cosine``.
-        batch_norm: See :class:`~gli.methods.base.Method`.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 
