@@ -21,7 +21,8 @@ from gli.api.arguments import check_module, check_outputs, in_python
 from gli.api.result import ModelAudit
 from gli.auditing.conclusion import missing_normalisation
 from gli.auditing.record import People, Record, margins_by_view, read_people, read_record, with_views
-from gli.auditing.reference_audit import audit, check_people
+from gli.auditing.reference_audit import People as AttackedPeople
+from gli.auditing.reference_audit import audit
 from gli.auditing.views import sets_in_views
 from gli.callbacks import ForgettingAudit
 from gli.data.augment import NO_AUGMENTATION, Augmentation
@@ -117,7 +118,7 @@ def given_faces(
             "are too narrow where people have several images. Give (image, label, identity).",
             stacklevel=4,
         )
-    check_people({name: part.identities for name, part in collected.items()})
+    AttackedPeople({name: part.identities for name, part in collected.items()})  # Refuses those who cannot be compared.
     outputs = outputs_of(model, collected["forget"].images[0])
     task = task_of(collected["forget"].labels, outputs, classes)
     for name, part in collected.items():

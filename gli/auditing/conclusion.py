@@ -117,11 +117,7 @@ def nothing_to_forget(run: Ended) -> str | None:
 
 
 def missing_normalisation(right: float) -> str:
-    """Return what a low accuracy on its own training images says about a model; empty where it is not low.
-
-    Args:
-        right: Share of the forget images, which the original was trained on, that it is right about.
-    """
+    """Return what a low accuracy of an original on its own training images says; empty where it is not low."""
     if not right < RIGHT_IN_TRAINING:
         return ""
     return (
@@ -239,8 +235,7 @@ def _last_finite(run: Ended) -> int:
 
 def scores_page() -> str:
     """Return the line below the closing table that says where each score is explained."""
-    page = f"{documentation()}/scores.md"
-    return f"scores      {page}: what each means, typical values, and what it cannot show"
+    return f"scores      {documentation()}/scores.md: what each means, typical values, and what it cannot show"
 
 
 def comparison(columns: Sequence[tuple[str, Mapping[str, float]]]) -> Table:

@@ -134,24 +134,6 @@ class Plain:
         return np.asarray(np.mean([self.of(each) for each in self._references], axis=0))
 
 
-def check_people(identities: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Refuse sets in which there is nobody to compare with.
-
-    Args:
-        identities: Identity on each image of each set.
-
-    Raises:
-        DataError: If the same people are in forget and in unseen.
-    """
-    forgotten, strangers = (set(identities[name].tolist()) for name in ATTACKED)
-    if not forgotten - strangers or not strangers - forgotten:
-        shared = sorted(map(str, forgotten & strangers))
-        raise DataError(
-            f"forget and unseen hold the same people ({', '.join(shared[:3])}). Give images of people whom the "
-            "model never saw as unseen."
-        )
-
-
 class People:
     """The people of ``ATTACKED``, numbered in the order of their names.
 
@@ -163,7 +145,13 @@ class People:
     """
 
     def __init__(self, identities: Mapping[str, npt.NDArray[Any]]) -> None:
-        check_people(identities)
+        forgotten, strangers = (set(identities[name].tolist()) for name in ATTACKED)
+        if not forgotten - strangers or not strangers - forgotten:
+            shared = sorted(map(str, forgotten & strangers))
+            raise DataError(
+                f"forget and unseen hold the same people ({', '.join(shared[:3])}). Give images of people whom the "
+                "model never saw as unseen."
+            )
         names, self.numbers = np.unique(np.concatenate([identities[name] for name in ATTACKED]), return_inverse=True)
         self.names = [str(name) for name in names.tolist()]
         self.forgotten = np.arange(len(self.numbers)) < len(identities["forget"])

@@ -114,14 +114,7 @@ def audit_original(trainer: L.Trainer, method: Method, data: FaceDataModule, see
 
 
 def ended(trainer: L.Trainer, method: Method, rows: Sequence[Mapping[str, float]], retrained: Any = None) -> Ended:
-    """Return a run that has ended, for its last line.
-
-    Args:
-        trainer: The trainer, with an audit.
-        method: The method.
-        rows: All audits, the original's first.
-        retrained: Scores of a retrained model on the same people; None where there is none.
-    """
+    """Return a run that has ended, for its last line, from its audits and the scores of a retrained model, if any."""
     audit = ForgettingAudit.of(trainer)
     return Ended(
         method=type(method).__name__,
