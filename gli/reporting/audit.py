@@ -133,6 +133,10 @@ def tables_of(contents: Values) -> dict[str, Table]:
     entries = _entries(contents)
     columns = METHOD_COLUMNS if _kind(contents) == "methods" else RUN_COLUMNS
     tables = {"Table": Table(list(columns), [[cell(entry) for cell in columns.values()] for entry in entries])}
+    views = {view: None for entry in entries for view in entry.get("views", ())}
+    if len(views) > 1:
+        rows = [[view, *(shown(entry.get("views", {}).get(view)) for entry in entries)] for view in views]
+        tables["AUC per person by view"] = Table(["view", *(str(entry["method"]) for entry in entries)], rows)
     if any(entry.get("inside") for entry in entries):
         tables["Beyond the answers"] = _inside_table(entries)
     return tables

@@ -14,6 +14,7 @@ import yaml
 from gli.auditing import UPRIGHT
 from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
+from gli.auditing.reference_audit import TOGETHER
 from gli.auditing.views import VIEWS
 from gli.commands.audit import minutes_of
 from gli.commands.main import main
@@ -227,7 +228,8 @@ def test_a_run_is_audited_with_reference_models(existing, monkeypatch):
     assert len(stamps) == 3
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert "| GLI |" in (output / "audit.md").read_text()
+    assert "| GLI |" in (text := (output / "audit.md").read_text())
+    assert all(f"| {view} |" in text for view in (UPRIGHT, *VIEWS, TOGETHER))
     assert (output / "audit.html").read_text().count("<svg") == 1
     inside = result["inside"]
     assert inside["values"].keys() == VALUES.keys()
