@@ -170,10 +170,16 @@ def batches_of(lines: Lines) -> dict[str, str]:
     return {str(name): str(entry["batch"]) for entry in lines.of_kind("plan") for name in entry["requests"]}
 
 
+def closed_in(lines: Lines) -> set[str]:
+    """Return the pseudonyms of the requests of a ledger whose people are purged."""
+    purged = {entry["batch"] for entry in lines.of_kind("purge")}
+    return {name for name, batch in batches_of(lines).items() if batch in purged}
+
+
 def open_in(lines: Lines) -> list[str]:
     """Return the pseudonyms of the requests of a ledger whose people are not purged yet."""
-    batches = batches_of(lines)
-    return [name for name in dates_of(lines) if step_of(lines, batches.get(name, "")) in ("planned", "run")]
+    closed = closed_in(lines)
+    return [name for name in dates_of(lines) if name not in closed]
 
 
 def repair_of(lines: Lines, request: str) -> str:
@@ -458,7 +464,7 @@ def decisions_in(lines: Lines) -> dict[str, dict[str, str]]:
     decisions: dict[str, dict[str, str]] = {}
     for entry in lines.of_kind("copies"):
         decisions.setdefault(str(entry["request"]), {}).update(entry["decisions"])
-    closed = dates_of(lines).keys() - {*open_in(lines)}
+    closed = closed_in(lines)
     return {
         request: {copy: each for copy, each in copies.items() if each != REPLACED}
         for request, copies in decisions.items()
@@ -477,9 +483,9 @@ def read_copies(store: Store, *, repairing: bool = False) -> list[Copy]:
         DataError: Naming the row that differs from the ledger, and what to do.
     """
     lines = store.ledger.read()
-    decisions, batches, copies = decisions_in(lines), batches_of(lines), []
+    decisions, closed, copies = decisions_in(lines), closed_in(lines), []
     for row, copy in _rows_of_copies(store):
-        if step_of(lines, batches.get(copy.request, "")) in ("planned", "run"):
+        if copy.request not in closed:
             decision = decisions.get(copy.request, {}).get(_copy_hash(store, copy))
             if decision is None:
                 raise DataError(
@@ -529,12 +535,11 @@ def write_copies(
         now: The present; None for the clock's.
     """
     lines = store.ledger.read()
-    noted, batches = decisions_in(lines), batches_of(lines)
+    noted, closed = decisions_in(lines), closed_in(lines)
     new: dict[str, dict[str, str]] = {}
     for copy, decision in [*((each, REPLACED) for each in replaced), *((each, each.decision) for each in copies)]:
         hash_ = _copy_hash(store, copy)
-        is_open = step_of(lines, batches.get(copy.request, "")) in ("planned", "run")
-        if is_open and noted.get(copy.request, {}).get(hash_) != decision:
+        if copy.request not in closed and noted.get(copy.request, {}).get(hash_) != decision:
             new.setdefault(copy.request, {})[hash_] = decision
     for request, decisions in new.items():
         store.ledger.append("copies", {"request": request, "decisions": decisions}, now)

@@ -19,7 +19,7 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -548,6 +548,7 @@ class Ledger:
 
     def __init__(self, folder: Path, key: bytes) -> None:
         self.path, self.head, self.key = folder / LEDGER, folder / HEAD, key
+        self._checked: tuple[bytes, Lines] = (b"", Lines([], 0))  # Lines are checked once by a process.
 
     def _head(self, count: int, last: str) -> bytes:
         mac = keyed_digest(self.key, "ledger head", count, last)
@@ -563,7 +564,9 @@ class Ledger:
             DataError: If a line was changed, removed, moved, repeated or made up, or the head is of another ledger.
         """
         data = read_bytes(self.path, "a ledger") if self.path.exists() else b""
-        lines = parse_lines(data, str(self.path), self.key)
+        if data != self._checked[0]:
+            self._checked = (data, parse_lines(data, str(self.path), self.key))
+        lines = replace(self._checked[1], entries=[*self._checked[1].entries])
         if lines.entries and lines.unsigned == len(lines.entries) and not unsigned:
             raise DataError(
                 f"{self.path}, line 1: was written by an earlier version of gli, without MACs. Compare it with your "
@@ -613,6 +616,9 @@ class Ledger:
             os.fsync(file.fileno())
         sync_folder(self.path.parent)
         entry = parse_canonical(line[:-1], "a line of a ledger")
+        length = lines.length + len(line)
+        data = self._checked[0][: lines.length] + line
+        self._checked = (data, Lines([*lines.entries, entry], length, unsigned=lines.unsigned))
         durable_write(self.head, self._head(count + 1, entry["hash"]))
         return entry
 

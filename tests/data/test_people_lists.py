@@ -16,7 +16,7 @@ from gli.data import FaceTable
 from gli.data.people_lists import columns_of, parse_names, read_people_list
 from gli.erasure.batch_purge import purge_batch
 from gli.errors import DataError, GLIError, SettingError
-from tests.helpers.erasure import NOW, ask, fake_run, make_home, make_store
+from tests.helpers.erasure import NOW, ask, chained, fake_run, make_home, make_store
 from tests.helpers.fake_data import make_table
 
 HEADER = b"file,identity,age\n"
@@ -173,6 +173,15 @@ def test_an_erased_person_or_photograph_is_refused_by_the_name_of_the_request(tm
     shutil.copy(home / "photos/anna/anna-0.png", home / "photos/ben/holiday.png")
     table.write_text("\n".join([*rows, "ben/holiday.png,ben,adult", ""]))
     with pytest.raises(DataError, match=f"Row 15 of the table .* {request}"):
+        splits()
+    entries = store.ledger.read().entries
+    chained(store.ledger.path, [entry for entry in entries if entry["kind"] != "erased"])
+    with pytest.raises(DataError, match="was made up without the key of this store"):
+        splits()
+    chained(store.ledger.path, entries)
+    store.ledger.head.write_bytes(store.ledger._head(len(entries), entries[-1]["hash"]))
+    (store.folder / "key").write_text(f"{'ab' * 32}\n")
+    with pytest.raises(DataError, match="was written with another key"):
         splits()
     (store.folder / "ledger.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"ledger\.jsonl, line 1: was changed"):
