@@ -40,7 +40,7 @@ from gli.erasure.run import declared_settings, run
 from gli.erasure.store import Candidate, Policy, Store, create, pixels_of, settings_text
 from gli.errors import DataError, SettingError
 from gli.runs.spec import RunSpec
-from gli.system.ledger import Ledger, durable_write, make_entry, parse_lines, pseudonym, rehearsal_hash
+from gli.system.ledger import Ledger, durable_write, pseudonym, rehearsal_hash
 from tests.helpers.erasure import (
     NOW,
     InProcess,
@@ -508,17 +508,3 @@ def test_the_certificate_says_how_the_settings_were_found(store, executor):
     assert "1 of whom is among the people erased" in evidence["method"]["found"]
     assert any("too favourable" in limit for limit in evidence["limits"])
     assert "found" not in run(store, route="retrain", now=NOW).evidence["method"]
-
-
-def test_lines_of_rehearsals_are_checked():
-    outcomes = [{"method": "CT", "settings": {"lr": 0.1}, "auc": [0.5, 0.4, 0.6], "loss": 0.0, "minutes": None}]
-    good = {"begun": "", "outcomes": outcomes, "unseen": 5}
-    parse_lines(make_entry(0, "0" * 64, "", "rehearsed", good, b""), "")
-    for name, value in (("outcomes", []), ("outcomes", [{**outcomes[0], "auc": ["a"]}]), ("unseen", -1), ("begun", 1)):
-        with pytest.raises(DataError, match="gli did not write it"):
-            parse_lines(make_entry(0, "0" * 64, "", "rehearsed", {**good, name: value}, b""), "")
-    begun = {"asked": "", "candidates": [{"method": "CT", "settings": {}}], "people": [], "held_out": []}
-    parse_lines(make_entry(0, "0" * 64, "", "rehearse", begun, b""), "")
-    for name in begun:
-        with pytest.raises(DataError, match="gli did not write it"):
-            parse_lines(make_entry(0, "0" * 64, "", "rehearse", {**begun, name: 3}, b""), "")
