@@ -531,6 +531,8 @@ class Ledger:
         Raises:
             DataError: If a line was changed, removed, moved, repeated or made up, or the head is of another ledger.
         """
+        # The head first: another process may append in between.
+        text = read_bytes(self.head, "the head of a ledger") if self.head.exists() else b""
         data = read_bytes(self.path, "a ledger") if self.path.exists() else b""
         if data != self._checked[0]:
             self._checked = (data, parse_lines(data, str(self.path), self.key))
@@ -541,11 +543,10 @@ class Ledger:
                 f"certificates (gli erase verify CERTIFICATE --ledger {self.path}), then sign it: gli erase amend "
                 '--reason "REASON".'
             )
-        if not self.head.exists() and len(lines.entries) == lines.unsigned <= 1:
+        if not text and len(lines.entries) == lines.unsigned <= 1:
             return lines
         hashes = [START, *(str(entry["hash"]) for entry in lines.entries)]
         try:
-            text = read_bytes(self.head, "the head of a ledger")
             head = parse_canonical(text.removesuffix(b"\n"), "a head")
             count, last = head["lines"], head["hash"]
             if type(count) is not int or count < 0 or not isinstance(last, str):
