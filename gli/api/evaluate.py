@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,7 @@ class Evaluated:
         model, out = margins_by_view(self.record), [margins_by_view(record) for record in references]
         result = audit(self.people, model, before, out, margin)
         hint = "" if original is None else missing_normalisation(float(original.values["forget"]["accuracy"].mean()))
-        if hint and result.verdict.answer == "cannot tell":
-            result = replace(result, verdict=replace(result.verdict, sentence=f"{result.verdict.sentence} {hint}"))
-        return ModelAudit(**vars(result), scores=self.scores, record=self.record, people=self.people)
+        return ModelAudit(**vars(result), scores=self.scores, record=self.record, people=self.people, hint=hint)
 
 
 @contextmanager

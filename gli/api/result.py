@@ -25,11 +25,13 @@ class ModelAudit(Audit):
         scores: The registered scores by name (``accuracy``, ``mia_accuracy``, ``jsd``, ``final_score``, ...).
         record: Per-image values of each evaluation set.
         people: Identity on each image of each evaluation set.
+        hint: Question to the user where the original is wrong about images that it was trained on; otherwise empty.
     """
 
     scores: Mapping[str, float]
     record: Record
     people: People
+    hint: str = ""
 
     def plot(self) -> Figure:
         """Return the densities of the losses of forgotten and of never seen images (paper, Figure 6)."""
@@ -39,8 +41,9 @@ class ModelAudit(Audit):
         return densities(losses["forget"], losses["unseen"], f"iteration {self.record.iteration}")
 
     def __str__(self) -> str:
-        """Return the verdict."""
-        return f"{self.verdict.answer}: {self.verdict.sentence}"
+        """Return the verdict, with the hint where it is open."""
+        verdict = f"{self.verdict.answer}: {self.verdict.sentence}"
+        return f"{verdict} {self.hint}".rstrip() if self.verdict.answer == "cannot tell" else verdict
 
 
 @dataclass(frozen=True)

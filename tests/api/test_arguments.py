@@ -205,4 +205,4 @@ def test_a_model_that_is_wrong_about_its_own_training_images_is_asked_about_its_
     small = {"forget": inverted, "unseen": SETS["unseen"], "test": SETS["test"]}
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
-    assert "is normalisation missing" in gli.audit(model, **small, original=model, accelerator="cpu").verdict.sentence
+    assert "is normalisation missing" in str(gli.audit(model, **small, original=model, accelerator="cpu"))
