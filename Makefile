@@ -25,10 +25,10 @@ demo: install    ## train on drawn faces, forget some people, and show what it c
 	$(BIN)/gli fit --config configs/gli_synthetic.yaml
 
 test: install    ## run the tests, one process per core, a file in one process
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=30
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=30
 
 test-all: install  ## run all tests, slow ones included, with new random inputs (10,000 for each kind of file)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "" --hypothesis-profile=default
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "" --hypothesis-profile=default
 
 lint: install    ## run ruff, import-linter and mypy
 	$(BIN)/ruff check .

@@ -23,6 +23,24 @@ settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 
+#: Files that take longest, longest first: they start first, so that no core waits for the last one.
+LONGEST = (
+    "test_bare_loops",
+    "test_two_processes",
+    "test_audit",
+    "test_fit",
+    "test_benchmark",
+    "test_fuzz",
+    "test_resume",
+)
+LONGEST += ("test_rehearse", "test_membership", "test_notebooks", "test_metrics", "test_faults", "test_progress_bar")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; ``make test`` keeps this order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def few_figures(request, monkeypatch) -> None:
     """Draw no figures during runs: they take half of a tiny run's time. Tests of figures have the mark ``figures``."""

@@ -6,9 +6,9 @@ import csv
 import os
 import re
 import socket
-import subprocess
 import sys
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,6 @@ from tests.helpers.two_processes import BACKBONE, CASES
 # The first test computes what all compare.
 pytestmark = [pytest.mark.timeout(1000), pytest.mark.figures]
 SEVERAL = pytest.mark.parametrize("world", [2, 3])
-
-
-def run_processes(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that starts processes, and wait for its end; a timeout is an error."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["", *sys.path])}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
-    )
 
 
 def run_ranks(world: int, output: Path, folder: Path) -> str:
@@ -206,8 +198,15 @@ def test_processes_that_the_trainer_starts_share_an_original_and_a_folder_and_fa
         "            raise RuntimeError('the second process fails')\n"
         "        return super().unlearn(retain, forget)\n"
     )
-    command = [sys.executable, "-m", "gli", "fit", "--model=my_module.Fails", *TINY, "--trainer.devices=2"]
-    process = run_processes(command, tmp_path)
+    command = ["fit", "--model=my_module.Fails", *TINY, "--trainer.devices=2"]
+
+    def start() -> None:
+        """Let Lightning start the second process as it does for ``python -m gli``."""
+        sys.argv = ["gli", *command]
+        sys.modules["__main__"].__spec__ = ModuleSpec("gli.__main__", None)
+        os.environ["PYTHONPATH"] = os.pathsep.join(["", *sys.path])
+
+    process = Fork(command, tmp_path, start).wait(400)
     assert process.returncode != 0
     assert "the second process fails" in process.stderr
     assert process.stderr.count("No original model") == 1

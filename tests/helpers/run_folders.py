@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ def make_audit(iteration: int, seed: int, shift: float) -> Record:
             "accuracy": generator.integers(0, 2, 30).astype(float),
         }
     return Record(iteration, values)
+
+
+@cache
+def scored_audits(seed: int, count: int, better: float) -> tuple[list[Record], list[dict[str, float]]]:
+    """Return the audits of a run and its rows in the log; their scores take most of the time of writing a run."""
+    audits = [make_audit(2 * number, seed, 1.0 - 0.2 * number) for number in range(count)]
+    for audit in audits:
+        accuracy = audit.values["test"]["accuracy"]
+        accuracy[np.random.default_rng([seed, audit.iteration, 1]).random(30) < better] = 1
+    rows = [{"step": audit.iteration} | {f"val/{name}": x for name, x in audit.scores().items()} for audit in audits]
+    return audits, rows
 
 
 def write_run(
@@ -64,11 +76,7 @@ def write_run(
     if data != "MUFAC":  # Its people come from files.
         config["data"]["init_args"]["seed"] = seed if data_seed is None else data_seed
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    audits = [make_audit(2 * number, seed, 1.0 - 0.2 * number) for number in range(count)]
-    for audit in audits:
-        accuracy = audit.values["test"]["accuracy"]
-        accuracy[np.random.default_rng([seed, audit.iteration, 1]).random(30) < better] = 1
-    rows = [{"step": audit.iteration} | {f"val/{name}": x for name, x in audit.scores().items()} for audit in audits]
+    audits, rows = scored_audits(seed, count, better)
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "train/loss", *list(rows[0])[1:]])
         writer.writeheader()
