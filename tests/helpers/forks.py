@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import torch
 
+from gli.callbacks import Figures
 from gli.commands.main import main
 from gli.data import cache
 from gli.engine import local, resume
@@ -130,6 +131,8 @@ def jobs_in_forks() -> Iterator[None]:
             os.fdopen(number, "w", closefd=False) for number in (1, 2)
         )  # Those here are pytest's.
         console._lock = threading.RLock()  # Another thread may have held it during the fork.
+        for hook in ("on_validation_end", "on_train_batch_end", "on_fit_end"):  # As in the tests themselves.
+            setattr(Figures, hook, lambda *_, **__: None)
         warnings.simplefilter("default")
         try:
             run_script(*arguments)

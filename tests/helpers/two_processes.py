@@ -28,7 +28,7 @@ from gli.perturbation.class_weight import ClassWeight
 
 BATCH, ITERATIONS, BACKBONE = 12, 5, "test_resnet"  # The smallest of timm's with BatchNorm.
 #: 25 images each of test, forget and unseen, 45 of retain: there is always one left over.
-FACES: dict[str, Any] = {"people": 24, "pictures": 5, "image_size": 32}
+FACES: dict[str, Any] = {"people": 24, "pictures": 5, "image_size": 16}
 FACES |= {"test_share": 0.2, "unseen_share": 0.2, "forget_share": 0.35}
 FACES |= {"recipe": Recipe(lr=0.05, momentum=0.9, epochs=1)}
 AUDITED = [
