@@ -95,13 +95,9 @@ def test_runs_are_not_repeated_and_the_numbers_are_the_same(audited, config, mon
 def test_a_killed_audit_repeats_nothing_and_ends_like_an_undisturbed_one(audited, config, monkeypatch):
     root, output = config.parents[2], config.parents[2] / "killed"
     monkeypatch.chdir(root)
-    shutil.copytree(audited, output, symlinks=True)
-    (output / "audit.json").unlink()
-    runs = sorted(output.glob("runs/*/done.json"))
-    for done in runs[::2]:  # Half of the originals, of the retrained models and of the method's runs.
-        shutil.rmtree(done.parent)
     process = Fork(["audit", "--config", str(config), "--output", str(output), "--jobs", "2"], root)
-    assert eventually(lambda: len(list(output.glob("runs/*/done.json"))) >= 11, seconds=120)
+    # In the middle: the originals are there, and some of the runs that need them.
+    assert eventually(lambda: len(list(output.glob("runs/*/done.json"))) >= 8, seconds=240)
     process.kill()
     before = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/done.json")}
     assert len(before) < 18
