@@ -95,10 +95,14 @@ def classifier_state(path: str | Path) -> dict[str, Tensor]:
     return result
 
 
-def _loadable(value: Tensor) -> bool:
-    """Return whether a tensor can be copied into a weight: dense real numbers in memory."""
+def _require_loadable(path: str | Path, key: str, value: Tensor) -> None:
+    """Refuse a tensor that cannot be copied into a weight: dense real numbers in memory."""
     dense = value.layout is torch.strided and not value.is_nested and not value.is_quantized and not value.is_meta
-    return dense and not value.is_complex() and type(value) in (Tensor, nn.Parameter)
+    if not dense or value.is_complex() or type(value) not in (Tensor, nn.Parameter):
+        raise CheckpointError(
+            f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again: "
+            "torch.save(model.state_dict(), FILE)."
+        )
 
 
 def _head_names(classifier: Classifier) -> set[str]:
@@ -139,10 +143,7 @@ def load_features(classifier: Classifier, path: str | Path, name: str) -> None:
             "--model.backbone."
         )
     for key, value in uncounted.items():
-        if not _loadable(source[key]):
-            raise CheckpointError(
-                f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again."
-            )
+        _require_loadable(path, key, source[key])
         if source[key].shape != value.shape:
             raise CheckpointError(
                 f"{path}: is of another width than --model.backbone {name} ({key} is {tuple(source[key].shape)} "
@@ -171,11 +172,7 @@ def load_weights(classifier: Classifier, path: str | Path, name: str) -> None:
             f"({', '.join(extra[:2])}{', ...' if len(extra) > 2 else ''}). Name its architecture with --model.backbone."
         )
     for key, value in expected.items():
-        if not _loadable(state[key]):
-            raise CheckpointError(
-                f"{path}: {key} is not a plain tensor of real numbers. Save the model's weights again: "
-                "torch.save(model.state_dict(), FILE)."
-            )
+        _require_loadable(path, key, state[key])
         if value.shape != state[key].shape:
             outputs = key.startswith(("fc.", "classifier.", "head."))
             count = state[key].shape[0] if state[key].ndim else "no"
