@@ -90,8 +90,9 @@ class Local:
 
     def submit(self, arguments: Sequence[str], *, log: Path) -> Future[int]:
         """Run a script as soon as there is room."""
-        with _ENVIRONMENT, _package_first():
-            forkserver.ensure_running()
+        if self._context.get_start_method() == "forkserver":  # Tests fork jobs from their own process.
+            with _ENVIRONMENT, _package_first():
+                forkserver.ensure_running()
         return self._pool.submit(self._run, list(arguments), log)
 
     def _run(self, arguments: list[str], log: Path) -> int:
