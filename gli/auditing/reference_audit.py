@@ -6,8 +6,9 @@ people may differ (in age, say), and an attack on the plain score separates them
 With fewer than three references, people are ranked by the margins of the audited model alone, and the verdict says so.
 
 The attacker shows every photograph in several views (:mod:`gli.auditing.views`), each compared with the references in
-the same view, and also adds the scores of all views up. The strongest of these attacks decides; its interval allows for
-the choice, which would otherwise find a leak where there is none.
+the same view, adds the scores of all views up, and looks who is farther from the references than they are from each
+other, in either direction. The strongest of these attacks decides; its interval allows for the choice, which would
+otherwise find a leak where there is none.
 
 ``gli audit RUN``, ``gli.audit``, ``gli.forget``, ``gli erase run`` and ``gli erase rehearse`` all call :func:`audit`.
 """
@@ -35,8 +36,8 @@ Array = npt.NDArray[np.float64]
 Margins = Mapping[str, Array]
 #: Margins of one model by view.
 Views = Mapping[str, Margins]
-#: The attack that adds the scores of all views up.
-TOGETHER = "all views together"
+#: The attacks that add the scores of all views up, and that rank people by how far their margins are from retraining.
+TOGETHER, DISTANCE = "all views together", "distance from retraining"
 #: The sets whose people are attacked, in the order of all scores; images of ``test`` are the population of RMIA.
 ATTACKED = ("forget", "unseen")
 SETS = (*ATTACKED, "test")
@@ -93,6 +94,12 @@ def iam(target: Margins, references: Sequence[Margins], original: Margins) -> Ar
     """Return IAM's score of each image of ``ATTACKED``."""
     out = np.array([mean_margins(model, *ATTACKED) for model in references])
     return iam_scores(mean_margins(target, *ATTACKED), mean_margins(original, *ATTACKED), out)
+
+
+def distance(target: Margins, references: Sequence[Margins]) -> Array:
+    """Return how far the margin of each image of ``ATTACKED`` is from the mean of the references."""
+    out = np.mean([mean_margins(model, *ATTACKED) for model in references], axis=0)
+    return np.asarray(np.abs(mean_margins(target, *ATTACKED) - out))
 
 
 class Relative:
@@ -161,8 +168,9 @@ class People:
         return attack(name, scores, self.forgotten, self.numbers)
 
     def attacks(self, scores: Mapping[str, Array]) -> dict[str, Attack]:
-        """Attack them with the scores of each view, and with those of all views added up."""
-        together = {TOGETHER: np.mean(list(scores.values()), axis=0)} if len(scores) > 1 else {}
+        """Attack them with the scores of each view, by ``DISTANCE``, and with those of all views added up."""
+        views = [each for name, each in scores.items() if name != DISTANCE]
+        together = {TOGETHER: np.mean(views, axis=0)} if len(views) > 1 else {}
         return attacks({**scores, **together}, self.forgotten, self.numbers)
 
 
@@ -202,19 +210,25 @@ def audit(
         return Audit(verdict, None, {}, None, None, math.nan, [], math.nan, len(references), passes)
     out = {view: [each[view] for each in references] for view in views}
     relative = len(references) >= LEAST_REFERENCES
-    scores: Mapping[str, Relative | Plain]
+    scores: dict[str, Relative | Plain]
     if relative:
         name, correction = RMIA, a if a is not None else calibrated(original, references)
         scores = {view: Relative(lambda target, others: rmia(target, others, correction), out[view]) for view in views}
     else:
         name, correction = MARGINS_ALONE, math.nan
         scores = {view: Plain(out[view]) for view in views}
-    found = people.attacks({view: each.of(model[view]) for view, each in scores.items()})
+    if relative and len(views) > 1:
+        scores[DISTANCE] = Relative(distance, out[UPRIGHT])
+
+    def attacked(target: Views) -> dict[str, Attack]:
+        shown = {**target, DISTANCE: target[UPRIGHT]}
+        return people.attacks({name: each.of(shown[name]) for name, each in scores.items() if name in shown})
+
+    found = attacked(model)
     worst = strongest(found, margin)
     positive = negative = None
     if original is not None:
-        before = people.attacks({view: each.of(original[view]) for view, each in scores.items() if view in original})
-        positive = max((each.people for each in before.values()), key=lambda area: area.low)
+        positive = max((each.people for each in attacked(original).values()), key=lambda area: area.low)
     if references:
         controls = people.attacks({view: each.of_references() for view, each in scores.items()})
         negative = max((each.people for each in controls.values()), key=_contradiction)
@@ -224,8 +238,8 @@ def audit(
             "cannot tell",
             "Nothing was found, but without the original nobody knows whether the attack can find anything.",
         )
-    several = len(views) > 1
-    shown = f"the strongest of {len(views)} views and their sum: {worst.name}" if several else "only the upright view"
+    several = f"the strongest of {len(found)} attacks in {len(views)} views: {worst.name}"
+    shown = several if len(views) > 1 else "only the upright view"
     sentence = f"{verdict.sentence} The attacker had {shown}.{'' if relative else WEAK}"
     memory = math.nan
     if original is not None and references:

@@ -15,7 +15,7 @@ from gli.api.evaluate import Evaluated
 from gli.auditing import UPRIGHT, run_audit
 from gli.auditing.contents import contents_of_runs
 from gli.auditing.record import Record, margins_by_view, margins_of, write_people, write_record
-from gli.auditing.reference_audit import MARGINS_ALONE, RMIA, TOGETHER, audit
+from gli.auditing.reference_audit import DISTANCE, MARGINS_ALONE, RMIA, TOGETHER, audit
 from gli.auditing.run_audit import audit_run
 from gli.auditing.views import margins_in_views
 from gli.data.tasks import MultiClass
@@ -27,7 +27,7 @@ PEOPLE, REFERENCES, DRAWS, COMPARED = 30, 4, 20, 6
 #: How much easier the forgotten are than the never seen, and how much of the original's memory is left.
 SETTINGS = list(product((0.0, 0.75, 1.5), (0.0, 0.5, 1.0)))
 TRANSPOSED = "margin@transposed"
-VIEWS = {UPRIGHT, "transposed", TOGETHER}
+VIEWS = {UPRIGHT, "transposed", TOGETHER, DISTANCE}
 NAMES = {name: np.array([f"{name}{person:02d}" for person in range(PEOPLE)]) for name in SETS}
 
 
@@ -127,7 +127,7 @@ def test_three_entrances_give_one_answer(tmp_path, monkeypatch):
     assert by_runs(tmp_path, records) == answer
     means = {setting: np.mean(values) for setting, values in areas.items()}
     for difference in (0.0, 0.75, 1.5):
-        assert means[difference, 0.0] == pytest.approx(0.5, abs=0.04)  # Nothing leaked, whatever the groups.
+        assert means[difference, 0.0] == pytest.approx(0.5, abs=0.07)  # Nothing leaked, whatever the groups.
         assert means[difference, 0.0] < means[difference, 0.5] < means[difference, 1.0]
         assert means[difference, 1.0] > 0.7
 
@@ -168,7 +168,7 @@ def test_networks_are_audited_as_their_outputs_are():
 
     views = list(map(margins, records, [unlearned, original, *references]))
     expected = audit(NAMES, views[0], views[1], views[2:])
-    assert len(result.views) == len(views[0]) + 1  # And all of them together.
+    assert result.views.keys() == {*views[0], TOGETHER, DISTANCE}
     assert result.attack.people.value == expected.attack.people.value
     assert result.verdict == expected.verdict
     assert result.passes == expected.passes

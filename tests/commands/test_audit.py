@@ -14,7 +14,7 @@ import yaml
 from gli.auditing import UPRIGHT
 from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
-from gli.auditing.reference_audit import TOGETHER
+from gli.auditing.reference_audit import DISTANCE, TOGETHER
 from gli.auditing.views import VIEWS
 from gli.commands.audit import minutes_of
 from gli.commands.main import main
@@ -225,7 +225,7 @@ def test_a_run_is_audited_with_reference_models(existing, monkeypatch):
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert "| GLI |" in (text := (output / "audit.md").read_text())
-    assert all(f"| {view} |" in text for view in (UPRIGHT, *VIEWS, TOGETHER))
+    assert all(f"| {view} |" in text for view in (UPRIGHT, *VIEWS, TOGETHER, DISTANCE))
     assert (output / "audit.html").read_text().count("<svg") == 1
     inside = result["inside"]
     assert inside["values"].keys() == VALUES.keys()
@@ -258,7 +258,7 @@ def test_runs_of_one_method_are_named_by_the_settings_in_which_they_differ(exist
     assert second["inside"] is None
     assert "no such checkpoint" in capsys.readouterr().err
     # Without weights nobody can show them the photographs otherwise than upright.
-    assert len(first["views"]) == len(VIEWS) + 2
+    assert first["views"].keys() == {UPRIGHT, *VIEWS, TOGETHER, DISTANCE}
     assert second["views"] == {UPRIGHT: second["auc_person"]}
     assert second["attack"].endswith("only the upright view")
     assert first["views"][UPRIGHT]["value"] == second["auc_person"]["value"]
