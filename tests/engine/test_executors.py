@@ -155,6 +155,7 @@ def test_jobs_share_the_cores_that_this_process_may_use(tmp_path: Path, monkeypa
     """As under ``taskset`` or SLURM: threads for all cores of the machine would wait for each other."""
     for cores, jobs, expected in (({3}, 2, "1"), (set(range(8)), 2, "4")):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+        monkeypatch.setattr(os, "cpu_count", lambda: 8)
         local, log = Local(jobs), tmp_path / f"{len(cores)}.txt"
         local.submit(python("import os; print(os.environ['OMP_NUM_THREADS'])"), log=log).result(timeout=30)
         local.close()
