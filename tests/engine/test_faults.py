@@ -54,7 +54,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_once(value, monkeypatch, cap
     assert run_with(lambda: value, monkeypatch, "--trainer.val_check_interval=2") == 0
     text = error_output(capsys)
     assert "Stopped at iteration 4: the losses of Faulty are no longer finite" in text
-    assert "smaller --model.lr" in text
+    assert "A smaller learning rate or fewer iterations avoid it" in text
     assert text.count("Stopped at iteration") == 1
     assert iteration_of(newest_run() / "checkpoints/last.ckpt") == 2
     for name in ("last", "best"):
