@@ -166,7 +166,7 @@ class Memory(nn.Module):
         return self.layers(images - 0.5)
 
 
-def memorise(images, labels, seed, steps=250):
+def memorise(images, labels, seed, steps=150):
     torch.manual_seed(seed)
     model = Memory()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
