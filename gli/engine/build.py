@@ -57,9 +57,10 @@ def make_trainer(
     settings = {name: value for name, value in settings.items() if value is not None or name in _NONE_MATTERS}
     try:
         trainer = L.Trainer(**settings)
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        hint = " Is there such a device here? Otherwise --trainer.accelerator cpu, or auto."
-        raise SettingError(str(error) + (hint if re.search("accelerator|backend", str(error)) else "")) from error
+    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+        missing = isinstance(error, ImportError) or re.search("accelerator|backend", str(error))
+        hint = " Is there such a device here? Otherwise --trainer.accelerator cpu, or auto." if missing else ""
+        raise SettingError(f"{error}{hint}") from error
     if trainer.strategy.root_device.type == "cpu" and (warning := slow_precision(str(trainer.precision))):
         rank_zero_warn(warning)
     return trainer

@@ -171,8 +171,8 @@ class CLI(LightningCLI):
         super().parse_arguments(parser, args)
         if self.config.get("subcommand"):
             trainer = self.settings.trainer
-            if trainer is None:
-                raise SettingError("trainer has no settings: give some, or remove it from the configuration.")
+            if not isinstance(trainer, Namespace):
+                raise SettingError(f"trainer is {trainer}: give it settings, or remove it from the configuration.")
             trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
             self._find_checkpoint()
             resume.check_checkpoint(self.settings.get("ckpt_path"), str(self.settings.model.class_path))

@@ -84,21 +84,14 @@ from gli.system.ledger import (
 
 @dataclass(frozen=True)
 class Purged:
-    """The result of a purge.
+    """The result of a purge."""
 
-    Attributes:
-        batch: Name of the batch.
-        files: What happened, or would happen, to each file: path, bytes, SHA-256 before, action, reason.
-        exceptions: What could not be reached.
-        left: Traces that are left; the purge has failed where there are any.
-        receipt: Path of the receipt; None after a dry run.
-    """
-
-    batch: str
+    batch: str  # Name of the batch.
+    #: What happened, or would happen, to each file: path, bytes, SHA-256 before, action, reason.
     files: list[dict[str, Any]]
-    exceptions: list[str]
-    left: list[str]
-    receipt: Path | None
+    exceptions: list[str]  # What could not be reached.
+    left: list[str]  # Traces that are left; the purge has failed where there are any.
+    receipt: Path | None  # Path of the receipt; None after a dry run.
 
 
 def traces_of(

@@ -57,24 +57,15 @@ BATCH, WORK, TABLE, ASSIGNMENT, HELD_OUT = "batch.json", "work", "table.csv", "a
 
 @dataclass(frozen=True)
 class Sets:
-    """The rows of a batch.
+    """The rows of a batch."""
 
-    Attributes:
-        retain: Rows to remember: the table minus open requests, minus everybody erased before.
-        forget: Rows to forget, those of this batch, by request.
-        earlier: Rows of people erased before that are still in the table.
-        test: Rows of held-out people that measure accuracy.
-        unseen: Rows of held-out people that the forgotten ones are compared with.
-        left_out: Number of rows of open requests of other batches.
-        copied_people: Number of held-out people left out because a photograph of somebody who asked is among theirs.
-    """
-
-    retain: list[Photo]
-    forget: dict[str, list[Photo]]
-    earlier: list[Photo]
-    test: list[Photo]
-    unseen: list[Photo]
-    left_out: int
+    retain: list[Photo]  # Rows to remember: the table minus open requests, minus everybody erased before.
+    forget: dict[str, list[Photo]]  # Rows to forget, those of this batch, by request.
+    earlier: list[Photo]  # Rows of people erased before that are still in the table.
+    test: list[Photo]  # Rows of held-out people that measure accuracy.
+    unseen: list[Photo]  # Rows of held-out people that the forgotten ones are compared with.
+    left_out: int  # Number of rows of open requests of other batches.
+    #: Number of held-out people left out because a photograph of somebody who asked is among theirs.
     copied_people: int = 0
 
     @property
@@ -381,26 +372,18 @@ def new_weights(store: Store, name: str) -> Path:
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a batch.
+    """The plan of a batch."""
 
-    Attributes:
-        batch: Name of the batch.
-        requests: Its requests.
-        photographs: Number of photographs of each request, copies included; empty while copies are undecided.
-        copies: Number of copies of each request, by the name that they are under and the decision.
-        minutes: Minutes of ``retrain`` and ``unlearn``, each without and with its reference models; empty if not
-            measured.
-        route: The route that the policy takes.
-        reason: Why, in a sentence.
-    """
-
-    batch: str
-    requests: list[Request]
+    batch: str  # Name of the batch.
+    requests: list[Request]  # Its requests.
+    #: Number of photographs of each request, copies included; empty while copies are undecided.
     photographs: dict[str, int]
+    #: Number of copies of each request, by the name that they are under and the decision.
     copies: dict[str, Counter[tuple[str, str]]]
+    #: Minutes of ``retrain`` and ``unlearn``, each without and with its reference models; empty if not measured.
     minutes: dict[str, float]
-    route: Route
-    reason: str
+    route: Route  # The route that the policy takes.
+    reason: str  # Why, in a sentence.
 
 
 def route_of(policy: Policy, minutes: dict[str, float], wanted: Route | None = None) -> tuple[Route, str]:

@@ -352,17 +352,11 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy")
 
 @dataclass(frozen=True)
 class Release:
-    """A release.
+    """A release."""
 
-    Attributes:
-        folder: Folder with its files.
-        certificate: The certificate.
-        repeated: Whether it was there already.
-    """
-
-    folder: Path
-    certificate: dict[str, Any]
-    repeated: bool = False
+    folder: Path  # Folder with its files.
+    certificate: dict[str, Any]  # The certificate.
+    repeated: bool = False  # Whether it was there already.
 
 
 def release(

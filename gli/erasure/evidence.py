@@ -52,20 +52,13 @@ ENDS = ("after", "before")
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of a classifier on some photographs.
+    """Outputs of a classifier on some photographs."""
 
-    Attributes:
-        margins: log p - log(1 - p) of the true label, shape ``(images, labels)``; one label in a multi-class task.
-        hits: Whether each label is right, 0 or 1, shape ``(images, labels)``.
-        people: Number of the person on each image, shape ``(images,)``.
-        labels: Class number of each image, shape ``(images,)``; 0 in a multi-label task.
-        views: Margins by view, for photographs that are shown otherwise than upright.
-    """
-
-    margins: Array
-    hits: Array
-    people: Integers
-    labels: Integers
+    margins: Array  # log p - log(1 - p) of the true label, shape ``(images, labels)``; one label in a multi-class task.
+    hits: Array  # Whether each label is right, 0 or 1, shape ``(images, labels)``.
+    people: Integers  # Number of the person on each image, shape ``(images,)``.
+    labels: Integers  # Class number of each image, shape ``(images,)``; 0 in a multi-label task.
+    #: Margins by view, for photographs that are shown otherwise than upright.
     views: Mapping[str, Array] = field(default_factory=dict)
 
 
@@ -142,32 +135,20 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of an audit. It names nobody.
+    """One result of an audit. It names nobody."""
 
-    Attributes:
-        name: What was tested.
-        answer: ``pass``, ``fail`` or ``cannot tell``, or ``exact by construction`` of a retrained model where the test
-            had no power.
-        sentence: What was found, in one sentence.
-        decides: Whether the answer is part of the verdict.
-        value: The estimate; None where there is none.
-        low: Lower limit of its 95 % interval.
-        high: Upper limit.
-        margin: Margin declared beforehand.
-        people: Number of people.
-        images: Number of images.
-    """
-
-    name: str
+    name: str  # What was tested.
+    #: ``pass``, ``fail`` or ``cannot tell``, or ``exact by construction`` of a retrained model where the test had no
+    #: power.
     answer: str
-    sentence: str
-    decides: bool
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    margin: float | None = None
-    people: int = 0
-    images: int = 0
+    sentence: str  # What was found, in one sentence.
+    decides: bool  # Whether the answer is part of the verdict.
+    value: float | None = None  # The estimate; None where there is none.
+    low: float | None = None  # Lower limit of its 95 % interval.
+    high: float | None = None  # Upper limit.
+    margin: float | None = None  # Margin declared beforehand.
+    people: int = 0  # Number of people.
+    images: int = 0  # Number of images.
 
     def contents(self) -> dict[str, Any]:
         """Return the finding as plain values, numbers rounded to six digits."""
@@ -183,17 +164,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that the audit of a batch found.
+    """Everything that the audit of a batch found."""
 
-    Attributes:
-        findings: All findings, those that decide in front.
-        attack: The attack in words.
-        powered: Whether the test of single people could have shown that one of them is remembered.
-    """
-
-    findings: Sequence[Finding]
-    attack: str
-    powered: bool = False
+    findings: Sequence[Finding]  # All findings, those that decide in front.
+    attack: str  # The attack in words.
+    powered: bool = False  # Whether the test of single people could have shown that one of them is remembered.
 
     @property
     def answer(self) -> str:

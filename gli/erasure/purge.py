@@ -97,25 +97,15 @@ def _pattern_of(name: str) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Traces:
-    """What to look for.
+    """What to look for."""
 
-    Attributes:
-        names: Names of the people.
-        files: Names of their files, with folders.
-        digests: Hexadecimal digests of their files.
-        rows: Rows of their pixels as bytes.
-        weights: SHA-256 of weights that remember them.
-        columns: Columns of tables that hold people, next to those that are known.
-        gone: What was noted of photographs that are deleted already.
-    """
-
-    names: Sequence[str]
-    files: Sequence[str] = ()
-    digests: frozenset[str] = frozenset()
-    rows: Sequence[bytes] = ()
-    weights: frozenset[str] = field(default_factory=frozenset)
-    columns: frozenset[str] = frozenset()
-    gone: Noted = NOTHING
+    names: Sequence[str]  # Names of the people.
+    files: Sequence[str] = ()  # Names of their files, with folders.
+    digests: frozenset[str] = frozenset()  # Hexadecimal digests of their files.
+    rows: Sequence[bytes] = ()  # Rows of their pixels as bytes.
+    weights: frozenset[str] = field(default_factory=frozenset)  # SHA-256 of weights that remember them.
+    columns: frozenset[str] = frozenset()  # Columns of tables that hold people, next to those that are known.
+    gone: Noted = NOTHING  # What was noted of photographs that are deleted already.
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes] | None:
@@ -372,23 +362,14 @@ def holds_gli_files(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and what it has to do with some people.
+    """A run and what it has to do with some people."""
 
-    Attributes:
-        folder: Its folder.
-        data: The settings that say which people its data has; empty if they cannot be read.
-        method: Class name of the method.
-        people: Names on each image of each evaluation set; None if the run kept none.
-        traces: Whether a file of it other than an audit holds a trace.
-        trackers: Loggers that wrote elsewhere.
-    """
-
-    folder: Path
-    data: tuple[str, ...]
-    method: str
-    people: Mapping[str, Any] | None
-    traces: bool
-    trackers: tuple[str, ...] = ()
+    folder: Path  # Its folder.
+    data: tuple[str, ...]  # The settings that say which people its data has; empty if they cannot be read.
+    method: str  # Class name of the method.
+    people: Mapping[str, Any] | None  # Names on each image of each evaluation set; None if the run kept none.
+    traces: bool  # Whether a file of it other than an audit holds a trace.
+    trackers: tuple[str, ...] = ()  # Loggers that wrote elsewhere.
 
     def audited(self, traces: Traces) -> set[str]:
         """Return the evaluation sets that hold photographs of the people."""
@@ -570,38 +551,23 @@ FIELDS = (".csv", ".yaml", ".yml", ".json", ".txt")
 
 @dataclass(frozen=True)
 class Action:
-    """What happens to a file.
+    """What happens to a file."""
 
-    Attributes:
-        path: The file.
-        kind: ``removed``, ``rewritten`` or ``renamed``.
-        reason: Why, without a name.
-    """
-
-    path: Path
-    kind: str
-    reason: str
+    path: Path  # The file.
+    kind: str  # ``removed``, ``rewritten`` or ``renamed``.
+    reason: str  # Why, without a name.
 
 
 @dataclass
 class Scope:
-    """Where a purge works and what it looks for.
+    """Where a purge works and what it looks for."""
 
-    Attributes:
-        folders: The folders by their name in the receipt, such as ``store`` or ``logs``.
-        traces: What to look for.
-        keep: Files that are not touched, such as the new weights, but searched.
-        always: Files, and folders below which every file is removed.
-        later: Files that the caller changes itself at the end.
-        exceptions: What could not be reached, one sentence each.
-    """
-
-    folders: dict[str, Path]
-    traces: Traces
-    keep: frozenset[Path] = frozenset()
-    always: Sequence[Path] = ()
-    later: frozenset[Path] = frozenset()
-    exceptions: list[str] = field(default_factory=list)
+    folders: dict[str, Path]  # The folders by their name in the receipt, such as ``store`` or ``logs``.
+    traces: Traces  # What to look for.
+    keep: frozenset[Path] = frozenset()  # Files that are not touched, such as the new weights, but searched.
+    always: Sequence[Path] = ()  # Files, and folders below which every file is removed.
+    later: frozenset[Path] = frozenset()  # Files that the caller changes itself at the end.
+    exceptions: list[str] = field(default_factory=list)  # What could not be reached, one sentence each.
 
     def spares(self, path: Path) -> bool:
         """Return whether a file is left alone: the caller changes it, or a process may hold it as a lock.

@@ -158,20 +158,14 @@ HEADINGS = ("method", "settings", "AUC (95 % interval)", "|AUC - 0.5|", "loss of
 
 @dataclass(frozen=True)
 class Outcome:
-    """Measurements of a candidate in a rehearsal.
+    """Measurements of a candidate in a rehearsal."""
 
-    Attributes:
-        candidate: The candidate.
-        auc: AUC of the attack on the people who play *forget*, with the limits of its 95 % interval; None for a
-            candidate without a model, whose losses were not finite.
-        loss: Loss of accuracy on the held-out people of the rehearsal, as a share; None likewise.
-        minutes: Minutes of training; None where they are not known.
-    """
-
-    candidate: Candidate
+    candidate: Candidate  # The candidate.
+    #: AUC of the attack on the people who play *forget*, with the limits of its 95 % interval; None for a candidate
+    #: without a model, whose losses were not finite.
     auc: tuple[float, float, float] | None = None
-    loss: float | None = None
-    minutes: float | None = None
+    loss: float | None = None  # Loss of accuracy on the held-out people of the rehearsal, as a share; None likewise.
+    minutes: float | None = None  # Minutes of training; None where they are not known.
 
     @property
     def distance(self) -> float:
@@ -285,23 +279,14 @@ EXAMPLE = "lr=0.003,0.01"
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The result of a rehearsal.
+    """The result of a rehearsal."""
 
-    Attributes:
-        begun: The ledger's line of its beginning: candidates and keyed hashes of the people.
-        outcomes: What was measured of each candidate.
-        chosen: The best of them that keeps the accuracy; None where none does.
-        sentence: Which one is chosen and why.
-        unseen: Number of people whom the attack compared with.
-        repeated: Whether it had ended before, so that nothing was done.
-    """
-
-    begun: Entry
-    outcomes: list[Outcome]
-    chosen: Outcome | None
-    sentence: str
-    unseen: int
-    repeated: bool = False
+    begun: Entry  # The ledger's line of its beginning: candidates and keyed hashes of the people.
+    outcomes: list[Outcome]  # What was measured of each candidate.
+    chosen: Outcome | None  # The best of them that keeps the accuracy; None where none does.
+    sentence: str  # Which one is chosen and why.
+    unseen: int  # Number of people whom the attack compared with.
+    repeated: bool = False  # Whether it had ended before, so that nothing was done.
 
 
 def candidates_of(store: Store, tries: Sequence[str], methods: Sequence[str] | None = None) -> list[Candidate]:

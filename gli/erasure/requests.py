@@ -137,23 +137,14 @@ REQUEST_COLUMNS = ("request", "subject", "received", "due", "batch")
 
 @dataclass(frozen=True)
 class Request:
-    """An open request.
+    """An open request."""
 
-    Attributes:
-        request: Pseudonym, which is all that the ledger and the certificate have.
-        subject: Name of the person in the table.
-        received: Day of receipt.
-        due: Last day to answer.
-        batch: Name of the batch; empty before it is planned.
-        note: A sentence on a date that was given again; in no file.
-    """
-
-    request: str
-    subject: str
-    received: date
-    due: date
-    batch: str = ""
-    note: str = ""
+    request: str  # Pseudonym, which is all that the ledger and the certificate have.
+    subject: str  # Name of the person in the table.
+    received: date  # Day of receipt.
+    due: date  # Last day to answer.
+    batch: str = ""  # Name of the batch; empty before it is planned.
+    note: str = ""  # A sentence on a date that was given again; in no file.
 
     def received_again(self, received: date, months: int) -> Request:
         """Return the request with the earlier of its date and another one: the due date follows from the first mail."""
@@ -422,22 +413,15 @@ REPLACED = "replaced"
 
 @dataclass(frozen=True)
 class Copy:
-    """A photograph that is, or may be, a copy of one of the subject's photographs.
+    """A photograph that is, or may be, a copy of one of the subject's photographs."""
 
-    Attributes:
-        request: Pseudonym of the request.
-        file: Name of the copy's file.
-        identity: Name under which the table has it.
-        kind: ``identical``, ``near``, ``name`` (of somebody whose name may be another spelling of the subject's), or
-            ``near held-out`` and ``name held-out`` (under the name of a held-out person).
-        decision: ``accept`` (erase it too), ``keep`` (another picture), or ``undecided``.
-    """
-
-    request: str
-    file: str
-    identity: str
+    request: str  # Pseudonym of the request.
+    file: str  # Name of the copy's file.
+    identity: str  # Name under which the table has it.
+    #: ``identical``, ``near``, ``name`` (of somebody whose name may be another spelling of the subject's), or ``near
+    #: held-out`` and ``name held-out`` (under the name of a held-out person).
     kind: str
-    decision: Decision
+    decision: Decision  # ``accept`` (erase it too), ``keep`` (another picture), or ``undecided``.
 
     def is_meant(self, given: str) -> bool:
         """Return whether a decision on a file, or on the name of a possible double, is one on this row."""
@@ -721,23 +705,14 @@ STEPS = {"run": "run", "purge": "purged", "release": "released"}
 
 @dataclass(frozen=True)
 class State:
-    """The state of one request.
+    """The state of one request."""
 
-    Attributes:
-        request: Pseudonym.
-        received: Day of receipt.
-        due: Last day to answer.
-        left: Days left; None once the case is closed.
-        state: ``open``, ``planned``, ``run``, ``purged`` or ``released``.
-        batch: Name of the batch; empty where there is none.
-    """
-
-    request: str
-    received: str
-    due: str
-    left: int | None
-    state: str
-    batch: str
+    request: str  # Pseudonym.
+    received: str  # Day of receipt.
+    due: str  # Last day to answer.
+    left: int | None  # Days left; None once the case is closed.
+    state: str  # ``open``, ``planned``, ``run``, ``purged`` or ``released``.
+    batch: str  # Name of the batch; empty where there is none.
 
     @property
     def line(self) -> str:

@@ -45,19 +45,12 @@ STATUS = {PASS: 0, EXACT: 0, "cannot tell": 3, "fail": 4}
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a batch.
+    """The result of a batch."""
 
-    Attributes:
-        batch: Name of the batch.
-        answer: ``pass``, ``exact by construction``, ``cannot tell`` or ``fail``.
-        evidence: The contents of ``evidence.json``: every finding, the settings, the hashes.
-        repeated: Whether the batch had run before, so that nothing was done.
-    """
-
-    batch: str
-    answer: str
-    evidence: dict[str, Any]
-    repeated: bool = False
+    batch: str  # Name of the batch.
+    answer: str  # ``pass``, ``exact by construction``, ``cannot tell`` or ``fail``.
+    evidence: dict[str, Any]  # The contents of ``evidence.json``: every finding, the settings, the hashes.
+    repeated: bool = False  # Whether the batch had run before, so that nothing was done.
 
     @property
     def status(self) -> int:

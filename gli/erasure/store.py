@@ -67,15 +67,10 @@ LEAST_PEOPLE = 5
 
 @dataclass(frozen=True)
 class Candidate:
-    """An unlearning method and its settings.
+    """An unlearning method and its settings."""
 
-    Attributes:
-        method: Class name of the method.
-        settings: Its settings (``model.*`` of ``gli fit``).
-    """
-
-    method: str
-    settings: Mapping[str, Any]
+    method: str  # Class name of the method.
+    settings: Mapping[str, Any]  # Its settings (``model.*`` of ``gli fit``).
 
     @property
     def words(self) -> str:
@@ -85,43 +80,28 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Policy:
-    """What holds for every batch, declared before the first request is carried out.
+    """What holds for every batch, declared before the first request is carried out."""
 
-    Attributes:
-        months: Calendar months from the receipt of a request to its due date.
-        time_zone: Time zone of the dates.
-        batch_days: Requests whose due dates are at most this many days apart are carried out together.
-        route: ``retrain``, ``unlearn``, or ``auto``: retrain where it takes at most ``retrain_minutes``.
-        retrain_minutes: Longest retraining that ``auto`` chooses, in minutes.
-        method: Class name of the unlearning method.
-        method_settings: Settings of the method (``model.*`` of ``gli fit``).
-        trainer_settings: Settings of the trainer in the unlearning run, such as ``max_epochs`` or ``max_steps``.
-        recipe: Training recipe (``data.recipe.*`` of ``gli fit``) of retrained and of reference models.
-        data_settings: Further settings of the data, such as ``batch_size``.
-        references: Number of reference models that the audit of an unlearned model trains.
-        retrain_references: The same for a retrained model, which is exact without them.
-        margin: Largest difference of the attack's AUC from 0.5 that counts as no leak.
-        utility_margin: Largest loss of accuracy that does not matter, as a share of the test images.
-        seed: Seed of the runs.
-        jobs: Number of runs at once.
-    """
-
-    months: int = 1
-    time_zone: str = "UTC"
-    batch_days: int = 14
-    route: Route = "auto"
-    retrain_minutes: float = 1440.0
-    method: str = "SCRUB"
+    months: int = 1  # Calendar months from the receipt of a request to its due date.
+    time_zone: str = "UTC"  # Time zone of the dates.
+    batch_days: int = 14  # Requests whose due dates are at most this many days apart are carried out together.
+    route: Route = "auto"  # ``retrain``, ``unlearn``, or ``auto``: retrain where it takes at most ``retrain_minutes``.
+    retrain_minutes: float = 1440.0  # Longest retraining that ``auto`` chooses, in minutes.
+    method: str = "SCRUB"  # Class name of the unlearning method.
+    #: Settings of the method (``model.*`` of ``gli fit``).
     method_settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Settings of the trainer in the unlearning run, such as ``max_epochs`` or ``max_steps``.
     trainer_settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Training recipe (``data.recipe.*`` of ``gli fit``) of retrained and of reference models.
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    #: Further settings of the data, such as ``batch_size``.
     data_settings: Mapping[str, Any] = field(default_factory=dict)
-    references: int = 4
-    retrain_references: int = 0
-    margin: float = 0.1
-    utility_margin: float = 0.05
-    seed: int = 0
-    jobs: int = 1
+    references: int = 4  # Number of reference models that the audit of an unlearned model trains.
+    retrain_references: int = 0  # The same for a retrained model, which is exact without them.
+    margin: float = 0.1  # Largest difference of the attack's AUC from 0.5 that counts as no leak.
+    utility_margin: float = 0.05  # Largest loss of accuracy that does not matter, as a share of the test images.
+    seed: int = 0  # Seed of the runs.
+    jobs: int = 1  # Number of runs at once.
 
     @property
     def declared(self) -> Candidate:
@@ -156,44 +136,26 @@ class Policy:
 
 @dataclass(frozen=True)
 class Settings:
-    """The contents of ``store.yaml``. Nothing in it names a person.
+    """The contents of ``store.yaml``. Nothing in it names a person."""
 
-    Attributes:
-        weights: File of the classifier, as given.
-        weights_sha256: SHA-256 of that file.
-        backbone: Name of the network.
-        normalize: Whether the network normalises its input by ImageNet's statistics.
-        root: Folder that file names are relative to.
-        table: CSV file of the people that the classifier was trained on.
-        held_out: CSV file of people who were never trained on, with the columns of the table.
-        file: Column with the file names.
-        identity: Column with the identities.
-        labels: Label columns.
-        classes: Names of the classes in the order of the classifier's outputs; empty in a multi-label task.
-        image_size: Side of the images in pixels.
-        logs: Folder of the runs that trained the classifier, which a purge goes through as well; empty if there is
-            none.
-        erased: Other stores whose erased people must not return.
-        policy: What holds for every batch.
-        version: Version of this file's format.
-    """
-
-    weights: str
-    weights_sha256: str
-    backbone: str
-    root: str
-    table: str
-    held_out: str
-    labels: list[str]
+    weights: str  # File of the classifier, as given.
+    weights_sha256: str  # SHA-256 of that file.
+    backbone: str  # Name of the network.
+    root: str  # Folder that file names are relative to.
+    table: str  # CSV file of the people that the classifier was trained on.
+    held_out: str  # CSV file of people who were never trained on, with the columns of the table.
+    labels: list[str]  # Label columns.
+    #: Names of the classes in the order of the classifier's outputs; empty in a multi-label task.
     classes: list[str] = field(default_factory=list)
-    normalize: bool = False
-    file: str = "file"
-    identity: str = "identity"
-    image_size: int = 128
+    normalize: bool = False  # Whether the network normalises its input by ImageNet's statistics.
+    file: str = "file"  # Column with the file names.
+    identity: str = "identity"  # Column with the identities.
+    image_size: int = 128  # Side of the images in pixels.
+    #: Folder of the runs that trained the classifier, which a purge goes through as well; empty if there is none.
     logs: str = ""
-    erased: list[str] = field(default_factory=list)
-    policy: Policy = field(default_factory=Policy)
-    version: int = VERSION
+    erased: list[str] = field(default_factory=list)  # Other stores whose erased people must not return.
+    policy: Policy = field(default_factory=Policy)  # What holds for every batch.
+    version: int = VERSION  # Version of this file's format.
 
     def check(self) -> None:
         """Refuse a size of images that none have.
@@ -348,23 +310,14 @@ def time_zone(name: str) -> tzinfo:
 
 @dataclass(frozen=True)
 class Photo:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        file: Name of the file, relative to the root.
-        identity: The person, in the one spelling of all names that look the same.
-        labels: Values of the label columns.
-        digest: Content hash of the file.
-        line: Line of the table.
-        spelling: The person as the table spells the name.
-    """
-
-    file: str
-    identity: str
-    labels: tuple[str, ...]
-    digest: str = ""
-    line: int = 0
-    spelling: str = ""
+    file: str  # Name of the file, relative to the root.
+    identity: str  # The person, in the one spelling of all names that look the same.
+    labels: tuple[str, ...]  # Values of the label columns.
+    digest: str = ""  # Content hash of the file.
+    line: int = 0  # Line of the table.
+    spelling: str = ""  # The person as the table spells the name.
 
 
 def read_photos(path: Path, settings: Settings) -> list[Photo]:
@@ -442,19 +395,13 @@ class LazyPixels:
 
 @dataclass(frozen=True)
 class Noted:
-    """Keyed hashes of photographs, noted when they were asked for: what finds their traces once they are deleted.
+    """Keyed hashes of photographs, noted when they were asked for: what finds their traces once they are deleted."""
 
-    Attributes:
-        key: Key of the store.
-        files: Keyed hashes of their content hashes.
-        pixels: Keyed hashes of their pixels, in the size of the store and those of its caches.
-        looks: Keyed hashes of their perceptual hashes.
-    """
-
-    key: bytes = b""
-    files: frozenset[str] = frozenset()
+    key: bytes = b""  # Key of the store.
+    files: frozenset[str] = frozenset()  # Keyed hashes of their content hashes.
+    #: Keyed hashes of their pixels, in the size of the store and those of its caches.
     pixels: frozenset[str] = frozenset()
-    looks: frozenset[str] = frozenset()
+    looks: frozenset[str] = frozenset()  # Keyed hashes of their perceptual hashes.
 
     @classmethod
     def of(cls, key: bytes, photos: Sequence[Photo], settings: Settings, sizes: Iterable[int] = ()) -> Noted:

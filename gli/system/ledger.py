@@ -398,19 +398,12 @@ KINDS: Mapping[str, Mapping[str, Check]] = {
 
 @dataclass(frozen=True)
 class Lines:
-    """The contents of a ledger.
+    """The contents of a ledger."""
 
-    Attributes:
-        entries: The complete lines.
-        length: Length of the complete lines in bytes.
-        torn: Bytes of an incomplete last line.
-        unsigned: Number of lines in front that an earlier version wrote without a MAC.
-    """
-
-    entries: list[Entry]
-    length: int
-    torn: bytes = b""
-    unsigned: int = 0
+    entries: list[Entry]  # The complete lines.
+    length: int  # Length of the complete lines in bytes.
+    torn: bytes = b""  # Bytes of an incomplete last line.
+    unsigned: int = 0  # Number of lines in front that an earlier version wrote without a MAC.
 
     @property
     def last_hash(self) -> str:
@@ -626,21 +619,14 @@ def open_ledger(folder: Path, *, unsigned: bool = False) -> Ledger:
 
 @dataclass(frozen=True)
 class Erased:
-    """The keyed hashes of erased people in a ledger.
+    """The keyed hashes of erased people in a ledger."""
 
-    Attributes:
-        requests: Pseudonyms of the requests.
-        people: Request pseudonyms by keyed hash of a person.
-        others: Request pseudonyms by keyed hash of the name of somebody whom a decision keeps apart from their person.
-        files: Request pseudonym by keyed hash of a file.
-        gone: Requests whose photographs have left the table.
-    """
-
-    requests: frozenset[str]
-    people: Mapping[str, list[str]]
+    requests: frozenset[str]  # Pseudonyms of the requests.
+    people: Mapping[str, list[str]]  # Request pseudonyms by keyed hash of a person.
+    #: Request pseudonyms by keyed hash of the name of somebody whom a decision keeps apart from their person.
     others: Mapping[str, list[str]]
-    files: Mapping[str, str]
-    gone: frozenset[str]
+    files: Mapping[str, str]  # Request pseudonym by keyed hash of a file.
+    gone: frozenset[str]  # Requests whose photographs have left the table.
 
     def request_of(self, key: bytes, identity: str, content_digest: str = "") -> str | None:
         """Return the pseudonym of the request that erased a person, in any spelling, or a file; None for nobody."""

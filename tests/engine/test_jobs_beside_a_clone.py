@@ -36,7 +36,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "local":
         sys.exit(len(failures(execute([spec], make_executor(1)))))
     spec.prepare()
-    sys.exit(_run([sys.executable, "-P", str(SCRIPT), "job"], str(spec.log), ".", 1, 0))
+    sys.exit(_run([str(SCRIPT), "job"], str(spec.log), ".", 0))
 """
 
 
