@@ -108,9 +108,10 @@ def init(
     from gli.data.tasks import MultiClass
     from gli.erasure.evidence import baseline, load_model
     from gli.erasure.store import Policy, Settings, check_code, create, read_policy
-    from gli.system.files import read_csv
+    from gli.system.files import read_csv, require_folder
 
     folder = root or table.parent
+    require_folder(folder, "the folder that the table's file names are relative to", "Set --root.")
     header = read_csv(table, [file, identity])[0]
     names = None if classes is None else list(classes)
     columns = list(labels or (name for name in header if name not in (file, identity, "split")))
@@ -216,7 +217,9 @@ def plan(
         decisions = sorted(planned.copies[request.request].items())
         copies = ", ".join(f"{number} of {printable(name)} {decision}" for (name, decision), number in decisions)
         shown_copies = f" (copies: {copies})" if copies else ""
-        photographs = f"{count} photographs" if count is not None else "copies to decide first"
+        undecided = any(decision == "undecided" for (_, decision), _ in decisions)
+        waiting = "copies to decide first" if undecided else "counted when all copies of the batch are decided"
+        photographs = waiting if count is None else f"{count} photographs"
         who = printable(request.subject)
         print(f"  {request.request}  {who}  {photographs}{shown_copies}  due {request.due}")
     for name in ("retrain", "unlearn"):

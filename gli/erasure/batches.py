@@ -131,6 +131,8 @@ def requests_of(store: Store, batch: str) -> list[Request]:
 def choose(store: Store, name: str | None, states: Sequence[str]) -> str:
     """Return the name of a batch: the given one, or the first one in the first of some states that has any.
 
+    Of batches that are released, it is the last one: only that has weights.
+
     Raises:
         SettingError: If no batch is in these states, or the given one does not exist.
     """
@@ -142,10 +144,12 @@ def choose(store: Store, name: str | None, states: Sequence[str]) -> str:
             raise SettingError(f"There is no batch {name!r}. Batches: {', '.join(dict.fromkeys(planned)) or 'none'}.")
         return name
     for state in states:
-        for each in dict.fromkeys(planned):
-            if step_of(lines, each) == state:
-                return each
-    raise SettingError(f"No batch is {' or '.join(states)}. gli erase status shows where every request is.")
+        matching = [each for each in dict.fromkeys(planned) if step_of(lines, each) == state]
+        if matching:
+            return matching[-1 if state == "released" else 0]
+    earlier = {"planned": "plan" if "run" in states else "add", "run": "run", "purged": "purge"}
+    first = f"gli erase {earlier[states[0]]} comes first; gli erase status shows where every request is"
+    raise SettingError(f"No batch is {' or '.join(states)}: {first}.")
 
 
 def check_alone(lines: Lines, name: str) -> None:
@@ -208,13 +212,25 @@ def held_out_halves(
 ) -> tuple[list[Photo], list[Photo], int]:
     """Return the held-out rows that measure accuracy, those to compare with, and how many people are in neither.
 
-    The keyed hash of a person decides. In neither are people with a photograph of somebody who asked among theirs.
+    The keyed hash of a person decides, or the smallest among people who share identical files, so that no file is in
+    both. In neither are people with a photograph of somebody who asked among theirs.
     """
+    import numpy as np
+
+    from gli.data.split_plan import identity_groups
+
     copied = [*store.erased_held_out(lines).values(), *held_out_copies(store, open_requests).values()]
     people_out = {photo.identity for rows in copied for photo in rows}
+    held_out = store.held_out
+    groups = identity_groups(*(np.array([getattr(each, name) for each in held_out]) for name in ("identity", "digest")))
+    deciding: dict[int, str] = {}
+    for photo, each in zip(held_out, groups.tolist(), strict=True):
+        hashed = person_hash(store.key, photo.identity)
+        deciding[each] = min(hashed, deciding.get(each, hashed))
     halves: tuple[list[Photo], list[Photo]] = ([], [])
-    for photo in (each for each in store.held_out if each.identity not in people_out):
-        halves[int(person_hash(store.key, photo.identity)[:8], 16) % 2].append(photo)
+    for photo, each in zip(held_out, groups.tolist(), strict=True):
+        if photo.identity not in people_out:
+            halves[int(deciding[each][:8], 16) % 2].append(photo)
     return *halves, len(people_out)
 
 

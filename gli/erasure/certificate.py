@@ -101,7 +101,7 @@ ATTACKS_KNOWN_ON = "2026-11-30"
 CLAIMS = {
     "exact": "The classifier was trained from scratch without these photographs, as its lineage says.",
     "tested": "The attack would have shown a trace above the margin, and has shown none.",
-    "no evidence found": "The attack has shown no trace, but could have missed one.",
+    "no evidence found": "The attack has shown no trace beyond chance, but could have missed one.",
     "evidence found": "The attack has shown a trace.",
 }
 REPEAT = (

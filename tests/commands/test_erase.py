@@ -51,7 +51,7 @@ def test_requests_from_init_to_status(home, capsys):
     assert main(["erase", "status", "--fail-if-due-in", "7d"]) == 1
     assert main(["erase", "status", "--fail-if-due-in", "soon"]) == 2
     assert main(["erase", "purge"]) == 2
-    assert "No batch is run or purged" in capsys.readouterr().err
+    assert "No batch is run or purged: gli erase run comes first" in capsys.readouterr().err
     assert main(["erase", "release", "--batch", "batch-1"]) == 2
     assert main(["erase", "run", "--batch", "../x"]) == 2
 

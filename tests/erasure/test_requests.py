@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from gli.commands import erase
 from gli.erasure.batch_purge import purge_batch
-from gli.erasure.batches import choose, group, hashes_of, plan, prepare, requests_of, route_of, sets_of
+from gli.erasure.batches import choose, group, hashes_of, held_out_halves, plan, prepare, requests_of, route_of, sets_of
 from gli.erasure.certificate import release
 from gli.erasure.models import arguments_of
 from gli.erasure.requests import (
@@ -261,6 +261,17 @@ def test_photographs_that_are_deleted_before_the_run_leave_what_was_noted(user_h
     assert Store(store.folder).ledger.read().of_kind("gone", request=first)
 
 
+def test_held_out_people_who_share_a_file_are_in_one_half(user_home):
+    first, *others = HELD_OUT
+    for name in others:
+        file = f"{name}/shared.png"
+        shutil.copy(user_home / f"photos/{first}/{first}-0.png", user_home / "photos" / file)
+        append_rows(user_home / "held_out.csv", (file, name, "child"))
+    store = make_store(user_home)
+    halves = held_out_halves(store, store.ledger.read(), [])[:2]
+    assert sorted(len({photo.identity for photo in half}) for half in halves) == [0, len(HELD_OUT)]
+
+
 @pytest.fixture
 def copied(user_home):
     """A store in which a held-out person has a copy of anna's picture, and anna's request; the copy's file."""
@@ -406,6 +417,16 @@ def test_status_has_one_line_per_request_and_fails_when_one_is_due(store):
     assert len(due_within(overdue, "0d")) == 2
     fake_run(store)
     assert [state.state for state in status(store, NOW)] == ["run", "run"]
+
+
+def test_of_released_batches_the_last_is_released_again(store, monkeypatch):
+    ask(store, "anna", received="2026-08-01")
+    ask(store, "ben")
+    group(store, NOW)
+    monkeypatch.setattr("gli.erasure.batches.step_of", lambda lines, batch: "released")
+    assert choose(store, None, ("purged", "released")) == "batch-2"
+    with pytest.raises(SettingError, match="No batch is planned or run: gli erase plan comes first"):
+        choose(store, None, ("planned", "run"))
 
 
 def test_only_one_batch_is_on_its_way(store):
