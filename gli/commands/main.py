@@ -66,8 +66,9 @@ def main(args: Sequence[str] | None = None) -> int:
     if args[0] in LIGHTNING and args[1:] in (["-h"], ["--help"]):
         print(HELP.format(command=args[0], purpose=LIGHTNING[args[0]]))
         return 0
-    if not WAIT & os.environ.keys():
-        # Beside a busy process, threads that spin while they wait for one another slow a run down several times.
+    busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) / 2
+    if busy and not WAIT & os.environ.keys():
+        # Threads that spin while they wait for one another slow a run down several times beside other work.
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # Read when torch is loaded.
     from gli.system.console import silence_lightning  # Loads rich.
 

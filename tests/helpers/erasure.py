@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -79,8 +80,9 @@ def settings_in(home: Path, **changes: Any) -> Settings:
 
 
 def make_store(home: Path, **changes: Any) -> Store:
-    """Create a store in a home."""
-    return create(home / "erasures", settings_in(home, **changes), home / "classifier.pth")
+    """Create a store in a home, always with the same key: it decides who is in which half of the held-out people."""
+    with mock.patch("gli.system.ledger.secrets.token_bytes", lambda count: bytes(range(count))):
+        return create(home / "erasures", settings_in(home, **changes), home / "classifier.pth")
 
 
 def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 1) -> str:
