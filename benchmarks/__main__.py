@@ -21,7 +21,7 @@ from benchmarks import audits, images, iterations, memory, neighbour, speed, sta
 from benchmarks.bare_loops import BARE_LOOPS
 from benchmarks.timing import MACHINE, Measurement, markdown
 from gli.system.console import progress
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 OUTPUT = Path("benchmarks/results.json")
 SIZES = (64, 128)
@@ -47,10 +47,8 @@ GROUPS: dict[str, list[Callable[[], Measurement | list[Measurement]]]] = {
 def write(path: Path, measurements: Sequence[Measurement]) -> None:
     """Write measurements as JSON, and as a table into a file of the same name with the suffix ``.md``."""
     report = {"machine": MACHINE, "measurements": [asdict(measurement) for measurement in measurements]}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-    with atomic_write(path.with_suffix(".md")) as temporary:
-        temporary.write_text(f"{MACHINE}\n\n{markdown(measurements)}\n", encoding="utf-8")
+    write_text(path, json.dumps(report, indent=2) + "\n")
+    write_text(path.with_suffix(".md"), f"{MACHINE}\n\n{markdown(measurements)}\n")
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from gli.data import FaceTable, split_plan
 from gli.metrics.jensen_shannon import jensen_shannon_distance
 from gli.metrics.membership_inference import membership_inference_accuracy
 from gli.system.console import progress
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 PAGE = Path("docs/scaling.md")
 #: Backbone of ``configs/gli_synthetic.yaml``.
@@ -220,8 +220,7 @@ def main() -> None:
     with progress("Benchmarks", len(benchmarks)) as advance:
         for benchmark in benchmarks:
             page += f"\n\n{benchmark().section()}"
-            with atomic_write(PAGE) as temporary:  # After every section, so that a later failure loses nothing.
-                temporary.write_text(page + "\n", encoding="utf-8")
+            write_text(PAGE, page + "\n")  # After every section, so that a later failure loses nothing.
             advance(1)
     print(page)
 

@@ -17,7 +17,7 @@ from gli.engine.fit import method_names
 from gli.methods import Method
 from gli.runs.configs import shipped_names
 from gli.system.classes import concrete_subclasses
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 SCRIPT = Path(__file__).parent.parent / "completions/gli.sh"
 BEGIN, END = "# -- lists: begin\n", "# -- lists: end\n"
@@ -67,6 +67,4 @@ def script() -> str:
 
 
 if __name__ == "__main__":
-    text = script()
-    with atomic_write(SCRIPT) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(SCRIPT, script())

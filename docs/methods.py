@@ -15,7 +15,7 @@ import gli.methods
 from gli.methods import Method
 from gli.methods.from_scratch import FromScratch
 from gli.runs.folder import snake_case
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 FOLDER = Path(__file__).parent / "methods"
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -141,5 +141,4 @@ def pages() -> dict[str, str]:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
-        with atomic_write(FOLDER / name) as temporary:
-            temporary.write_text(text)
+        write_text(FOLDER / name, text)

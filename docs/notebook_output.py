@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 FOLDER = Path(__file__).parent / "notebooks"
 
@@ -65,6 +65,4 @@ if __name__ == "__main__":
         cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
         for cell, output in zip(cells, run_notebook(notebook)[1], strict=True):
             cell["outputs"] = cell_outputs(*output)
-        with atomic_write(path) as temporary:
-            text = json.dumps(notebook, indent=1, ensure_ascii=False)
-            temporary.write_text(f"{text}\n", encoding="utf-8")
+        write_text(path, f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n")

@@ -55,7 +55,7 @@ from gli.runs.cost import write_cost
 from gli.runs.folder import new_version, snake_case
 from gli.runs.log import loggers
 from gli.runs.read import SETTINGS, shared_trainer
-from gli.system.files import atomic_write
+from gli.system.files import write_text
 
 
 def forget(
@@ -219,8 +219,7 @@ def _write_settings(run: Path, method: Method, data: GivenFaces, seed: int) -> N
         },
         "data": {"class_path": "gli.data.given.GivenFaces", "init_args": {"batch_size": data.batch_size}},
     }
-    with atomic_write(run / SETTINGS) as temporary:
-        temporary.write_text(yaml.safe_dump(settings, sort_keys=False))
+    write_text(run / SETTINGS, yaml.safe_dump(settings, sort_keys=False))
 
 
 def _plain(value: Any) -> Any:

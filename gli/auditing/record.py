@@ -236,13 +236,17 @@ def with_views(audit: Record, views: Mapping[str, Mapping[str, Array]]) -> Recor
     return replace(audit, values=values)
 
 
+def _recorded(run: Path) -> list[int]:
+    """Return the iterations whose audits a run has kept, in no order."""
+    return [int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal()]
+
+
 def read_model(
     run: Path, iteration: int | None = None
 ) -> tuple[Record, Mapping[str, npt.NDArray[np.int64]], Mapping[str, Array]]:
     """Return an audit of a run, the last by default: record, row numbers and margins; DataError if there is none."""
     if iteration is None:
-        recorded = [int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal()]
-        iteration = max(recorded, default=0)
+        iteration = max(_recorded(run), default=0)
     audit = read_record(run, iteration)
     if audit is None:
         raise DataError(f"{run}: has no record of iteration {iteration}. Run again with --audit.keep_losses true.")
@@ -251,8 +255,8 @@ def read_model(
 
 def read_records(run: Path) -> list[Record]:
     """Return all audits of a run in the order of their iterations; DataError if a file is damaged."""
-    iterations = sorted(int(path.stem) for path in (run / FOLDER).glob("[0-9]*.npz") if path.stem.isdecimal())
-    return [audit for audit in (read_record(run, iteration) for iteration in iterations) if audit is not None]
+    audits = (read_record(run, iteration) for iteration in sorted(_recorded(run)))
+    return [audit for audit in audits if audit is not None]
 
 
 def read_kept(run: Path, iterations: Iterable[int] | None = None) -> Records:

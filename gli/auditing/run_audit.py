@@ -24,7 +24,7 @@ class Weights:
     model: Views  # Margins of the audited model in other views than the upright one, which its record has.
     original: Views  # Those of its original; none if it is not at hand.
     references: Sequence[Views]  # Those of the reference models.
-    inside: InsideAudit | None = None  # What the weights give away beyond the outputs; None if that was not audited.
+    inside: InsideAudit | None = None  # Leaks of the weights beyond the outputs; None if that was not audited.
 
 
 @dataclass(frozen=True)

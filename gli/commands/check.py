@@ -28,7 +28,7 @@ LABEL_DISTANCE = 0.1
 
 @dataclass
 class Checked:
-    """What a dry run found."""
+    """The results of a dry run."""
 
     data: str  # Class name of the data module.
     split: str  # Its split.
@@ -39,7 +39,7 @@ class Checked:
     audit_seconds: float | None = None  # Time of one audit of the run; None where no step was measured.
     step_milliseconds: Mapping[str, float] = field(default_factory=dict)  # Of a small step on a CPU, by precision.
     original: str = ""  # Whether the original is given, found, or has to be trained first.
-    notes: list[str] = field(default_factory=list)  # What the user should know before a run.
+    notes: list[str] = field(default_factory=list)  # Warnings for the user before a run.
 
 
 def check(*, json: bool = False, steps: int = 2, settings: Annotated[Sequence[str], Flag(rest=True)] = ()) -> None:

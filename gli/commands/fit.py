@@ -39,7 +39,7 @@ all settings:
 #: Where the settings of each section are declared: files of gli, and of Lightning.
 DECLARED = {"model": "methods/*.py", "data": "data/*.py", "trainer": "pytorch/trainer/trainer.py"}
 DECLARED |= dict.fromkeys(("audit", "figures", "early_stopping", "checkpoint"), "callbacks/*.py")
-#: What the parser itself knows in each section.
+#: Names that the parser itself adds to each section.
 OF_PARSER = {"help", "class_path", "init_args", "dict_kwargs"}
 
 

@@ -21,6 +21,7 @@ from gli.erasure.requests import (
     held_out_copies,
     look_again,
     photos_of,
+    planned_in,
     read_copies,
     read_requests,
     step_of,
@@ -96,7 +97,7 @@ def group(store: Store, now: datetime | None = None) -> dict[str, list[Request]]
         if each.batch:
             batches.setdefault(each.batch, []).append(each)
     window = store.settings.policy.batch_days
-    names = {str(entry["batch"]) for entry in lines.of_kind("plan")} | batches.keys()
+    names = {*planned_in(lines), *batches}
     for each in requests:
         if each.batch:
             continue
@@ -137,14 +138,14 @@ def choose(store: Store, name: str | None, states: Sequence[str]) -> str:
         SettingError: If no batch is in these states, or the given one does not exist.
     """
     lines = store.ledger.read()
-    planned = [str(entry["batch"]) for entry in lines.of_kind("plan")]
+    planned = planned_in(lines)
     if name is not None:
         store.batch(name)
         if name not in planned:
-            raise SettingError(f"There is no batch {name!r}. Batches: {', '.join(dict.fromkeys(planned)) or 'none'}.")
+            raise SettingError(f"There is no batch {name!r}. Batches: {', '.join(planned) or 'none'}.")
         return name
     for state in states:
-        matching = [each for each in dict.fromkeys(planned) if step_of(lines, each) == state]
+        matching = [each for each in planned if step_of(lines, each) == state]
         if matching:
             return matching[-1 if state == "released" else 0]
     earlier = {"planned": "plan" if "run" in states else "add", "run": "run", "purged": "purge"}
@@ -158,7 +159,7 @@ def check_alone(lines: Lines, name: str) -> None:
     Raises:
         SettingError: Naming the other batch.
     """
-    for other in dict.fromkeys(str(entry["batch"]) for entry in lines.of_kind("plan")):
+    for other in planned_in(lines):
         if other != name and step_of(lines, other) in ("run", "purged"):
             raise SettingError(f"{other} has run and is not released. Purge and release it before {name} runs.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gli.erasure.batches import BATCH, EVIDENCE, MODEL, WORK
 from gli.erasure.certificate import CERTIFICATE, verify
 from gli.erasure.purge import JOURNAL, RECEIPT
-from gli.erasure.requests import COPIES, REQUESTS, read_copies, read_requests
+from gli.erasure.requests import COPIES, REQUESTS, planned_in, read_copies, read_requests
 from gli.erasure.store import LOCK, REHEARSAL, SETTINGS, Store
 from gli.errors import DataError
 from gli.system.ledger import HEAD, KEY_FILE, LEDGER, read_bytes, sha256_file
@@ -29,7 +29,7 @@ def check_files(store: Store) -> list[str]:
     read_copies(store)
     known, temporary = {store.weights, *(home / name for name in OF_STORE)}, [home / REHEARSAL, home / "copies"]
     missing, purges = [], lines.of_kind("purge")
-    for name in {str(entry["batch"]): None for entry in lines.of_kind("plan")}:
+    for name in planned_in(lines):
         folder, noted = store.batch(name), {each["kind"]: each for each in lines.entries if each.get("batch") == name}
         run, purge = noted.get("run", {}), noted.get("purge", {})
         files = {BATCH: run.get("facts"), EVIDENCE: run.get("evidence"), RECEIPT: purge.get("receipt")}

@@ -193,7 +193,7 @@ def settled(answer: str, powered: bool, exact: bool) -> str:
     """Return the answer of a test; without power it is neither ``pass`` nor ``fail``.
 
     Args:
-        answer: What the numbers alone say.
+        answer: The answer of the numbers alone.
         powered: Whether the test could have shown a leak.
         exact: Whether the model was retrained without the people.
     """

@@ -161,6 +161,16 @@ def batches_of(lines: Lines) -> dict[str, str]:
     return {str(name): str(entry["batch"]) for entry in lines.of_kind("plan") for name in entry["requests"]}
 
 
+def planned_in(lines: Lines) -> list[str]:
+    """Return the names of the batches of a ledger, in the order of their plans."""
+    return list(dict.fromkeys(str(entry["batch"]) for entry in lines.of_kind("plan")))
+
+
+def first_received(lines: Lines) -> dict[str, str]:
+    """Return the date from which the pseudonym of each request was made; an earlier one may have been given later."""
+    return {str(entry["request"]): str(entry["received"]) for entry in lines.of_kind("request")}
+
+
 def closed_in(lines: Lines) -> set[str]:
     """Return the pseudonyms of the requests of a ledger whose people are purged."""
     purged = {entry["batch"] for entry in lines.of_kind("purge")}
@@ -189,9 +199,7 @@ def read_requests(store: Store, *, repairing: bool = False) -> list[Request]:
         DataError: Naming the row that differs from the ledger, and what to do.
     """
     path, lines = store.folder / REQUESTS, store.ledger.read()
-    # Where an earlier date was given later, the pseudonym is that of the first one.
-    first = {entry["request"]: entry["received"] for entry in lines.of_kind("request")}
-    dates, batches = dates_of(lines), batches_of(lines)
+    first, dates, batches = first_received(lines), dates_of(lines), batches_of(lines)
     requests = {}
     for row in read_csv(path, REQUEST_COLUMNS, exact=True) if path.exists() else []:
         name = row["request"]
@@ -255,10 +263,9 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
     """
     lines = note_departures(store, now)
     erased, known = erased_in(lines), {photo.identity for photo in store.photos}
-    months, noted = store.settings.policy.months, {str(each["request"]) for each in lines.of_kind("request")}
+    months, noted = store.settings.policy.months, first_received(lines)
     requests = {one_spelling(each.subject): each for each in read_requests(store, repairing=True)}
     missing = set(open_in(lines)) - {each.request for each in requests.values()}
-    first = {entry["request"]: entry["received"] for entry in lines.of_kind("request")}
     added: dict[str, Request] = {}
     for subject, text in dict.fromkeys((one_spelling(subject), text) for subject, text in subjects):
         received = parse_received(text, store.zone)
@@ -279,7 +286,7 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
         request = requests.get(subject)
         if request is None or request.request not in noted:
             received = min(received, request.received) if request else received
-            without_row = (name for name in missing if pseudonym(store.key, subject, first[name]) == name)
+            without_row = (name for name in missing if pseudonym(store.key, subject, noted[name]) == name)
             name = next(without_row, pseudonym(store.key, subject, str(received)))
             if name in noted:
                 before_loss, due = map(date.fromisoformat, dates_of(lines)[name])
@@ -298,10 +305,11 @@ def add(store: Store, subjects: Sequence[tuple[str, str]], now: datetime | None 
     lost = missing | missing_copies(store, lines).keys()
     hashes |= {each: noted_in(lines, store.key, [each]) for each in lost}
     _search(store, [(each, hashes[each.request]) for each in added.values() if each.request in hashes], now)
+    tables = tables_hash(store) if new else ""
     for each in added.values():
         fields: dict[str, Any] = {"request": each.request, "received": str(each.received), "due": str(each.due)}
         if each in new:
-            fields |= {"tables": tables_hash(store), **hashes[each.request].contents()}
+            fields |= {"tables": tables, **hashes[each.request].contents()}
             store.ledger.append("request", fields, now)
         elif dates_of(lines)[each.request] != (fields["received"], fields["due"]):
             store.ledger.append("received", fields, now)

@@ -585,15 +585,7 @@ class Store:
         Raises:
             DataError: If somebody has returned whose photographs had left the table, or was erased in another store.
         """
-        erased = erased_in(lines)
-        rows: dict[str, list[Photo]] = {}
-        for photo in self.photos:
-            request = erased.request_of(self.key, photo.spelling, photo.digest)
-            if request is not None:
-                refuse_return(request in erased.gone, request, self.settings.table, photo)
-                rows.setdefault(request, []).append(photo)
-        refuse_erased(self.photos, self.settings.table, self.settings.erased)
-        return rows
+        return self._erased_among(self.photos, self.settings.table, lines)
 
     def erased_held_out(self, lines: Lines) -> dict[str, list[Photo]]:
         """Return the held-out rows that show erased people, by the pseudonym of their request.
@@ -603,15 +595,21 @@ class Store:
         Raises:
             DataError: If an erased person is named as held out, or such a photograph has returned.
         """
+        return self._erased_among(self.held_out, self.settings.held_out, lines, named_returns=True)
+
+    def _erased_among(
+        self, photos: list[Photo], table: str, lines: Lines, *, named_returns: bool = False
+    ) -> dict[str, list[Photo]]:
+        """Return the rows of a table that show erased people, by request; ``named_returns`` refuses their names."""
         erased = erased_in(lines)
         rows: dict[str, list[Photo]] = {}
-        for photo in self.held_out:
+        for photo in photos:
             request = erased.request_of(self.key, photo.spelling, photo.digest)
             if request is not None:
-                named = erased.request_of(self.key, photo.spelling)
-                refuse_return(named is not None or request in erased.gone, request, self.settings.held_out, photo)
+                named = named_returns and erased.request_of(self.key, photo.spelling) is not None
+                refuse_return(named or request in erased.gone, request, table, photo)
                 rows.setdefault(request, []).append(photo)
-        refuse_erased(self.held_out, self.settings.held_out, self.settings.erased)
+        refuse_erased(photos, table, self.settings.erased)
         return rows
 
 

@@ -116,7 +116,8 @@ def checked(hint: Any, value: Any) -> Any:
             raise TypeError("a name is no text")
         if dataclasses.is_dataclass(hint):
             types = get_type_hints(hint)
-            return hint(**{name: checked(types.get(name, Any), item) for name, item in value.items()})  # type: ignore
+            make: Any = hint
+            return make(**{name: checked(types.get(name, Any), item) for name, item in value.items()})
         for kind in kinds:
             if get_origin(kind) in MAPPINGS:
                 return {name: checked(get_args(kind)[1], item) for name, item in value.items()}

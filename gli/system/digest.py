@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 DIGEST_BYTES = 16
 
 
 def digest(*parts: bytes | str | int | float) -> str:
     """Return a short content hash of the parts, each with its length, in hexadecimal digits."""
-    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        state.update(len(data).to_bytes(8, "little") + data)
-    return state.hexdigest()
+    return _fed(hashlib.blake2b(digest_size=DIGEST_BYTES), parts)
 
 
 def keyed_digest(key: bytes, *parts: bytes | str | int | float) -> str:
@@ -23,11 +21,15 @@ def keyed_digest(key: bytes, *parts: bytes | str | int | float) -> str:
 
     Without the key, a name or a file cannot be tested against the result; once the key is destroyed, nobody can.
     """
-    state = hmac.new(key, digestmod=hashlib.sha256)
+    return _fed(hmac.new(key, digestmod=hashlib.sha256), parts)
+
+
+def _fed(state: Any, parts: Iterable[bytes | str | int | float]) -> str:
+    """Return the digits of a hash that has taken in parts, each with its length."""
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
         state.update(len(data).to_bytes(8, "little") + data)
-    return state.hexdigest()
+    return str(state.hexdigest())
 
 
 def person_hash(key: bytes, identity: str) -> str:

@@ -153,7 +153,7 @@ for command in sys.argv[1:]:
     if os.fork() == 0:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
             sys.exit(main([*command.split(), "--help"]))
-        heavy = {"torch", "lightning", "sklearn", "scipy", "matplotlib"} & sys.modules.keys()
+        heavy = {"torch", "lightning", "sklearn", "scipy", "matplotlib", "optuna"} & sys.modules.keys()
         os._exit(bool(heavy) + 2 * (time.process_time() > 1.5) + 4 * (len(sys.modules) > 500))
     assert os.wait()[1] == 0, command
 """

@@ -129,13 +129,18 @@ def test_requests_come_from_the_command_line_or_a_file(tmp_path):
             wanted(*arguments)
 
 
-def test_identical_files_are_erased_and_near_copies_are_for_a_person_to_decide(user_home):
-    photos = user_home / "photos"
+def make_store_with_copies(home):
+    """Create a store whose table has an identical and a mirrored copy of photographs of anna under other names."""
+    photos = home / "photos"
     shutil.copy(photos / "anna/anna-0.png", photos / "ben/same.png")
     with Image.open(photos / "anna/anna-1.png") as image:
         ImageOps.mirror(image).save(photos / "carla/mirrored.png")
-    append_rows(user_home / "faces.csv", ("ben/same.png", "ben", "adult"), ("carla/mirrored.png", "carla", "child"))
-    store = make_store(user_home)
+    append_rows(home / "faces.csv", ("ben/same.png", "ben", "adult"), ("carla/mirrored.png", "carla", "child"))
+    return make_store(home)
+
+
+def test_identical_files_are_erased_and_near_copies_are_for_a_person_to_decide(user_home):
+    store = make_store_with_copies(user_home)
     (request,) = ask(store, "anna")
     copies = {copy.file: (copy.kind, copy.decision) for copy in read_copies(store)}
     assert copies == {"ben/same.png": ("identical", "accept"), "carla/mirrored.png": ("near", "undecided")}
@@ -499,12 +504,7 @@ def test_a_key_that_others_may_read_is_refused(store):
 
 def test_the_private_lists_are_views_of_the_ledger(user_home):
     """Any difference is an error that names the row and the command that repairs it."""
-    photos = user_home / "photos"
-    shutil.copy(photos / "anna/anna-0.png", photos / "ben/same.png")
-    with Image.open(photos / "anna/anna-1.png") as image:
-        ImageOps.mirror(image).save(photos / "carla/mirrored.png")
-    append_rows(user_home / "faces.csv", ("ben/same.png", "ben", "adult"), ("carla/mirrored.png", "carla", "child"))
-    store = make_store(user_home)
+    store = make_store_with_copies(user_home)
     first, second = ask(store, "anna", "dora")
     decide(store, ["carla/mirrored.png"], "accept")
     group(store, NOW)
