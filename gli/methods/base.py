@@ -197,7 +197,10 @@ class Method(FaceModule, ABC):
         optimizer.step()
 
     def lr_factor(self) -> float:
-        """Return the factor of the learning rate in the current iteration: that of ``schedule``."""
+        """Return the factor of the learning rate in the current iteration: that of ``schedule``, or the recipe's."""
+        if self.follows_recipe:
+            done = 0.0 if self.recipe.schedule == "steps" else (self.iteration + 0.5) / self.total_iterations
+            return self.recipe.lr_factor(self.trainer.current_epoch, done)
         return 1.0 if self.schedule is None else SCHEDULES[self.schedule](self.iteration, self.total_iterations)
 
     def default_epochs(self, recipe: Recipe) -> int:
@@ -239,13 +242,9 @@ class Method(FaceModule, ABC):
             self.prepare()
             self.prepare_seconds = time.perf_counter() - started
 
-    def configure_optimizers(self) -> Any:
-        """Return the optimiser, and the recipe's schedule where the method follows it."""
-        recipe = self.recipe
-        optimizer = make_optimizer(self.optimizer, self.model, recipe)
-        if not self.follows_recipe:
-            return optimizer
-        return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, list(recipe.milestones))]
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimiser."""
+        return make_optimizer(self.optimizer, self.model, self.recipe)
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         """Set BatchNorm's mode and the learning rate, take a step down the gradient of the method's loss, and log."""
@@ -255,9 +254,8 @@ class Method(FaceModule, ABC):
         train = self.batch_norm == "train" or (self.batch_norm == "train_first" and self.iteration == 0)
         self.set_mode(train)
         optimizer = cast(torch.optim.Optimizer, self.optimizers())
-        if not self.follows_recipe:  # Otherwise the recipe's schedule sets the learning rate after each epoch.
-            for group in optimizer.param_groups:
-                group["lr"] = self.recipe.lr * self.lr_factor()
+        for group in optimizer.param_groups:
+            group["lr"] = self.recipe.lr * self.lr_factor()
         with batches_of_one_explained():
             loss = self.unlearn(cast(Batch, batch.get("retain")), cast(Batch, batch.get("forget")))
         require_loss(self.name, loss)
@@ -283,9 +281,3 @@ class Method(FaceModule, ABC):
         """Clip the gradient where asked; in mixed precision it is unscaled here."""
         if self.gradient_clip is not None:
             self.clip_gradients(optimizer, self.gradient_clip, gradient_clip_algorithm="norm")
-
-    def on_train_epoch_end(self) -> None:
-        """Step the learning-rate schedule, if there is one."""
-        scheduler = self.lr_schedulers()
-        if scheduler is not None:
-            cast(Any, scheduler).step()

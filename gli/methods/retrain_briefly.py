@@ -19,7 +19,7 @@ class RetrainBriefly(Method):
     Equation:
         $$\min_\theta \mathbb E_{\text{retain}} l(x, y; \theta)$$
 
-        from new initial weights (ImageNet's if the original did). The learning rate is the recipe's, divided by ten at
+        from new initial weights (ImageNet's if the original did). The learning rate is the recipe's, and changes at
         the same shares of the run as in the recipe.
 
     Cost:
@@ -59,11 +59,10 @@ class RetrainBriefly(Method):
         self.model.load_state_dict(self.fresh_classifier(pretrained=self.starts_pretrained).state_dict())
 
     def lr_factor(self) -> float:
-        """Return 0.1 to the power of the milestones passed, at the same shares of the run as in the recipe."""
+        """Return the factor of the recipe's schedule at the same share of the run as in the recipe."""
         recipe = self.data.recipe
-        epochs = recipe.retrained_epochs or recipe.epochs
         done = self.iteration / self.total_iterations
-        return float(0.1 ** sum(done >= milestone / epochs for milestone in recipe.milestones)) * super().lr_factor()
+        return recipe.lr_factor(done * (recipe.retrained_epochs or recipe.epochs), done) * super().lr_factor()
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the task's loss on retain."""

@@ -37,7 +37,8 @@ TO_THE_END = ["--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1",
 #: Settings that give the optimiser and the schedule a state, and each stage and each pass several iterations.
 OWN = {name: ["--model.momentum=0.9"] for name in SHIPPED}
 OWN |= {"SSD": [], "NoisyFineTune": [], "LoTUS": NEEDED["LoTUS"]}
-OWN |= {"Original": ["--data.recipe.milestones=[1,2]"], "Retrained": ["--data.recipe.milestones=[1,2]"]}
+OWN |= {"Original": ["--data.recipe.milestones=[1,2]"]}
+OWN |= {"Retrained": ["--data.recipe.schedule=linear"]}
 OWN |= {"BadTeaching": ["--model.batch_size=8"], "GLI": [*OWN["GLI"], "--model.class_weight.initial=50"]}
 OWN |= {"UNSIR": [*OWN["UNSIR"], "--model.impair_epochs=4"], "SCRUB": [*OWN["SCRUB"], "--model.forget_batch_size=4"]}
 

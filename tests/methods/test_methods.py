@@ -91,6 +91,7 @@ def stub_trainer(task, total=2, world=1, rank=0) -> SimpleNamespace:
         global_rank=rank,
         datamodule=data,
         estimated_stepping_batches=total,
+        current_epoch=0,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
         fit_loop=epochs,
         should_stop=False,
@@ -140,8 +141,7 @@ def run(method: Method, task, steps, monkeypatch, parts=None) -> nn.Module:
     ``parts`` says which parts each step has, where a method's batches are not all alike.
     """
     attach(method, task, len(steps))
-    made = method.configure_optimizers()
-    optimizer = made[0][0] if isinstance(made, tuple) else made
+    optimizer = method.configure_optimizers()
     monkeypatch.setattr(method, "optimizers", lambda: optimizer)
     for number, (retain, forget) in enumerate(steps):
         both = {"retain": retain, "forget": forget}
@@ -326,11 +326,14 @@ def test_eu_k_reinitialises_the_last_block_and_trains_it_by_the_recipe(task, mon
 def test_eu_k_follows_the_recipes_schedule_and_epochs():
     method = EUk(k=1)
     attach(method, TASKS["multi_class"])
-    (optimizer,), (schedule,) = method.configure_optimizers()
-    assert optimizer.param_groups[0]["lr"] == LR
-    optimizer.step()
-    schedule.step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(LR / 10)
+    assert method.lr_factor() == 1
+    method.trainer.current_epoch = 1
+    assert method.lr_factor() == pytest.approx(0.1)
+    method.trainer.datamodule.recipe = Recipe(schedule="linear", warmup=0.5)
+    method.trainer.estimated_stepping_batches, factors = 4, []
+    for method.iteration in range(4):
+        factors.append(method.lr_factor())
+    assert factors == pytest.approx([0.25, 0.75, 0.75, 0.25])
     assert method.default_epochs(Recipe(epochs=7)) == 7
 
 
@@ -507,8 +510,7 @@ def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(met
         method.k = 1
     only_head = isinstance(method, CFk | EUk | NoisyFineTune)
     attach(method, TASKS["multi_class"])
-    made = method.configure_optimizers()
-    optimizer = made[0][0] if isinstance(made, tuple) else made
+    optimizer = method.configure_optimizers()
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     trained = method.model[4] if only_head else method.model
     assert held == {id(parameter) for parameter in trained.parameters()}

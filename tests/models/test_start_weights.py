@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gli.data import SyntheticFaces
+from gli.data.recipe import Recipe
 from gli.engine.fit import run
 from gli.engine.originals import original_path
 from gli.errors import CheckpointError, SettingError
@@ -123,6 +124,13 @@ def test_another_file_is_another_original(tmp_path: Path) -> None:
     shorter = replace(data.recipe, retrained_epochs=3)  # The epochs of the retrained model make no other original.
     names.add(original_path(tmp_path, data, FineTune(), shorter, 0).name)
     assert len(names) == 3
+    for change in ({"schedule": "linear"}, {"warmup": 0.1}):
+        names.add(original_path(tmp_path, data, FineTune(), replace(data.recipe, **change), 0).name)
+    assert len(names) == 5
+    # Originals of earlier versions keep their names: settings of later versions are in the hash where they are set.
+    assert repr(Recipe()) == (
+        "Recipe(lr=0.01, momentum=0.9, weight_decay=0.0, epochs=30, retrained_epochs=None, milestones=(10, 20))"
+    )
     with pytest.raises(CheckpointError, match="no such file of weights"):
         original_path(tmp_path, data, FineTune(weights="nowhere.pth"), data.recipe, 0)
 
