@@ -28,6 +28,9 @@ from gli.data.split_plan import (
     SplitTable,
     check_reference_share,
     held_out_mask,
+    no_reference,
+    number_of_cohorts,
+    rows_of_cohort,
     split_plan,
 )
 from gli.data.tasks import Task
@@ -76,6 +79,7 @@ class FaceDataModule(L.LightningDataModule):
             people from those of ``reference_share`` instead, for an original that was trained on all retained people.
         split_seed: Seed of the split, and key of its hash, independent of the seed of training.
         deduplicate: Keep only the first of identical files inside a set.
+        cohorts: Number of cohorts of people, by a hash as of ``stable``, for methods with a network for each; None: 4.
         cache_dir: Folder of the pixel cache.
         augmentation: Augmentation of training batches.
         recipe: Training recipe of the original and retrained models of this data set.
@@ -110,6 +114,7 @@ class FaceDataModule(L.LightningDataModule):
         rehearsal: Rehearsal = False,
         split_seed: int = 0,
         deduplicate: bool = False,
+        cohorts: int | None = None,
         cache_dir: str = "data/cache",
         augmentation: Augmentation = NO_AUGMENTATION,
         recipe: Recipe = Recipe(),
@@ -122,6 +127,7 @@ class FaceDataModule(L.LightningDataModule):
         if num_workers < 0:
             raise SettingError(f"data.num_workers is {num_workers}; it must not be negative.")
         check_reference_share(reference_share, rehearsal)
+        self.cohorts = number_of_cohorts(cohorts)
         self.split, self.split_seed, self.deduplicate = split, split_seed, deduplicate
         self.forget_identities, self.assignment = forget_identities, assignment
         self.held_out, self.erased = held_out, erased
@@ -210,17 +216,18 @@ class FaceDataModule(L.LightningDataModule):
         return (*EVALUATION_SETS, "retain") if self.evaluate_retain else EVALUATION_SETS
 
     def rows(self, name: str) -> Rows:
-        """Return the row numbers of a set; ``train`` is the union of retain and forget."""
+        """Return the row numbers of a set; ``train`` is the union of retain and forget.
+
+        ``retain/2`` are the rows of retain in cohort 2, and ``retain/-2`` those in all others.
+        """
         self.setup()
+        name, _, cohort = name.partition("/")
+        if cohort:
+            return rows_of_cohort(self.rows(name), self.faces.households, self.cohorts, self.split_seed, cohort)
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
         if name == "reference" and name not in self.splits:
-            raise SettingError(
-                "There are no reference people: they are the test and unseen people of this rehearsal. Set "
-                "data.rehearsal to true."
-                if self.rehearsal == "reference"
-                else "There are no reference people. Set some of the test people aside: data.reference_share."
-            )
+            raise SettingError(no_reference(self.rehearsal))
         return self.splits[name]
 
     def dataset(self, name: str) -> TableDataset:

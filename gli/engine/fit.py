@@ -380,7 +380,7 @@ def _follows_recipe(trainer: L.Trainer, model: Method) -> bool:
     """Return whether this training of an original or retrained model is what later runs would do themselves."""
     complete = trainer.current_epoch == trainer.max_epochs and trainer.max_steps == -1
     everything = trainer.limit_train_batches == 1.0 and trainer.world_size == 1
-    plain = model.batch_norm == "train" and model.optimizer == "sgd"
+    plain = model.follows_recipe and model.batch_norm == "train" and model.optimizer == "sgd"
     return complete and everything and plain and model.gradient_clip is None
 
 

@@ -14,6 +14,7 @@ import torch
 
 from gli.callbacks import BestCheckpoint, ForgettingAudit, Stopwatch, find_callback, is_finite
 from gli.data import FaceDataModule
+from gli.data.loading import Pass
 from gli.data.recipe import Recipe
 from gli.engine.build import make_trainer
 from gli.engine.resume import iteration_of
@@ -32,6 +33,8 @@ from gli.system.ranks import alone
 
 #: Part of the key: increased whenever training from the same settings gives another model.
 VERSION = 1
+#: Role of a network that a method needs besides the original, in the name of its file.
+COHORT = "cohort"
 #: Audits during the training of an original.
 AUDITS = 4
 
@@ -44,13 +47,13 @@ def original_path(
     seed: int,
     role: str = "original",
     precision: str | None = None,
+    rows: str = "train",
 ) -> Path:
-    """Return the path of the original (or retrained) model of some settings; the file may not exist yet.
+    """Return the path of a model trained from scratch on a set (``rows``); the file may not exist yet.
 
     The name holds a hash of the training images, their labels and preparation, the backbone, the recipe and the seed.
     """
     data.setup()
-    rows = "train" if role == "original" else "retain"
     backbone = f"{backbone_key(method.backbone)} {method.pretrained} {method.normalize}"
     if method.start_weights is not None:
         backbone += f" {_digest_of(method.start_weights)}"
@@ -69,15 +72,17 @@ def _digest_of(path: str) -> str:
         raise CheckpointError(f"{path}: no such file of weights ({error.strerror}). Check --model.weights.") from error
 
 
-def store(trainer: L.Trainer, method: Method, folder: Path, seed: int) -> Path:
+def store(trainer: L.Trainer, method: Method, folder: Path, seed: int, role: str | None = None) -> Path:
     """Store a model trained from scratch in the folder of the originals, and return its path.
 
-    The file holds weights and plain values only. Call on one process, after the last epoch.
+    The file holds weights and plain values only. Call on one process, after the last epoch. Its name begins with
+    ``role``: the method's by default.
     """
     # The recipe that was followed: the data's, with the changes of the command line.
     recipe = replace(method.recipe, epochs=trainer.current_epoch)
-    role = type(method).__name__.lower()
-    path = original_path(folder, method.data, method, recipe, seed, role, str(trainer.precision))
+    (rows,) = {name for pass_ in method.passes for name in pass_.names}
+    role = role or type(method).__name__.lower()
+    path = original_path(folder, method.data, method, recipe, seed, role, str(trainer.precision), rows)
     audit, stopwatch = ForgettingAudit.of(trainer), find_callback(trainer, Stopwatch)
     contents: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
@@ -105,7 +110,7 @@ def retrained_scores(
     it was audited on other images.
     """
     recipe = replace(data.recipe, epochs=data.recipe.retrained_epochs or data.recipe.epochs)
-    path = original_path(folder, data, method, recipe, seed, "retrained", precision)
+    path = original_path(folder, data, method, recipe, seed, "retrained", precision, "retain")
     with suppress(CheckpointError):
         contents = read_checkpoint(path)
         if contents.get("audited") == audited_images(data) and isinstance(contents.get("audit"), dict):
@@ -125,7 +130,8 @@ def find_or_train(
 ) -> str:
     """Set ``method.original`` to the original of this data, backbone, recipe and seed; train it first if necessary.
 
-    Interrupted training continues after its last epoch. If several processes start at once, one of them trains it.
+    Likewise ``method.cohort_files``, the networks of its cohorts. Interrupted training continues after its last epoch.
+    If several processes start at once, one of them trains it.
 
     Args:
         method: The unlearning method; if it needs no original, or ``method.original`` is set, it does not change.
@@ -145,44 +151,58 @@ def find_or_train(
     """
     method.check()
     method.check_data(data)
-    if not method.needs_original:
-        return ""
-    if method.original is None:
-        precision = str((trainer_settings or {}).get("precision") or "32-true")
-        folder = folder or Path(logs) / ORIGINALS
-        path = original_path(folder, data, method, data.recipe, seed, precision=precision)
+    precision = str((trainer_settings or {}).get("precision") or "32-true")
+    folder = folder or Path(logs) / ORIGINALS
+
+    def found(role: str, rows: str) -> str:
+        path = original_path(folder, data, method, data.recipe, seed, role, precision, rows)
         if not path.exists() and torch.distributed.is_initialized():
             # Lightning's barriers wait for all processes of the group, even those of a trainer on one device.
             raise SettingError(
-                f"{path}: no such original yet, and the processes already belong to a group, so none can train it "
+                f"{path}: no such {role} yet, and the processes already belong to a group, so none can train it "
                 "alone. Find or train all originals before the first run, or give --model.original FILE."
             )
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with file_lock(path.with_suffix(".lock"), "training the original model"):
+            with file_lock(path.with_suffix(".lock"), f"training the {role} model"):
                 remove_leftovers(path.parent, path.name)
                 if not path.exists():
                     if processes > 1:
                         console.print(
                             f"[bold]data.batch_size is {data.batch_size} in each of {processes} processes[/bold], and "
-                            f"in the one that trains the original: it is another than that of a run of one process "
+                            f"in the one that trains the {role}: it is another than that of a run of one process "
                             f"with {processes * data.batch_size}, which --model.original would share.",
                             soft_wrap=True,
                         )
                     with alone():
-                        _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}))
-        method.original = str(path)
+                        _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}), role, rows)
+        return str(path)
+
+    method.cohort_files = {rows: found(COHORT, rows) for rows in method.cohort_sets(data)}
+    if not method.needs_original:
+        return ""
+    if method.original is None:
+        method.original = found("original", "train")
         # Known whether the file holds a record or was written by an earlier version: its name follows from these rows.
         method.trained_on = np.unique(data.digests[data.rows("train")])
     return method.original
 
 
 def _train(
-    method: Method, data: FaceDataModule, path: Path, seed: int, logs: Path, trainer_settings: dict[str, Any]
+    method: Method,
+    data: FaceDataModule,
+    path: Path,
+    seed: int,
+    logs: Path,
+    trainer_settings: dict[str, Any],
+    role: str,
+    rows: str,
 ) -> None:
+    which = "original model" if role != COHORT else f"network of {rows}"
     console.print(
-        f"[bold]No original model for this data, backbone, recipe and seed yet[/bold]: training one first "
-        f"({data.recipe.epochs} epochs). Later runs will find it in {path.parent}."
+        f"[bold]No {which} for this data, backbone, recipe and seed yet[/bold]: training one first "
+        f"({data.recipe.epochs} epochs). Later runs will find it in {path.parent}.",
+        soft_wrap=True,
     )
     L.seed_everything(seed, workers=True, verbose=False)
     original = Original(
@@ -191,8 +211,9 @@ def _train(
         weights=method.start_weights,
         normalize=method.normalize,
     )
+    original.passes = (Pass(retain=rows),)
     version = path.stem.rpartition("-")[2]
-    run = logs / f"original_{data.label}" / version
+    run = logs / f"{role}_{data.label}" / version
     last = run / "checkpoints" / "last.ckpt"
     iteration = iteration_of(last)
     trainer = make_trainer(
@@ -209,11 +230,11 @@ def _train(
     try:
         trainer.fit(original, datamodule=data, ckpt_path=None if iteration is None else str(last), weights_only=True)
     except SystemExit:
-        console.print("Interrupted. The same command continues the original's training after its last complete epoch.")
+        console.print(f"Interrupted. The same command continues the {role}'s training after its last complete epoch.")
         raise SystemExit(INTERRUPTED) from None
     if trainer.current_epoch < data.recipe.epochs or not is_finite(trainer):
         raise SettingError(
-            f"The original's training ended after {trainer.current_epoch} of {data.recipe.epochs} epochs, so nothing "
+            f"The {role}'s training ended after {trainer.current_epoch} of {data.recipe.epochs} epochs, so nothing "
             "was unlearned. If its losses were no longer finite, lower --data.recipe.lr."
         )
-    store(trainer, original, path.parent, seed)
+    store(trainer, original, path.parent, seed, role)

@@ -20,6 +20,8 @@ from gli.methods.msg import MSG as MSG
 from gli.methods.neg_grad import AdvancedNegGrad as AdvancedNegGrad
 from gli.methods.neg_grad import NegGrad as NegGrad
 from gli.methods.noisy_fine_tune import NoisyFineTune as NoisyFineTune
+from gli.methods.out_of_fold import OutOfFold as OutOfFold
+from gli.methods.out_of_fold import Served as Served
 from gli.methods.random_labels import RandomLabels as RandomLabels
 from gli.methods.retrain_briefly import RetrainBriefly as RetrainBriefly
 from gli.methods.sal_un import SalUn as SalUn

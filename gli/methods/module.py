@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 from abc import ABCMeta
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -28,7 +29,11 @@ from gli.models.training_images import TRAINING_IMAGES, pack, read_training_imag
 from gli.runs.membership import Membership
 from gli.system.chunks import CHUNK_PIXELS, in_chunks
 from gli.system.classes import init_parameters
+from gli.system.ledger import sha256_file
 from gli.system.lightning import current_epoch
+
+#: Key of a checkpoint: SHA-256 of the files that its weights descend from, by their role.
+LINEAGE = "lineage"
 
 
 @contextmanager
@@ -113,6 +118,8 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
         #: The clock of a run: iterations done, those before a resume included. In :meth:`unlearn` it is the index of
         #: the current iteration, counted from 0.
         self.iteration = 0
+        #: Checkpoints of the networks of :meth:`cohort_sets`, by the name of the set.
+        self.cohort_files: dict[str, str] = {}
         #: Content hashes of the images that the original was trained on, sorted; None where they are not known.
         self.trained_on: npt.NDArray[np.bytes_] | None = None
         #: How this run knows who the original was trained on; None where nobody has judged it.
@@ -188,6 +195,10 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
                 self.trained_on = read_training_images(self.original)
         self.model = model
 
+    def cohort_sets(self, data: FaceDataModule) -> Sequence[str]:
+        """Return the names of sets on each of which a network is found, or trained by the recipe, before the run."""
+        return ()
+
     def check(self) -> None:
         """Raise a SettingError if settings do not go together; called before any work, such as training an original."""
 
@@ -231,9 +242,13 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
         """
         data = self.data
         if not self.needs_original:
+            taught = [read_training_images(path) for path in self.cohort_files.values()]
+            if any(images is None for images in taught):
+                return None
             epochs = range(current_epoch(self.trainer) + 1)
             names = {name for epoch in epochs for pass_ in data.passes_in(epoch) for name in pass_.names}
-            return np.unique(np.concatenate([data.digests[data.rows(name)] for name in sorted(names)]))
+            own = [data.digests[data.rows(name)] for name in sorted(names)]
+            return np.unique(np.concatenate([*own, *cast(list[Any], taught)]))
         if self.trained_on is None:
             return None
         return np.union1d(self.trained_on, data.digests[data.rows("train")])
@@ -251,6 +266,9 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
             "method": self.name,
             "iteration": self.iteration,
         }
+        parents = {**({"original": self.original} if self.original else {}), **self.cohort_files}
+        if parents:
+            checkpoint[LINEAGE] = {role: sha256_file(Path(path)) for role, path in parents.items()}
         if self.saved:
             checkpoint["method_state"] = {name: getattr(self, name) for name in self.saved}
 

@@ -101,6 +101,8 @@ CASES = {
     "LoTUS": Case("LoTUS", {"optimizer": "sgd", "retain_share": 0.8, "stop_at_reference": False}, double=True),
     "NoisyFineTune": Case("NoisyFineTune", {"noise": 0.1}, double=True),
     "RetrainBriefly": Case("RetrainBriefly"),
+    "Served": Case("Served"),
+    "OutOfFold": Case("OutOfFold", on_three=True),
     "GLI": Case("GLI", {"class_weight": ClassWeight(1.0, 10.0)}, double=True),
     "GLI, Algorithm 1": Case("GLI", PAPER, on_three=True, double=True),
     "GLI, Algorithm 1, labels": Case("GLI", PAPER, "attributes", double=True),
@@ -119,6 +121,15 @@ def original(task: str, folder: Path, seed: int = 0) -> str:
 
 
 @cache
+def cohort_files(method: type[methods.Method], folder: Path) -> dict[str, str]:
+    """The networks of a method's cohorts, likewise."""
+    asking, data = method(backbone=BACKBONE), SyntheticFaces(batch_size=BATCH, **FACES)
+    settings = {"accelerator": "cpu", "enable_progress_bar": False}
+    find_or_train(asking, data, logs=folder, trainer_settings=settings)
+    return asking.cohort_files
+
+
+@cache
 def data_of(case: type[SyntheticFaces], task: str, batch_size: int, reference_share: float | None) -> SyntheticFaces:
     """The faces of cases that share them: to draw them, split them and read their digests takes as long as a run."""
     return case(task=task, batch_size=batch_size, reference_share=reference_share, **FACES)
@@ -132,6 +143,8 @@ def fit(case: Case, originals: Path, world: int) -> methods.Method:
     method = getattr(methods, case.method)(original=original(case.task, originals), **settings)
     faces, share = Double if case.double else SyntheticFaces, 0.5 if method.needs_reference else None
     data = data_of(faces, case.task, BATCH // world, share)
+    if method.cohort_sets(data):
+        method.cohort_files = cohort_files(type(method), originals)
     trainer = L.Trainer(
         accelerator="cpu",
         devices=world,

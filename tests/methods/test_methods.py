@@ -15,6 +15,7 @@ from torch.nn import functional
 from gli.data.loading import Batch
 from gli.data.recipe import Recipe
 from gli.data.tasks import MultiClass, MultiLabel
+from gli.errors import SettingError
 from gli.methods import (
     GLI,
     LI,
@@ -31,6 +32,7 @@ from gli.methods import (
     Original,
     Pass,
     Retrained,
+    Served,
     TransposeDistil,
     shipped,
 )
@@ -509,6 +511,10 @@ def test_the_optimiser_holds_the_student_only_and_a_teacher_is_another_model(met
     if isinstance(method, CFk | EUk):
         method.k = 1
     only_head = isinstance(method, CFk | EUk | NoisyFineTune)
+    if isinstance(method, Served):
+        with pytest.raises(SettingError, match="find_or_train"):
+            attach(method, TASKS["multi_class"])
+        return
     attach(method, TASKS["multi_class"])
     optimizer = method.configure_optimizers()
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
