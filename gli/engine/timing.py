@@ -121,6 +121,7 @@ def measure(
     One more step of each pass comes first and does not count: memory is allocated in it. The method is used up.
     """
     method.restored = True  # The weights do not matter.
+    method.cohort_files = dict.fromkeys(method.cohort_sets(data), "")
     method.passes_in = lambda epoch: [passes[epoch][0]]  # type: ignore[method-assign]  # An epoch for each pass.
     times = _StepTimes()
     with quiet_loggers(TRAINER_LOG):

@@ -7,6 +7,7 @@ import re
 from abc import ABCMeta
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -235,6 +236,18 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _taught_on(self) -> list[npt.NDArray[np.bytes_]] | None:
+        """Content hashes of the images of each network of a cohort; None where one is not known. Read once."""
+        images = [read_training_images(path) for path in self.cohort_files.values()]
+        return None if any(each is None for each in images) else cast(list[Any], images)
+
+    @cached_property
+    def _lineage(self) -> dict[str, str]:
+        """SHA-256 of the files that the weights descend from, by their role; files are read once."""
+        parents = {**({"original": self.original} if self.original else {}), **self.cohort_files}
+        return {role: sha256_file(Path(path)) for role, path in parents.items()}
+
     def training_images(self) -> npt.NDArray[np.bytes_] | None:
         """Return the content hashes of all images that the model has been trained on so far, sorted.
 
@@ -242,13 +255,12 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
         """
         data = self.data
         if not self.needs_original:
-            taught = [read_training_images(path) for path in self.cohort_files.values()]
-            if any(images is None for images in taught):
+            if self._taught_on is None:
                 return None
             epochs = range(current_epoch(self.trainer) + 1)
             names = {name for epoch in epochs for pass_ in data.passes_in(epoch) for name in pass_.names}
-            own = [data.digests[data.rows(name)] for name in sorted(names)]
-            return np.unique(np.concatenate([*own, *cast(list[Any], taught)]))
+            trained = [data.digests[data.rows(name)] for name in sorted(names)]
+            return np.unique(np.concatenate([*self._taught_on, *trained]))
         if self.trained_on is None:
             return None
         return np.union1d(self.trained_on, data.digests[data.rows("train")])
@@ -266,9 +278,8 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
             "method": self.name,
             "iteration": self.iteration,
         }
-        parents = {**({"original": self.original} if self.original else {}), **self.cohort_files}
-        if parents:
-            checkpoint[LINEAGE] = {role: sha256_file(Path(path)) for role, path in parents.items()}
+        if self._lineage:
+            checkpoint[LINEAGE] = self._lineage
         if self.saved:
             checkpoint["method_state"] = {name: getattr(self, name) for name in self.saved}
 

@@ -14,12 +14,28 @@ from gli.errors import SettingError
 from gli.methods.base import Method
 from gli.methods.settings import ScheduleName, require_positive
 from gli.methods.sweeps import batches_of
-from gli.models.checkpoints import load_weights
+from gli.models.checkpoints import load_classifier
 from gli.system.ranks import sum_over_processes
 
 
 class _Taught(Method):
-    """A method whose teachers are networks of cohorts: it needs a backbone by name, to build them."""
+    """A method whose teachers are networks of cohorts: it needs a backbone by name, to build them.
+
+    Args:
+        temperature: T, which softens all outputs.
+        **kwargs: See :class:`~gli.methods.base.Method`.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 2.0,
+        momentum: float | None = 0.9,
+        schedule: ScheduleName | None = "cosine",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(momentum=momentum, schedule=schedule, **kwargs)
+        require_positive(temperature=temperature)
+        self.temperature = temperature
 
     def check(self) -> None:
         """Refuse a network that is given as an object."""
@@ -31,9 +47,9 @@ class _Taught(Method):
 
     def cohort_network(self, rows: str) -> nn.Module:
         """Return the network that was trained on a set of :meth:`cohort_sets`, in eval mode."""
-        network = self.new_classifier(False)
-        load_weights(network, self.cohort_files[rows], self.backbone)
-        return network.to(self.trainer.strategy.root_device).eval()
+        path = self.cohort_files[rows]
+        network = self.new_classifier(False).eval() if self.restored else load_classifier(path, self.backbone)
+        return network.to(self.trainer.strategy.root_device)
 
     @torch.no_grad()
     def mean_answers(self, teachers: Mapping[str, Sequence[nn.Module]]) -> Tensor:
@@ -49,6 +65,10 @@ class _Taught(Method):
                 answers[batch.index] = torch.stack([network(batch.images) for network in networks]).mean(dim=0)
         return sum_over_processes(answers, self.trainer)
 
+    def softened_divergence(self, logits: Tensor, answers: Tensor) -> Tensor:
+        """Return T^2 times the divergence from answers, both softened by T: the mean over the images."""
+        return self.temperature**2 * self.task.divergence(logits, answers, self.temperature).mean()
+
 
 class Served(_Taught):
     r"""A classifier planned for erasure: taught about each person by the networks that never saw them.
@@ -56,8 +76,8 @@ class Served(_Taught):
     People fall into $K$ cohorts, household by household, by a keyed hash of their names. One network learns each cohort
     alone. The served network starts from the weights of one of them, and learns everybody from the mean answer of the
     others. Erasing a person is to run it on retain: the networks of cohorts that nobody leaves are found as they are,
-    that of the person's cohort is trained without them, or dropped, and the served network is taught anew. Nothing that
-    touched the person reaches it: its weights are the same, bit by bit, whatever the person's photographs show.
+    that of the person's cohort is trained without them, or dropped, and the served network is taught again. Nothing
+    that touched the person reaches it: its weights are the same, bit by bit, whatever the person's photographs show.
 
     Equation:
         $$\min_\theta T^2 \mathbb E_{\text{retain}} \text{KL}\Big(\text{mean}_{j \ne k(x)} f(x; \theta_j) \Big\Vert
@@ -100,15 +120,11 @@ class Served(_Taught):
         self,
         of: Literal["retain", "train"] = "retain",
         drop: bool = False,
-        temperature: float = 2.0,
         lr: float | None = 0.05,
-        momentum: float | None = 0.9,
-        schedule: ScheduleName | None = "cosine",
         **kwargs: Any,
     ) -> None:
-        super().__init__(lr=lr, momentum=momentum, schedule=schedule, **kwargs)
-        require_positive(temperature=temperature)
-        self.of, self.drop, self.temperature = of, drop, temperature
+        super().__init__(lr=lr, **kwargs)
+        self.of, self.drop = of, drop
         self.passes = (Pass(retain=of),)
 
     def cohort_sets(self, data: FaceDataModule) -> Sequence[str]:
@@ -143,8 +159,7 @@ class Served(_Taught):
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the divergence from the answers of networks that never saw the people of the batch."""
-        logits, answers = self.model(retain.images), self.answers[retain.index]
-        return self.temperature**2 * self.task.divergence(logits, answers, self.temperature).mean()
+        return self.softened_divergence(self.model(retain.images), self.answers[retain.index])
 
 
 class OutOfFold(_Taught):
@@ -186,17 +201,8 @@ class OutOfFold(_Taught):
     epochs = 20
     passes = (Pass("forget", "retain"),)
 
-    def __init__(
-        self,
-        temperature: float = 2.0,
-        lr: float | None = 0.1,
-        momentum: float | None = 0.9,
-        schedule: ScheduleName | None = "cosine",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(lr=lr, momentum=momentum, schedule=schedule, **kwargs)
-        require_positive(temperature=temperature)
-        self.temperature = temperature
+    def __init__(self, lr: float | None = 0.1, **kwargs: Any) -> None:
+        super().__init__(lr=lr, **kwargs)
 
     def cohort_sets(self, data: FaceDataModule) -> Sequence[str]:
         """Return the training images without each cohort in which somebody is to be forgotten."""
@@ -214,4 +220,4 @@ class OutOfFold(_Taught):
         logits = self.model(torch.cat([forget.images, retain.images]))
         own = self.teacher_logits("original", retain.images)
         answers = torch.cat([self.answers[forget.index].to(own), own])
-        return 2 * self.temperature**2 * self.task.divergence(logits, answers, self.temperature).mean()
+        return 2 * self.softened_divergence(logits, answers)  # The sum of two means: half of the images are forget.

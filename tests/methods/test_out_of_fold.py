@@ -15,6 +15,7 @@ from gli.data.split_plan import cohorts_of
 from gli.data.synthetic import DrawnFaces
 from gli.engine.build import make_trainer
 from gli.engine.originals import find_or_train
+from gli.engine.timing import measure, planned_passes
 from gli.errors import SettingError
 from gli.methods import OutOfFold, Served
 from gli.methods.module import LINEAGE
@@ -97,7 +98,7 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("drop", [False, True])
 @pytest.mark.parametrize("cohorts", [(0,), (0, 1), (0, 0)])
 def test_weights_after_an_erasure_are_the_same_whatever_the_photographs_showed(cohorts, drop, people, tmp_path):
-    """One person, two in two cohorts and two in one, who are drawn anew with other labels."""
+    """One person, two in two cohorts and two in one, whose photographs show others with other labels."""
     if drop and len(set(cohorts)) == 2:
         pytest.skip("of three cohorts, two must stay")
     forget = [people[cohort][number] for number, cohort in enumerate(cohorts)]
@@ -180,6 +181,16 @@ def test_nobody_changes_cohorts_when_others_come_or_go():
     assert (cohorts_of(names[::3], 4, 0) == cohorts[::3]).all()
     assert (np.bincount(cohorts) > 70).all()
     assert (cohorts_of(names, 4, 1) != cohorts).mean() > 0.6
+
+
+@pytest.mark.parametrize("method", [Served, OutOfFold])
+def test_steps_are_timed_without_networks_of_cohorts(method, people, tmp_path):
+    data = data_with(tmp_path, people[0][:3])
+    data.prepare_data()
+    asking = method(backbone="test_resnet")
+    timing = measure(asking, data, planned_passes(asking, data, 2, -1), 1, {"accelerator": "cpu"})
+    assert timing.iterations > 0 < timing.seconds
+    assert not (tmp_path / "originals").exists()
 
 
 def test_too_few_cohorts_are_refused(people, tmp_path):
