@@ -123,6 +123,45 @@ def transpose_distil(method: Any) -> tuple[ModelCopy, Step]:
     return bare, step
 
 
+def _strangers(method: Any) -> Callable[[Batch], Tensor]:
+    """Return a function of a batch: for each image, the mean logits of the networks that never saw its person."""
+    networks = {rows: method.cohort_network(rows) for rows in method.cohort_files}
+    trained_on = {rows: torch.from_numpy(method.data.rows(rows)) for rows in networks}
+
+    @torch.no_grad()
+    def answers(batch: Batch) -> Tensor:
+        logits = torch.stack([network(batch.images) for network in networks.values()])
+        strange = torch.stack([~torch.isin(batch.index, rows) for rows in trained_on.values()])[:, :, None]
+        return (logits * strange).sum(dim=0) / strange.sum(dim=0)
+
+    return answers
+
+
+def served(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of Served: distillation on retain from networks that never saw the person."""
+    bare, answers, temperature = ModelCopy(method), _strangers(method), method.temperature
+
+    def step(retain: Batch, forget: Batch) -> None:
+        bare.minimise(temperature**2 * _divergence(bare.model(retain.images), answers(retain), temperature))
+
+    return bare, step
+
+
+def out_of_fold(method: Any) -> tuple[ModelCopy, Step]:
+    """Build the loop of OutOfFold: forget from networks that never saw the person, retain from the original."""
+    bare, answers, temperature = ModelCopy(method), _strangers(method), method.temperature
+    teacher = method.teacher("original")
+
+    def step(retain: Batch, forget: Batch) -> None:
+        with torch.no_grad():
+            own = teacher(retain.images)
+        forget_logits, logits = bare.model(torch.cat([forget.images, retain.images])).chunk(2)
+        divergences = _divergence(forget_logits, answers(forget), temperature) + _divergence(logits, own, temperature)
+        bare.minimise(temperature**2 * divergences)
+
+    return bare, step
+
+
 def bad_teaching(method: Any) -> tuple[ModelCopy, Step]:
     """Build the loop of BadTeaching: distillation from two teachers."""
     bare, competent, incompetent = ModelCopy(method), method.teacher("original"), method.teacher("incompetent")
@@ -333,6 +372,8 @@ BARE_LOOPS: dict[str, LoopBuilder] = {
     "AdvancedNegGrad": advanced_neg_grad,
     "SCRUB": scrub,
     "TransposeDistil": transpose_distil,
+    "Served": served,
+    "OutOfFold": out_of_fold,
     "BadTeaching": bad_teaching,
     "UNSIR": unsir,
     **dict.fromkeys(("LI", "GLI"), gli_minimal),
