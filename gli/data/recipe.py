@@ -39,10 +39,12 @@ class Recipe:
     warmup: float = 0.25
 
     def __post_init__(self) -> None:
+        """Check the share of the iterations in which the learning rate rises."""
         if not 0 <= self.warmup < 1:
             raise SettingError(f"data.recipe.warmup is {self.warmup:g}; it must be at least 0 and less than 1.")
 
     def __repr__(self) -> str:
+        """Name a later setting only where it is not its default: texts that were written before it stay equal."""
         shown = (each for each in fields(self) if each.name not in LATER or getattr(self, each.name) != each.default)
         return f"Recipe({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in shown)})"
 
