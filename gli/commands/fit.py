@@ -39,6 +39,8 @@ all settings:
 #: Where the settings of each section are declared: files of gli, and of Lightning.
 DECLARED = {"model": "methods/*.py", "data": "data/*.py", "trainer": "pytorch/trainer/trainer.py"}
 DECLARED |= dict.fromkeys(("audit", "figures", "early_stopping", "checkpoint"), "callbacks/*.py")
+#: Options that have no section, and sections.
+OPTIONS = {*DECLARED, *re.findall(r"--(\w+)", HELP), "config", "help", "verbose", "weights_only"}
 #: Names that the parser itself adds to each section.
 OF_PARSER = {"help", "class_path", "init_args", "dict_kwargs"}
 
@@ -68,6 +70,9 @@ def check_spelling(args: Sequence[str]) -> None:
         return  # A file or a class path, whose class may have settings of its own.
     for option, value in options:
         section, _, setting = option.removeprefix("--").partition(".")
+        if option.startswith("--") and section not in OPTIONS and (hint := did_you_mean(section, OPTIONS)):
+            meant = hint.replace("mean '", "mean '--")
+            raise GLIError(f"{option}: no such option.{meant}")
         if f"--{section}" == option and section in classes:
             if value not in {*classes[section], *methods} and (hint := did_you_mean(value, classes[section])):
                 raise GLIError(f"{option} {value}: no such class.{hint}")

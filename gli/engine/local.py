@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 import gli
 from gli.system.process import end_with_parent, usable_cores
@@ -44,6 +45,17 @@ def _package_first() -> Iterator[None]:
             os.environ.pop(name)
             if name in environment:
                 os.environ[name] = environment[name]
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Start a process that does not import the main module: a user's script may do its work at its top level."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _run_script(arguments: Sequence[str], log: Path, threads: int, environment: Mapping[str, str]) -> None:
@@ -123,7 +135,8 @@ class Local:
         with _ENVIRONMENT:
             environment = os.environ | {"CUDA_VISIBLE_DEVICES": device, "OMP_NUM_THREADS": str(self._threads)}
         process = self._context.Process(target=_run_script, args=(arguments, log, self._threads, environment))
-        process.start()
+        with _ENVIRONMENT, _no_main():
+            process.start()
         self._running.add(process)
         if self._closed:  # After noting it: either this or close() sees it.
             process.kill()

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gli.data.loading import Batch, Pass
+from gli.data.loading import Batch, EpochPlan, Pass
+from gli.errors import SettingError
 from gli.methods.base import Method
 from gli.methods.settings import require_not_negative, require_positive
 
@@ -59,6 +60,19 @@ class SSD(Method):
         self.squares: dict[str, dict[str, Tensor]] = {"retain": {}, "forget": {}}
         self.batches = {"retain": 0, "forget": 0}
         self._set = "retain"
+
+    def prepare(self) -> None:
+        """Refuse a run that would end before the pass over retain: it would change no weight.
+
+        Raises:
+            SettingError: If it would.
+        """
+        first = len(EpochPlan({"forget": self.data.rows("forget")}, self.passes[:1], self.data.batch_size))
+        if self.total_iterations <= first:
+            raise SettingError(
+                f"SSD dampens weights in its last iteration, after passes over forget ({first} iterations) and retain, "
+                f"but this run ends after {self.total_iterations}. Leave out --trainer.max_steps."
+            )
 
     def unlearn(self, retain: Batch | None, forget: Batch) -> Tensor:
         """Return the task's loss on the batch of either set, for its gradient."""

@@ -164,13 +164,16 @@ def test_misspelt_settings_are_answered_before_torch_could_be_imported():
     code = """
 import sys
 from gli.commands.main import main
-assert main(["fit", "--config", "gli_synthetic", "--trainer.max_stpes=3"]) == main(["fit", "--model", "Scrubb"]) == 2
+for wrong in (["--trainer.max_stpes=3"], ["--model", "Scrubb"], ["--modle.lr", "1"], ["--ckpt_pth=last"]):
+    assert main(["fit", "--config", "gli_synthetic", *wrong]) == 2
 assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines() == [
         "gli: --trainer.max_stpes: no such setting. Did you mean 'trainer.max_steps'?",
         "gli: --model Scrubb: no such class. Did you mean 'SCRUB'?",
+        "gli: --modle.lr: no such option. Did you mean '--model'?",
+        "gli: --ckpt_pth: no such option. Did you mean '--ckpt_path'?",
     ]
 
 

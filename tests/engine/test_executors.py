@@ -135,9 +135,9 @@ def test_a_script_is_forked_from_a_process_that_has_its_imports(tmp_path: Path) 
     (tmp_path / "light.py").write_text("import heavy, os, sys\nprint(heavy.parent != os.getpid(), sys.argv[1:])\n")
     code = (
         "import sys; sys.path.insert(0, '.')\nfrom pathlib import Path\nfrom gli.engine.local import Local\n"
-        "if __name__ == '__main__':\n    executor = Local(1, preload=['heavy'])\n"
-        "    future = executor.submit(['light.py', 'x', '-y'], log=Path('log.txt'))\n"
-        "    print(future.result())\n    executor.close()\n"
+        "executor = Local(1, preload=['heavy'])\n"  # At the top level of the script, which no job may repeat.
+        "future = executor.submit(['light.py', 'x', '-y'], log=Path('log.txt'))\n"
+        "print(future.result())\nexecutor.close()\n"
     )
     (tmp_path / "main.py").write_text(code)
     import subprocess

@@ -299,6 +299,8 @@ def test_ssd_dampens_once_in_the_last_iteration(task, monkeypatch):
 def test_ssd_leaves_the_model_alone_before_the_last_iteration(monkeypatch):
     task = TASKS["multi_class"]
     ((_, forget), _), method = batches(task), SSD(alpha=0.1)
+    with pytest.raises(SettingError, match="and retain, but this run ends after 1"):
+        attach(method, task, total=1)
     attach(method, task, total=3)
     optimizer = method.configure_optimizers()
     monkeypatch.setattr(method, "optimizers", lambda: optimizer)
