@@ -265,10 +265,10 @@ def purge_batch(
     journal = Journal(folder / JOURNAL)
     if dry_run:
         files, _ = purge(scope, journal, dry_run=True)
-        return Purged(name, files, scope.exceptions, [], None)
+        return Purged(name, [*files, *_own_notes(scope, files)], scope.exceptions, [], None)
     new, current = new_weights(store, name), store.weights if store.current.exists() else store.current
     erased_entries(store, lines, name, now)
-    files, left = purge(scope, journal, before=lambda: _note_own(scope, store, journal))
+    files, left = purge(scope, journal, before=lambda: journal.note(_own_notes(scope, journal.entries())))
     if not current.exists() or sha256_file(current) != sha256_file(new):
         shred(current)
         durable_copy(new, current)
@@ -284,9 +284,9 @@ def purge_batch(
     return Purged(name, receipt["files"], receipt["exceptions"], [], folder / RECEIPT)
 
 
-def _note_own(scope: Scope, store: Store, journal: Journal) -> None:
-    """Note the files that the store itself changes at the end of a purge."""
-    noted = {entry["path"] for entry in journal.entries()}
+def _own_notes(scope: Scope, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return notes of the files that the store itself changes at the end of a purge and that no entry names."""
+    noted = {entry["path"] for entry in entries}
     notes = []
     for path in sorted(scope.later):
         shown = scope.shown(path)
@@ -301,7 +301,7 @@ def _note_own(scope: Scope, store: Store, journal: Journal) -> None:
                     "reason": "requests and copies of the people" if private else "weights that remember the people",
                 }
             )
-    journal.note(notes)
+    return notes
 
 
 def _forget_requests(store: Store, name: str) -> None:

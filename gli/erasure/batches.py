@@ -353,7 +353,9 @@ def read_batch(store: Store, name: str, *, rerun: bool = False) -> dict[str, Any
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"
 #: Verdicts with which a batch is purged and released without a risk that somebody accepts.
-PASS, EXACT, FAIL = "pass", "exact by construction", "fail"
+PASS, EXACT = "pass", "exact by construction"
+#: The others.
+FAIL, CANNOT_TELL = "fail", "cannot tell"
 #: Attack of batches that were audited before their evidence named it.
 EARLIER_ATTACK = "RMIA, not relative to reference models"
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict
-from gli.erasure.batches import FAIL, PASS, choose, new_weights, read_batch, read_evidence
+from gli.erasure.batches import CANNOT_TELL, FAIL, PASS, choose, new_weights, read_batch, read_evidence
 from gli.erasure.purge import RECEIPT, WEIGHTS
-from gli.erasure.requests import amendments, parse_received, step_of
+from gli.erasure.requests import amendments, parse_received, step_of, today
 from gli.erasure.store import Store
 from gli.errors import DataError, SettingError
 from gli.reporting.page import environment, render
@@ -97,11 +97,15 @@ NOT_ASSUMED = (
 )
 #: Day of the list of attacks that this version of gli can run.
 ATTACKS_KNOWN_ON = "2026-11-30"
+#: AUC of an attacker who guesses.
+CHANCE = 0.5
 #: Classes of claims, and what each says.
 CLAIMS = {
     "exact": "The classifier was trained from scratch without these photographs, as its lineage says.",
     "tested": "The attack would have shown a trace above the margin, and has shown none.",
     "no evidence found": "The attack has shown no trace beyond chance, but could have missed one.",
+    "cannot tell": "The attack has an AUC of {auc:.2f} (0.50 without a trace), but too few people to tell a trace from "
+    "chance.",
     "evidence found": "The attack has shown a trace.",
 }
 REPEAT = (
@@ -278,24 +282,36 @@ def claim_of(evidence: Mapping[str, Any], signed_by: str | None) -> dict[str, An
         evidence: The evidence of the batch.
         signed_by: Public key that signs; None for no signature.
     """
-    answers = {each["answer"] for each in evidence["findings"] if not each["name"].startswith("utility")}
+    memory = [each for each in evidence["findings"] if not each["name"].startswith("utility")]
+    answers = {each["answer"] for each in memory}
+    # The largest of several people's values lies far from 0.5 by itself: only findings with a margin show a gap.
+    gaps = [each["value"] for each in memory if each["answer"] == CANNOT_TELL and _has_gap(each)]
+    auc = max(gaps, key=lambda value: abs(value - CHANCE), default=CHANCE)
     if FAIL in answers:
         name = "evidence found"
     elif evidence["route"] == "retrain":
         name = "exact"
     else:
-        name = "tested" if answers == {PASS} else "no evidence found"
+        name = "tested" if answers == {PASS} else "cannot tell" if gaps else "no evidence found"
     count = int(evidence["method"].get("references", 0))
     references = counted(count, "reference model", "reference models") if count else "no reference models"
     return {
         "class": name,
-        "says": CLAIMS[name],
+        "says": CLAIMS[name].format(auc=auc),
         "adversary": "Somebody who shows the photographs to the new classifier, sees its outputs, and has "
         f"{references} that never saw them. Attack: {evidence['attack']}.",
         "vouched_for": "self-attested: not signed" if signed_by is None else f"signed by the Ed25519 key {signed_by}",
         "repeat": REPEAT,
         "attacks_known_on": ATTACKS_KNOWN_ON,
     }
+
+
+def _has_gap(finding: Mapping[str, Any]) -> bool:
+    """Return whether an AUC lies beyond its margin, or 0.5 outside its interval."""
+    value, low, high, margin = (finding.get(name) for name in ("value", "low", "high", "margin"))
+    if value is None or margin is None:
+        return False
+    return bool(abs(value - CHANCE) > margin or (low or 0.0) > CHANCE or (1.0 if high is None else high) < CHANCE)
 
 
 def lineage_of(entries: Sequence[Entry], weights: str) -> list[dict[str, Any]]:
@@ -336,9 +352,22 @@ def lineage_of(entries: Sequence[Entry], weights: str) -> list[dict[str, Any]]:
     return chain
 
 
+def earlier_exceptions(store: Store, lines: Lines, name: str, now: datetime | None) -> list[str]:
+    """Return what purges before that of a batch did not reach and has not expired: it holds these people as well."""
+    texts: dict[str, None] = {}
+    for batch in (each["batch"] for each in lines.of_kind("purge") if each["batch"] != name):
+        receipt, digest = read_canonical(store.batch(batch) / RECEIPT, "a receipt of a purge")
+        if lines.of_kind("purge", batch=batch)[-1].get("receipt") != digest:
+            raise DataError(f"{store.batch(batch) / RECEIPT}: is not the receipt that the ledger speaks of.")
+        texts |= dict.fromkeys(receipt["exceptions"])
+    check_texts(store, name, list(texts))
+    day = str(today(store.zone, now))
+    return [text for text in texts if any(each["expires"] >= day for each in backups_in([text]))]
+
+
 def backups_in(exceptions: Sequence[str]) -> list[dict[str, str]]:
     """Return the places that a purge does not reach and that expire on a day, which their sentence names."""
-    days = {text: re.findall(r"\b\d{4}-\d{2}-\d{2}\b", text) for text in exceptions}
+    days = {text: re.findall(r"\b\d{4}-\d{2}-\d{2}\b", text) for text in dict.fromkeys(exceptions)}
     return [{"what": text, "expires": max(found)} for text, found in days.items() if found]
 
 
@@ -412,7 +441,7 @@ def release(
     contents |= {
         "claim": claim_of(evidence, signed_by),
         "lineage": lineage_of(lines.entries, evidence["weights"]["after"]),
-        "backups": backups_in(receipt["exceptions"]),
+        "backups": backups_in([*receipt["exceptions"], *earlier_exceptions(store, lines, name, now)]),
         "key_until": until,
     }
     outputs = list(store.settings.classes or store.settings.labels)

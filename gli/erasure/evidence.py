@@ -21,11 +21,11 @@ from gli.auditing.verdict import CHANCE, Attack, attack, auc_in_words
 from gli.auditing.views import margins_in_views
 from gli.data.table import YES
 from gli.data.tasks import MultiClass, MultiLabel, Task
-from gli.erasure.batches import EXACT, FAIL, PASS, held_out_halves, kept_for_rehearsals
+from gli.erasure.batches import CANNOT_TELL, EXACT, FAIL, PASS, held_out_halves, kept_for_rehearsals
 from gli.erasure.requests import read_requests
 from gli.erasure.store import LEAST_PEOPLE, Photo, Settings, Store, pixels_of
 from gli.errors import DataError
-from gli.metrics.intervals import Interval, auc, equivalence, mean_interval, null_error, people_means
+from gli.metrics.intervals import Interval, auc, detectable_difference, equivalence, mean_interval, people_means
 from gli.models.backbones import Classifier, build_classifier
 from gli.models.checkpoints import load_weights
 from gli.system.ledger import counted, rehearsal_hash, sha256_file
@@ -34,14 +34,11 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 #: Images evaluated at once.
 BATCH = 64
-#: Two-sided 5 % level and 80 % power of a normal test.
-DETECTION = 1.959964 + 0.841621
 #: Level at which a single person counts as recognised; much smaller where the model is exact by construction.
 LEVEL, LEVEL_EXACT = 0.05, 0.001
 #: Numbers of people for which the baseline shows the smallest detectable AUC.
 SIZES = (1, 3, 10, 30)
 #: Answers, the one that decides in front. Only tests with power pass.
-CANNOT_TELL = "cannot tell"
 ANSWERS = (FAIL, CANNOT_TELL, EXACT, PASS)
 #: The audited classifier, and the one before it.
 ENDS = ("after", "before")
@@ -180,13 +177,13 @@ class Evidence:
 def detectable_auc(people: int, strangers: int) -> float:
     """Return the smallest AUC that an attack on some people can show with a probability of 80 %.
 
-    The variance is that of the Mann-Whitney statistic without a leak; 1 if not even a perfect attack can be shown.
+    It is 1 if not even a perfect attack can be shown; see :func:`gli.metrics.intervals.detectable_difference`.
 
     Args:
         people: Number of forgotten people.
         strangers: Number of people who were never seen.
     """
-    return min(1.0, CHANCE + DETECTION * null_error(people, strangers))
+    return min(1.0, CHANCE + detectable_difference(people, strangers))
 
 
 def settled(answer: str, powered: bool, exact: bool) -> str:
@@ -235,8 +232,9 @@ def gather_evidence(
     """
     audit = audited(forget, unseen, test, margin)
     assert audit.attack is not None  # A diverged model is refused when its weights are read.
-    worst, powered = _worst(list(audit.views.values()), exact)
-    findings = [_batch(audit, len(forget.after.people), margin, exact), worst]
+    images = len(forget.after.people)
+    worst, powered = _worst(list(audit.views.values()), images, exact)
+    findings = [_batch(audit, images, margin, exact), worst]
     if earlier is not None:
         # The correction is that of this batch: the classifier has forgotten those erased before already.
         again = audited(earlier, unseen, test, margin, audit.a)
@@ -299,7 +297,7 @@ def _has_power(people: int, strangers: int) -> bool:
     return min(people, strangers) >= LEAST_PEOPLE and detectable_auc(people, strangers) < 1
 
 
-def _worst(views: Sequence[Attack], exact: bool) -> tuple[Finding, bool]:
+def _worst(views: Sequence[Attack], images: int, exact: bool) -> tuple[Finding, bool]:
     """Return whether a single person stands out from all strangers in any view, by a rank test, and its power.
 
     Everybody is ranked by the view in which they stand out most, strangers as well, so that the choice costs nothing.
@@ -328,7 +326,9 @@ def _worst(views: Sequence[Attack], exact: bool) -> tuple[Finding, bool]:
     areas += [auc(np.array([score]), low_strangers) for score in low]
     value = max(areas, key=lambda area: abs(area - CHANCE))
     answer = settled(FAIL if worst < level else PASS, powered, exact)
-    finding = Finding("the worst single person", answer, sentence, True, float(value), people=len(people))
+    finding = Finding(
+        "the worst single person", answer, sentence, True, float(value), people=len(people), images=images
+    )
     return finding, powered
 
 

@@ -741,9 +741,10 @@ def status(store: Store, now: datetime | None = None) -> list[State]:
     """Return the states of all requests that were ever received, those due first in front, closed ones last.
 
     Raises:
-        DataError: If the ledger or the list of requests is damaged.
+        DataError: If the ledger or the list of requests is damaged, or the weights are not those of the ledger.
     """
     lines = store.ledger.read()
+    _ = store.weights  # Compared with the ledger.
     read_requests(store)  # Raises where it differs from the ledger, as does the next line.
     read_copies(store)
     batch_of = batches_of(lines)

@@ -67,6 +67,7 @@ def test_a_single_person_who_stands_out_is_a_failure():
     evidence = audit(2, 9.0)
     assert answers(evidence)["this batch"] == "cannot tell"
     assert answers(evidence)["the worst single person"] == "fail"
+    assert evidence.findings[1].images == evidence.findings[0].images > 0
     assert evidence.answer == "fail"
     forgotten, powerless = audit(2, 0.0, seed=3), audit(3, 0.0)
     assert (answers(forgotten)["the worst single person"], forgotten.powered) == ("pass", True)

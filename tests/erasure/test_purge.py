@@ -424,6 +424,7 @@ def test_a_store_holds_nothing_of_the_people_afterwards(logs_home):
     assert any(entry["path"] == "logs/old.pth" for entry in dry.files)
     result = purge_batch(store, name, exceptions=["tape B"], now=NOW)
     assert result.left == []
+    assert {entry["path"] for entry in result.files} == {entry["path"] for entry in dry.files}
     for folder in (store.folder, logs_home / "lightning_logs"):
         assert traces_left(folder, logs_home / "photos", 24) == []
         assert not [path for path, data in files_below(folder).items() if data == first]

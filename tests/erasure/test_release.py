@@ -67,7 +67,7 @@ def released(template, tmp_path_factory):
     for subjects, received in ((("anna", "ben"), "2026-08-01"), (("carla",), "2026-11-03")):
         ask(store, *subjects, received=received)
         fake_run(store, seed=1 + len(folders))
-        purge_batch(store, exceptions=["tape B expires 2027-01-15"], now=NOW)
+        purge_batch(store, exceptions=[] if folders else ["tape B expires 2027-01-15"], now=NOW)
         until = {"key_until": "2028-01-01"} if received == "2026-08-01" else {}
         folder = release(store, formats=("safetensors", "torch"), key=private, now=NOW, **until).folder
         folders.append(shutil.copytree(folder, home / "deployed" / folder.name))
@@ -122,7 +122,7 @@ def test_the_certificate_says_what_was_done(released):
     assert contents["claim"]["vouched_for"].startswith("signed by the Ed25519 key")
     assert (contents["key_until"], second["key_until"]) == ("2028-01-01", None)
     assert "to be destroyed on 2028-01-01" in page
-    assert contents["backups"] == [{"what": "tape B expires 2027-01-15", "expires": "2027-01-15"}]
+    assert contents["backups"] == second["backups"] == [{"what": "tape B expires 2027-01-15", "expires": "2027-01-15"}]
     assert {each["tested"] for each in contents["requests"]} == {"not powered"}
     assert any(text.startswith("Not tested: an attacker who") for text in contents["not_tested"])
     (file,) = second["lineage"]
@@ -280,8 +280,8 @@ def test_certificates_of_earlier_forms_are_read_without_the_fields_of_later_ones
 
 
 def test_the_claim_follows_from_findings_and_route():
-    def claim(route, *answers, signed_by=None):
-        findings = [{"name": "this batch", "answer": each} for each in answers]
+    def claim(route, *answers, signed_by=None, **values):
+        findings = [{"name": "this batch", "answer": each, **values} for each in answers]
         findings.append({"name": "utility", "answer": "cannot tell"})
         method = {"references": 4}
         return claim_of({"findings": findings, "route": route, "method": method, "attack": "RMIA"}, signed_by)
@@ -289,6 +289,11 @@ def test_the_claim_follows_from_findings_and_route():
     assert claim("retrain", "exact by construction", "pass")["class"] == "exact"
     assert claim("unlearn", "pass", "pass")["class"] == "tested"
     assert claim("unlearn", "pass", "cannot tell")["class"] == "no evidence found"
+    assert claim("unlearn", "cannot tell", value=0.55, low=0.4, high=0.7, margin=0.1)["class"] == "no evidence found"
+    assert claim("unlearn", "cannot tell", value=0.57, low=0.52, high=0.62, margin=0.1)["class"] == "cannot tell"
+    gap = claim("unlearn", "cannot tell", value=0.97, low=0.0, high=1.0, margin=0.1)
+    assert gap["class"] == "cannot tell"
+    assert "an AUC of 0.97" in gap["says"]
     assert claim("retrain", "pass", "fail")["class"] == claim("unlearn", "fail")["class"] == "evidence found"
     assert "4 reference models" in claim("unlearn", "pass")["adversary"]
     assert claim("unlearn", "pass")["vouched_for"] == "self-attested: not signed"

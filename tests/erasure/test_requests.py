@@ -581,7 +581,11 @@ def test_the_current_weights_are_those_of_the_ledger(user_home):
     store = make_store(user_home)
     good = store.weights.read_bytes()
     save_classifier(store.current, seed=7)
-    for use in (lambda: store.weights, lambda: arguments_of(store, store.settings.policy.declared)):
+    for use in (
+        lambda: store.weights,
+        lambda: status(store),
+        lambda: arguments_of(store, store.settings.policy.declared),
+    ):
         with pytest.raises(DataError, match=r"current\.pt: is not the classifier that the ledger names"):
             use()
     store.current.write_bytes(good)
