@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gli.erasure.batches import (
+    CANNOT_TELL,
     EVIDENCE,
     EXACT,
     MODEL,
@@ -26,7 +27,7 @@ from gli.erasure.batches import (
     sets_of,
     write_batch,
 )
-from gli.erasure.evidence import CANNOT_TELL, Finding, Models, evaluate, gather_evidence, task_of
+from gli.erasure.evidence import Finding, Models, evaluate, gather_evidence, task_of
 from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
 from gli.erasure.rehearse import declared_hashes, how_found
 from gli.erasure.requests import look_again, step_of
