@@ -11,7 +11,7 @@ from torch import nn
 from gli.data.given import GivenFaces
 from gli.errors import SettingError
 from gli.methods import Method
-from gli.models.network import outputs_of
+from gli.models.network import Network, outputs_of
 from gli.system.classes import init_parameters
 
 #: Words of the command in sentences, as regular expressions, and those of Python that say the same.
@@ -54,6 +54,18 @@ def check_module(module: object, name: str) -> None:
         raise SettingError(f"{name} is {kind}; give a torch.nn.Module, or the path to gli.load.")
 
 
+def given_network(model: nn.Module, outputs: object) -> Network:
+    """Return the network that was given as ``model``, with what reads its outputs.
+
+    Raises:
+        SettingError: If the model is no network, or ``outputs`` no function.
+    """
+    check_module(model, "model")
+    if outputs is not None and not callable(outputs):
+        raise SettingError(f"outputs is a {type(outputs).__name__}; give a function: outputs=lambda y: y.logits.")
+    return Network(model, outputs=outputs)
+
+
 def check_trainable(model: nn.Module) -> None:
     """Refuse a model that cannot be trained.
 
@@ -72,11 +84,11 @@ def check_trainable(model: nn.Module) -> None:
         raise SettingError("The model has no weight to train: requires_grad is False for each. Set it on some of them.")
 
 
-def check_outputs(module: nn.Module, name: str, data: GivenFaces, *, train: bool = False) -> None:
+def check_outputs(network: Network, name: str, data: GivenFaces, *, train: bool = False) -> None:
     """Refuse a network that answers another question than the model.
 
     Args:
-        module: The network.
+        network: The network.
         name: Name of the argument, for the message.
         data: The data of the model.
         train: Whether to look at its outputs in train mode.
@@ -84,7 +96,7 @@ def check_outputs(module: nn.Module, name: str, data: GivenFaces, *, train: bool
     Raises:
         SettingError: If the number of its outputs is another one.
     """
-    own = outputs_of(module, data.pixels[data.rows("forget")[:1]][0], train=train)
+    own = outputs_of(network, data.pixels[data.rows("forget")[:1]][0], train=train)
     outputs = data.faces.task.num_outputs
     if own != outputs:
         raise SettingError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from gli.api.arguments import check_margin
-from gli.api.evaluate import References, evaluate, given_faces, quietly, references_of
+from gli.api.arguments import check_margin, given_network
+from gli.api.evaluate import References, evaluate, evaluate_references, given_faces, quietly
 from gli.api.result import ModelAudit
 from gli.auditing.verdict import MARGIN
 from gli.data.given import Source
@@ -22,6 +24,7 @@ def audit(
     test: Source,
     original: nn.Module | None = None,
     reference: References = None,
+    outputs: Callable[[Any], Tensor] | None = None,
     classes: Sequence[str] | Task | None = None,
     margin: float = MARGIN,
     eval_batch_size: int = 256,
@@ -38,6 +41,7 @@ def audit(
         original: The model before unlearning. Without it nobody knows whether the attack has any power.
         reference: A model, or several, retrained without the forgotten people. With three or more the attack is RMIA
             relative to them, as in ``gli audit``; with fewer it is weaker, and the verdict says so.
+        outputs: Returns the logits of what the networks return, where that is no tensor, as in :func:`gli.forget`.
         classes: Names of the classes or labels, or the task, as in :func:`gli.forget`.
         margin: Largest difference of the attacker's AUC from 0.5 that counts as no leak.
         eval_batch_size: Images per batch.
@@ -58,11 +62,12 @@ def audit(
         True
     """
     check_margin(margin)
+    network = given_network(model, outputs)
     sets = {"forget": forget, "test": test, "unseen": unseen}
     machine = {"accelerator": accelerator}
     with quietly():
-        data = given_faces(model, sets, classes, eval_batch_size=eval_batch_size)
-        seen = evaluate(model, data, machine)
-        before = None if original is None else evaluate(original, data, machine, "original").record
-        references = [evaluate(each, data, machine, "reference").record for each in references_of(reference)]
-    return seen.audited(before, references, margin)
+        data = given_faces(network, sets, classes, eval_batch_size=eval_batch_size)
+        seen = evaluate(network, data, machine)
+        given = None if original is None else evaluate(replace(network, module=original), data, machine, "original")
+        references = evaluate_references(reference, network, data, machine)
+    return seen.audited(given and given.record, [each.record for each in references], margin)

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def quietly() -> Iterator[None]:
 
 
 def given_faces(
-    model: nn.Module,
+    network: Network,
     sets: Mapping[str, Source],
     classes: Sequence[str] | Task | None,
     batch_size: int | None = None,
@@ -94,7 +94,7 @@ def given_faces(
     """Return the user's sets as a data module.
 
     Args:
-        model: The network, for the number of its outputs.
+        network: The network, for the number of its outputs.
         sets: ``retain`` (which an audit does not need), ``forget``, ``test`` and ``unseen``.
         classes: Names of the classes or labels, or the task.
         batch_size: Images per batch; None for that of the loader of retain, or 64.
@@ -103,7 +103,6 @@ def given_faces(
         recipe: Recipe of methods that train from scratch.
         reference_share: Share of the test people who are set aside; None for none.
     """
-    check_module(model, "model")
     for name, value, kind in (("augmentation", augmentation, Augmentation), ("recipe", recipe, Recipe)):
         if not isinstance(value, kind):
             raise SettingError(
@@ -117,7 +116,7 @@ def given_faces(
             stacklevel=4,
         )
     AttackedPeople({name: part.identities for name, part in collected.items()})  # Refuses those who cannot be compared.
-    outputs = outputs_of(model, collected["forget"].images[0])
+    outputs = outputs_of(network, collected["forget"].images[0])
     task = task_of(collected["forget"].labels, outputs, classes)
     for name, part in collected.items():
         if type(task_of(part.labels, outputs, classes)) is not type(task):
@@ -164,11 +163,11 @@ def _check_labels(sets: Mapping[str, Collected], task: Task, *, declared: bool) 
         )
 
 
-def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], name: str = "model") -> Evaluated:
+def evaluate(network: Network, data: GivenFaces, machine: Mapping[str, Any], name: str = "model") -> Evaluated:
     """Audit a network once, as ``gli validate`` does.
 
     Args:
-        module: The network.
+        network: The network.
         data: The sets.
         machine: Settings of the trainer: accelerator, precision.
         name: Name of the argument with the network, for messages.
@@ -176,10 +175,10 @@ def evaluate(module: nn.Module, data: GivenFaces, machine: Mapping[str, Any], na
     Raises:
         SettingError: If it is no network for these data.
     """
-    check_module(module, name)
-    check_outputs(module, name, data)
+    check_module(network.module, name)
+    check_outputs(network, name, data)
     method = Original()
-    method.network = Network(module)
+    method.network = replace(network, blocks=None)  # Those of the model, which a reference may not have.
     callback = ForgettingAudit()
     with tempfile.TemporaryDirectory() as folder:
         given = {"precision": "32-true", "devices": 1, "enable_progress_bar": False, **machine, "callbacks": [callback]}
@@ -208,10 +207,11 @@ def accuracy_on(name: str, model: nn.Module, data: GivenFaces) -> float:
     return float(torch.cat(hits).mean())
 
 
-def references_of(reference: References) -> list[nn.Module]:
-    """Return the reference models as a list."""
-    if reference is None:
-        return []
+def evaluate_references(
+    reference: References, network: Network, data: GivenFaces, machine: Mapping[str, Any]
+) -> list[Evaluated]:
+    """Audit the reference models, whose outputs are those of a network, once each."""
     if isinstance(reference, str | Mapping):
         check_module(reference, "reference")
-    return [reference] if isinstance(reference, nn.Module) else list(reference)
+    modules = [reference] if isinstance(reference, nn.Module) else reference or ()
+    return [evaluate(replace(network, module=each), data, machine, "reference") for each in modules]

@@ -14,15 +14,15 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from gli.api.arguments import (
     check_margin,
-    check_module,
     check_moved,
     check_outputs,
     check_run,
     check_trainable,
+    given_network,
     in_python,
 )
 from gli.api.evaluate import (
@@ -30,10 +30,10 @@ from gli.api.evaluate import (
     References,
     accuracy_on,
     evaluate,
+    evaluate_references,
     given_faces,
     in_views,
     quietly,
-    references_of,
 )
 from gli.api.result import ModelAudit, Result
 from gli.auditing.conclusion import conclude
@@ -73,6 +73,7 @@ def forget(
     monitor: str = "val/final_score",
     blocks: Sequence[str | nn.Module] | None = None,
     build: Callable[[], nn.Module] | None = None,
+    outputs: Callable[[Any], Tensor] | None = None,
     classes: Sequence[str] | Task | None = None,
     batch_size: int | None = None,
     eval_batch_size: int = 256,
@@ -111,6 +112,8 @@ def forget(
             some blocks only; None to find them.
         build: Returns a newly initialised network, for methods that need one (EU-k, Bad Teaching, retraining); None to
             reinitialise a copy of ``model``.
+        outputs: Returns the logits of what the networks return, where that is no tensor, in train or in eval mode:
+            ``lambda y: y["scores"]`` or, for a tuple, ``lambda y: y[0]``. None to look for ``.logits``.
         classes: Names of the classes or labels; or the task, ``gli.data.MultiLabel(["bald", ...])``, where the labels
             alone do not say it.
         batch_size: Images per training batch; None for that of the loader ``retain``, or 64.
@@ -140,26 +143,26 @@ def forget(
         >>> [row["iteration"] for row in result.rows] == [0, 2, 4]
         True
     """
-    check_module(model, "model")
+    network = given_network(model, outputs)
     check_moved(moved)
     check_run(method, build, trainer, patience, keep, seed)
     check_margin(margin)
     check_trainable(model)
-    names = None if blocks is None else block_names(model, blocks)
+    network = replace(network, blocks=None if blocks is None else block_names(model, blocks), build=build)
     sets = {"retain": retain, "forget": forget, "test": test, "unseen": unseen}
     if "precision" in trainer:
         trainer = {**trainer, "precision": resolve_precision(trainer["precision"], trainer.get("accelerator"))}
     machine = shared_trainer(trainer)
     with quietly(), ExitStack() as closing:
-        data = given_faces(model, sets, classes, batch_size, eval_batch_size, augmentation, recipe, reference_share)
+        data = given_faces(network, sets, classes, batch_size, eval_batch_size, augmentation, recipe, reference_share)
         method = copy.deepcopy(method)
         # Checkpoints hold plain values only, so that loading one runs no code.
         method.hparams.update({name: _plain(value) for name, value in method.hparams.items()})
-        method.network = network = Network(model, names, build)
+        method.network = network
         if build is not None:
-            check_outputs(build(), "build()", data)
-        check_outputs(model, "model", data, train=True)
-        references = [evaluate(each, data, machine, "reference") for each in references_of(reference)]
+            check_outputs(replace(network, module=build()), "build()", data)
+        check_outputs(network, "model", data, train=True)
+        references = evaluate_references(reference, network, data, machine)
         L.seed_everything(seed, workers=True, verbose=False)
         if not method.needs_original:
             method.network = replace(network, module=_fresh(network, seed))
@@ -263,13 +266,13 @@ def _result(
         record = read_record(run, int(row["iteration"]))
         assert record is not None
         scores = {name: value for name, value in row.items() if name != "iteration"}
-        classifier = Network(module).classifier().to(device).eval()
+        classifier = replace(network, module=module).classifier().to(device).eval()
         # Retain is evaluated once: it is the largest set, and the audits of a run leave it out.
         scores["retain_accuracy"] = accuracy_on("retain", classifier, data)
         return Evaluated(in_views(record, classifier, data), people, scores)
 
     from_original = method.needs_original
-    before = recorded(audit.rows[0], network.module) if from_original else evaluate(network.module, data, machine)
+    before = recorded(audit.rows[0], network.module) if from_original else evaluate(network, data, machine)
     after = recorded(row, unlearned)
     records = [each.record for each in references]
 

@@ -33,6 +33,8 @@ class Classifier(nn.Module):
         normalize: Whether to normalise by ImageNet's mean and standard deviation.
         blocks: Names of the backbone's blocks from its input to its head, for methods that train some of them only;
             None to find them, see :func:`gli.models.blocks.blocks`.
+        outputs: Returns the logits of what the backbone returns, where that is no tensor; None to look for a field
+            ``logits``, as networks of Hugging Face and Inception in train mode have it.
 
     Raises:
         SettingError: If the backbone has no block of a given name.
@@ -41,9 +43,15 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, normalize: bool = False, blocks: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        normalize: bool = False,
+        blocks: Sequence[str] | None = None,
+        outputs: Callable[[Any], Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.backbone, self.normalize = backbone, normalize
+        self.backbone, self.normalize, self.outputs = backbone, normalize, outputs
         self.block_names = None if blocks is None else tuple(blocks)
         modules = dict(backbone.named_modules())
         for name in self.block_names or ():
@@ -57,9 +65,10 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape ``(batch, outputs)`` of images of shape ``(batch, 3, height, width)``."""
         with fast_small_maps(images):
-            outputs = self.backbone((images - self.mean) / self.std if self.normalize else images)
-        # Networks of Hugging Face, and Inception in train mode, return several values.
-        logits: Tensor = outputs if isinstance(outputs, Tensor) else getattr(outputs, "logits", outputs)
+            returned = self.backbone((images - self.mean) / self.std if self.normalize else images)
+        if not isinstance(returned, Tensor):
+            returned = getattr(returned, "logits", returned) if self.outputs is None else self.outputs(returned)
+        logits: Tensor = returned
         return logits
 
 

@@ -27,11 +27,13 @@ class Network:
         module: From images in [0, 1], shape ``(batch, channels, height, width)``, to logits ``(batch, outputs)``.
         blocks: Names of its blocks from input to head; None to find them.
         build: Returns a newly initialised network of the same architecture; None to reinitialise a copy of ``module``.
+        outputs: Returns the logits of what the network returns, where that is no tensor; None to look for ``.logits``.
     """
 
     module: nn.Module
     blocks: tuple[str, ...] | None = None
     build: Callable[[], nn.Module] | None = None
+    outputs: Callable[[Any], Tensor] | None = None
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Network:
 
     def _classifier(self, module: nn.Module) -> Classifier:
         # Channels-last as in build_classifier, so that both give the same numbers.
-        return Classifier(module, blocks=self.blocks).to(memory_format=torch.channels_last)
+        return Classifier(module, blocks=self.blocks, outputs=self.outputs).to(memory_format=torch.channels_last)
 
     def with_weights(self, state: Mapping[str, Tensor], where: object) -> nn.Module:
         """Return a copy of the user's own network with the weights of a checkpoint of a run, in eval mode.
@@ -110,18 +112,19 @@ def reinitialised(module: nn.Module) -> nn.Module:
     return fresh
 
 
-def outputs_of(module: nn.Module, image: npt.NDArray[Any], *, train: bool = False) -> int:
+def outputs_of(network: Network, image: npt.NDArray[Any], *, train: bool = False) -> int:
     """Return the number of logits of a network.
 
     Args:
-        module: From ``(batch, channels, height, width)`` to ``(batch, outputs)``; its mode is left as it is.
+        network: The network; its mode is left as it is.
         image: One image, shape ``(height, width, channels)``, in [0, 255].
         train: Whether to call a copy of it in train mode.
 
     Raises:
         SettingError: If the network does not return logits of that shape.
     """
-    model = Classifier(copy.deepcopy(module) if train else module)
+    module = copy.deepcopy(network.module) if train else network.module
+    model = Classifier(module, outputs=network.outputs)
     weight = next(module.parameters(), torch.zeros(()))
     batch = torch.from_numpy(np.stack([image, image])).permute(0, 3, 1, 2).to(weight.device) / 255
     modes = {part: part.training for part in module.modules()}
@@ -129,10 +132,9 @@ def outputs_of(module: nn.Module, image: npt.NDArray[Any], *, train: bool = Fals
     try:
         with torch.no_grad():
             logits: Any = model(batch)
-    except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
-        raise SettingError(
-            f"The model cannot take images of shape {tuple(batch.shape[1:])} in float32: {error}"
-        ) from error
+    except (RuntimeError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        who = f"The model {'' if network.outputs is None else 'with outputs= '}cannot take images of shape"
+        raise SettingError(f"{who} {tuple(batch.shape[1:])} in float32: {type(error).__name__}: {error}") from error
     finally:
         for part, training in modes.items():
             part.training = training
@@ -140,6 +142,6 @@ def outputs_of(module: nn.Module, image: npt.NDArray[Any], *, train: bool = Fals
         shown = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise SettingError(
             f"The model returned {shown} for two images{' in train mode' if train else ''}; it must return logits of "
-            "shape (2, outputs), alone or as .logits. Wrap it in a torch.nn.Module that does."
+            "shape (2, outputs), alone or as .logits. Say where they are: outputs=lambda y: y[0]."
         )
     return int(logits.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 
@@ -55,6 +56,7 @@ def forget(model: object = None, **settings: object) -> gli.Result:
         ({"reference": "retrained.pth"}, "reference is a str"),
         ({"reference": network().state_dict()}, "reference is a OrderedDict"),
         ({"reference": network(5)}, "reference has 5 outputs, but the model has 2"),
+        ({"outputs": "logits"}, "outputs is a str; give a function"),
         ({"method": BadTeaching(), "build": network()}, "build is a Sequential; give a function"),
         ({"method": BadTeaching(), "build": lambda: network(3)}, r"build\(\) has 3 outputs, but the model has 2"),
         ({"trainer": {"max_steps": 0}}, "trainer's max_steps is 0; it must be at least 1"),
@@ -94,6 +96,35 @@ def test_an_audit_compares_models_of_the_same_classes(settings, said):
     small = {name: faces for name, faces in SETS.items() if name != "retain"}
     with pytest.raises(SettingError, match=said):
         gli.audit(network(), **small, accelerator="cpu", **settings)
+
+
+class Wrapped(nn.Module):
+    """Logits in a dictionary, and in a tuple with another value in train mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network()
+
+    def forward(self, images):
+        logits = self.body(images)
+        return (logits, images) if self.training else {"scores": logits, "images": images}
+
+
+def test_logits_are_read_where_outputs_finds_them_as_if_they_came_alone():
+    def outputs(returned):
+        return returned[0] if isinstance(returned, tuple) else returned["scores"]
+
+    method = BadTeaching(lr=0.1)
+    plain = forget(method=method, reference=network(), build=network)
+    wrapped = forget(Wrapped(), method=method, reference=[Wrapped()], build=Wrapped, outputs=outputs)
+    assert wrapped.rows == plain.rows
+    assert wrapped.reference.scores == plain.reference.scores
+    assert isinstance(wrapped.model, Wrapped)
+    small = {name: faces for name, faces in SETS.items() if name != "retain"}
+    audit = gli.audit(wrapped.model, **small, original=Wrapped(), outputs=outputs, accelerator="cpu")
+    assert audit.scores["accuracy"] == plain.audit.scores["accuracy"]
+    with pytest.raises(SettingError, match=r"returned a dict for two images; .* outputs=lambda"):
+        forget(Wrapped())
 
 
 def test_a_network_of_another_type_is_told_so_by_an_audit():
@@ -184,7 +215,7 @@ class Interrupted(NegGrad):
 
     def unlearn(self, retain, forget):
         if self.iteration == self.at:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
         return super().unlearn(retain, forget)
 
 

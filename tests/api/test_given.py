@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from gli.data.given import GivenFaces, collect, task_of
 from gli.data.tasks import MultiClass, MultiLabel, check_labels
 from gli.errors import DataError, SettingError
-from gli.models.network import outputs_of
+from gli.models.network import Network, outputs_of
 
 BYTES = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).reshape(2, 3, 4, 4)
 
@@ -152,13 +152,13 @@ def test_vectors_that_are_classes_and_classes_that_are_people_are_refused():
 def test_outputs_are_counted_and_the_mode_is_left_alone():
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 5))
     model[0].eval()
-    assert outputs_of(model, BYTES[0].permute(1, 2, 0).numpy()) == 5
+    assert outputs_of(Network(model), BYTES[0].permute(1, 2, 0).numpy()) == 5
     assert (model.training, model[0].training) == (True, False)
     assert model[0].num_batches_tracked == 0
     with pytest.raises(SettingError, match="cannot take images of shape"):
-        outputs_of(nn.Linear(7, 2), BYTES[0].permute(1, 2, 0).numpy())
+        outputs_of(Network(nn.Linear(7, 2)), BYTES[0].permute(1, 2, 0).numpy())
     with pytest.raises(SettingError, match="must return logits"):
-        outputs_of(nn.Identity(), BYTES[0].permute(1, 2, 0).numpy())
+        outputs_of(Network(nn.Identity()), BYTES[0].permute(1, 2, 0).numpy())
 
 
 class Several(nn.Module):
@@ -177,10 +177,13 @@ class Several(nn.Module):
 
 def test_logits_beside_other_values_are_found_by_their_name():
     image = BYTES[0].permute(1, 2, 0).numpy()
-    assert outputs_of(Several(True), image) == 2
-    assert outputs_of(Several(False), image) == 2
-    with pytest.raises(SettingError, match=r"returned a tuple for two images in train mode; .* or as \.logits"):
-        outputs_of(Several(False), image, train=True)
+    assert outputs_of(Network(Several(True)), image) == 2
+    assert outputs_of(Network(Several(False)), image) == 2
+    with pytest.raises(SettingError, match=r"returned a tuple for two images in train mode; .* outputs=lambda y: y\[0"):
+        outputs_of(Network(Several(False)), image, train=True)
+    assert outputs_of(Network(Several(False), outputs=lambda several: several[0]), image, train=True) == 2
+    with pytest.raises(SettingError, match=r"with outputs= cannot take images of .* AttributeError: .*'scores'"):
+        outputs_of(Network(Several(True), outputs=lambda several: several.scores), image)
 
 
 def test_people_in_two_sets_are_a_warning():

@@ -462,7 +462,7 @@ def refused(capsys, *arguments: str) -> str:
         (["--model=GIL"], "--model GIL: no such class. Did you mean 'GLI'?"),
         (["--model=GLI", "--data=MUFAK"], "--data MUFAK: no such class. Did you mean 'MUFAC'?"),
         (["--model=GLI", "--model.class_weight.finl=3"], "Did you mean 'model.class_weight.final'?"),
-        (["--model=GLI", "--modle.lr=3"], "--modle.lr: no such setting. Did you mean 'model.lr'?"),
+        (["--model=GLI", "--modle.lr=3"], "--modle.lr: no such option. Did you mean '--model'?"),
         (["--trainer.max_stpes=3"], "Did you mean 'trainer.max_steps'?"),
         (["--model=GLI", "--model.steps=x"], "--model.steps: Expected a int. Got value: x"),
         (["--model=GLI", "--data=SyntheticFaces", "--model.class_weight.initial=-3"], "class_weight.initial is -3"),
