@@ -28,7 +28,11 @@ def contents_of_methods(
     methods = [
         {
             **_attacked(audit.name, audit.verdict, audit.privacy, audit.exposed),
+            "views": {view: _interval(each.people) for view, each in audit.views.items()},
             "auc_person_against_retraining": _interval(audit.efficacy.people),
+            "views_against_retraining": {
+                view: _interval(each.people) for view, each in audit.views_against_retraining.items()
+            },
             "memory": _interval(audit.memory),
             "excess_klom": {state: _interval(value) for state, value in audit.klom.items()},
             "klom_histogram": {

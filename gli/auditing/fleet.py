@@ -6,14 +6,15 @@ them. From each original, J draws of people are forgotten. Source: Hayes et al.,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gli.auditing.record import read_model, read_people
+from gli.auditing import UPRIGHT
+from gli.auditing.record import margins_by_view, read_model, read_people
 from gli.errors import SettingError
 from gli.metrics.ulira import FORGOTTEN, NEVER_SEEN, OTHER
 from gli.system.files import csv_text
@@ -111,6 +112,13 @@ class Fleet:
     names: tuple[str, ...]  # Name of each person, by number.
     originals: Integers  # Number of the original of each model, shape ``(models,)``.
     accuracy: Array  # Test accuracy of each model, shape ``(models,)``.
+    #: Margins by other view, where all runs recorded them (``audit.views``): shapes as those of ``margins``.
+    views: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def in_views(self) -> Mapping[str, Array]:
+        """Margins by view, ``upright`` first."""
+        return {UPRIGHT: self.margins, **self.views}
 
     @property
     def pairs(self) -> Integers:
@@ -129,30 +137,32 @@ def read_fleet(runs: Sequence[tuple[Draw, Path]], iteration: int | None = None) 
     identity_of: dict[int, str] = {}
     models = []
     for _, run in runs:
-        audit, rows, margins = read_model(run, iteration)
+        audit, rows, _ = read_model(run, iteration)
         identities = read_people(run)
         for name, values in rows.items():
             identity_of |= dict(zip(values.tolist(), identities[name].tolist(), strict=True))
-        models.append((audit, rows, margins))
+        models.append((audit, rows, margins_by_view(audit)))
     # Numbered in the order of the face table, so that fleets of the same draws have the same images.
     number_of = {row: number for number, row in enumerate(sorted(identity_of))}
     names = sorted(set(identity_of.values()))
     person_of = {name: number for number, name in enumerate(names)}
     people = [person_of[identity_of[row]] for row in sorted(identity_of)]
-    labels = next(iter(models[0][2].values())).shape[1]
-    table = np.full((len(models), len(people), labels), np.nan)
+    labels = next(iter(models[0][2][UPRIGHT].values())).shape[1]
+    views = [view for view in models[0][2] if all(view in margins for _, _, margins in models)]
+    tables = {view: np.full((len(models), len(people), labels), np.nan) for view in views}
     states = np.full((len(models), len(people)), OTHER, dtype=np.int64)
     for model, (_, rows, margins) in enumerate(models):
         for name, state in (("forget", FORGOTTEN), ("unseen", NEVER_SEEN)):
-            columns = [number_of[row] for row in rows[name].tolist()]
-            table[model, columns], states[model, columns] = margins[name], state
-        for name in rows.keys() - {"forget", "unseen"}:
-            table[model, [number_of[row] for row in rows[name].tolist()]] = margins[name]
+            states[model, [number_of[row] for row in rows[name].tolist()]] = state
+        for view, table in tables.items():
+            for name in rows.keys() & margins[view].keys():
+                table[model, [number_of[row] for row in rows[name].tolist()]] = margins[view][name]
     return Fleet(
-        table,
+        tables.pop(UPRIGHT),
         states,
         np.array(people),
         tuple(names),
         np.array([draw.original for draw, _ in runs]),
         np.array([float(audit.values["test"]["accuracy"].mean()) for audit, _, _ in models]),
+        tables,
     )

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from gli.auditing import UPRIGHT
 from gli.auditing.fleet import Fleet
-from gli.auditing.verdict import MARGIN, Attack, Exposure, Verdict, attack, exposures, judge
+from gli.auditing.verdict import (
+    MARGIN,
+    Attack,
+    Exposure,
+    Verdict,
+    attacker_in_words,
+    attacks,
+    contradiction,
+    exposures,
+    judge,
+    strongest,
+    with_sum,
+)
 from gli.metrics.iam import degree_of_memory
 from gli.metrics.intervals import Interval, Trials, auc, mean_interval, people_means
 from gli.metrics.klom import excess_klom, histogram_klom, normal_klom
@@ -30,19 +43,20 @@ NOTHING = Interval(math.nan, math.nan, math.nan, math.nan)
 # -- attacks -----------------------------------------------------------------------------------------------------------
 
 
-def ulira(fleet: Fleet) -> Attack:
-    """Attack the models of a method with U-LiRA: people they forgot against people they never saw."""
-    scores = ulira_scores(fleet.margins, fleet.states, fleet.pairs)
-    return attack("U-LiRA", scores, fleet.states == FORGOTTEN, fleet.people, fleet.originals)
+def ulira(fleet: Fleet) -> dict[str, Attack]:
+    """Attack the models of a method with U-LiRA, in each view: people they forgot against people they never saw."""
+    scores = {view: ulira_scores(margins, fleet.states, fleet.pairs) for view, margins in fleet.in_views.items()}
+    return attacks(with_sum(scores), fleet.states == FORGOTTEN, fleet.people, fleet.originals)
 
 
-def ulira_against(fleet: Fleet, retrained: Fleet) -> Attack:
-    """Attack with retrained models as the negatives: does unlearning equal retraining?
+def ulira_against(fleet: Fleet, retrained: Fleet) -> dict[str, Attack]:
+    """Attack with retrained models as the negatives, in each view: does unlearning equal retraining?
 
     The retrained models are of the same draws; they saw neither their forget nor their unseen people.
     """
     positives = np.where(fleet.states == FORGOTTEN, FORGOTTEN, OTHER)
     negatives = np.where(retrained.states == OTHER, OTHER, NEVER_SEEN)
+    shared = retrained.views
     both = Fleet(
         np.concatenate([fleet.margins, retrained.margins]),
         np.concatenate([positives, negatives]),
@@ -50,6 +64,7 @@ def ulira_against(fleet: Fleet, retrained: Fleet) -> Attack:
         fleet.names,
         np.concatenate([fleet.originals, retrained.originals]),
         np.concatenate([fleet.accuracy, retrained.accuracy]),
+        {view: np.concatenate([fleet.views[view], retrained.views[view]]) for view in fleet.views if view in shared},
     )
     return ulira(both)
 
@@ -68,7 +83,7 @@ def ulira_on_retained(fleet: Fleet) -> Attack:
     """
     seen = retained_images(fleet)
     states = np.where(seen, FORGOTTEN, np.where(fleet.states == NEVER_SEEN, NEVER_SEEN, OTHER))
-    return ulira(replace(fleet, states=states))
+    return ulira(replace(fleet, states=states, views={}))[UPRIGHT]
 
 
 def memorisation(originals: Fleet, without_pair: int | None = None) -> Array:
@@ -128,8 +143,12 @@ class MethodAudit:
     """The audit of a method: attacks, distances to retrained models, and the verdict."""
 
     name: str  # The method.
-    privacy: Attack  # Attack on the unlearned models: forgotten people against people who were never seen.
-    efficacy: Attack  # Attack with retrained models as the reference: does unlearning equal retraining?
+    #: Strongest attack on the unlearned models: forgotten people against people who were never seen.
+    privacy: Attack
+    views: Mapping[str, Attack]  # All of them, by view.
+    #: Strongest attack with retrained models as the reference: does unlearning equal retraining?
+    efficacy: Attack
+    views_against_retraining: Mapping[str, Attack]  # All of them, by view.
     verdict: Verdict  # The verdict on ``privacy``.
     #: Degree of memory of the forgotten people: 1 as the original, 0 as retrained, below 0 over-unlearned.
     memory: Interval
@@ -167,21 +186,25 @@ def audit_fleets(
 
     The originals are there once for each draw, and the retrained models are of the same draws.
     """
-    attacks = {name: ulira(fleet) for name, fleet in {NO_UNLEARNING: originals, **fleets}.items()}
-    positive, negative = attacks[NO_UNLEARNING].people, ulira(retrained).people
+    found = {name: ulira(fleet) for name, fleet in {NO_UNLEARNING: originals, **fleets}.items()}
+    positive = max((each.people for each in found[NO_UNLEARNING].values()), key=lambda area: area.low)
+    negative = max((each.people for each in ulira(retrained).values()), key=contradiction)
     reference, audits = _retained(retrained), []
-    for (name, privacy), fleet in zip(attacks.items(), [originals, *fleets.values()], strict=True):
+    for (name, of_views), fleet in zip(found.items(), [originals, *fleets.values()], strict=True):
+        privacy = strongest(of_views, margin)
         verdict = judge(privacy.people, positive, negative, margin)
+        shown = attacker_in_words(of_views, len(fleet.in_views), privacy)
         count, diverged = len(fleet.originals), _diverged(fleet)
-        if diverged:
-            left_out = f"{verdict.sentence} {diverged} of {count} models diverged and were left out."
-            verdict = replace(verdict, sentence=left_out)
+        left_out = f" {diverged} of {count} models diverged and were left out." if diverged else ""
+        against = ulira_against(fleet, retrained)
         audits.append(
             MethodAudit(
                 name,
-                privacy,
-                efficacy=ulira_against(fleet, retrained),
-                verdict=verdict,
+                replace(privacy, name=f"U-LiRA, {shown}"),
+                of_views,
+                efficacy=strongest(against, margin),
+                views_against_retraining=against,
+                verdict=replace(verdict, sentence=f"{verdict.sentence} The attacker had {shown}.{left_out}"),
                 memory=memory_of(fleet, originals, retrained),
                 klom={state: excess_distance(fleet, retrained, state) for state in STATES},
                 klom_histogram={state: histogram_percentiles(fleet, retrained, state) for state in STATES},

@@ -24,7 +24,20 @@ import numpy as np
 import numpy.typing as npt
 
 from gli.auditing import LEAST_REFERENCES, UPRIGHT
-from gli.auditing.verdict import CHANCE, MARGIN, Attack, Exposure, Verdict, attack, attacks, exposures, judge, strongest
+from gli.auditing.verdict import (
+    MARGIN,
+    Attack,
+    Exposure,
+    Verdict,
+    attack,
+    attacker_in_words,
+    attacks,
+    contradiction,
+    exposures,
+    judge,
+    strongest,
+    with_sum,
+)
 from gli.errors import DataError
 from gli.metrics.iam import degree_of_memory, iam_scores
 from gli.metrics.intervals import Interval, mean_interval, people_means
@@ -36,8 +49,8 @@ Array = npt.NDArray[np.float64]
 Margins = Mapping[str, Array]
 #: Margins of one model by view.
 Views = Mapping[str, Margins]
-#: The attacks that add the scores of all views up, and that rank people by how far their margins are from retraining.
-TOGETHER, DISTANCE = "all views together", "distance from retraining"
+#: The attack that ranks people by how far their margins are from retraining.
+DISTANCE = "distance from retraining"
 #: The sets whose people are attacked, in the order of all scores; images of ``test`` are the population of RMIA.
 ATTACKED = ("forget", "unseen")
 SETS = (*ATTACKED, "test")
@@ -169,9 +182,8 @@ class People:
 
     def attacks(self, scores: Mapping[str, Array]) -> dict[str, Attack]:
         """Attack them with the scores of each view, by ``DISTANCE``, and with those of all views added up."""
-        views = [each for name, each in scores.items() if name != DISTANCE]
-        together = {TOGETHER: np.mean(views, axis=0)} if len(views) > 1 else {}
-        return attacks({**scores, **together}, self.forgotten, self.numbers)
+        views = with_sum({name: each for name, each in scores.items() if name != DISTANCE})
+        return attacks({**scores, **views}, self.forgotten, self.numbers)
 
 
 def audit(
@@ -231,15 +243,14 @@ def audit(
         positive = max((each.people for each in attacked(original).values()), key=lambda area: area.low)
     if references:
         controls = people.attacks({view: each.of_references() for view, each in scores.items()})
-        negative = max((each.people for each in controls.values()), key=_contradiction)
+        negative = max((each.people for each in controls.values()), key=contradiction)
     verdict = judge(worst.people, positive or Interval(1.0, 1.0, 1.0, 0.0), negative, margin)
     if positive is None and verdict.answer == "pass":
         verdict = Verdict(
             "cannot tell",
             "Nothing was found, but without the original nobody knows whether the attack can find anything.",
         )
-    several = f"the strongest of {len(found)} attacks in {len(views)} views: {worst.name}"
-    shown = several if len(views) > 1 else "only the upright view"
+    shown = attacker_in_words(found, len(views), worst)
     sentence = f"{verdict.sentence} The attacker had {shown}.{'' if relative else WEAK}"
     memory = math.nan
     if original is not None and references:
@@ -259,11 +270,6 @@ def audit(
         len(references),
         passes,
     )
-
-
-def _contradiction(control: Interval) -> float:
-    """Return how far a control's interval is from covering a guessing attacker; negative if it covers."""
-    return max(control.low - CHANCE, CHANCE - control.high)
 
 
 def _is_finite(model: Views) -> bool:

@@ -24,6 +24,8 @@ from gli.metrics.intervals import (
 CHANCE = 0.5
 #: Largest difference of the AUC from 0.5 that counts as no leak, declared before the audit.
 MARGIN = 0.1
+#: Name of the attack that adds the scores of all views up.
+TOGETHER = "all views together"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ def attacks(
         rate = true_positive_rate(persons.scores[persons.positive], persons.scores[~persons.positive], 0.05)
         result[name] = Attack(name, area, auc_interval(images), rate, persons)
     return result
+
+
+def with_sum(scores: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the scores of the views, and those of all views added up where there are several."""
+    together = {TOGETHER: np.mean(list(scores.values()), axis=0)} if len(scores) > 1 else {}
+    return {**scores, **together}
+
+
+def attacker_in_words(attacks: Mapping[str, Attack], views: int, worst: Attack) -> str:
+    """Return in words what the attacker had, of whom the attack ``worst`` decides."""
+    several = f"the strongest of {len(attacks)} attacks in {views} views: {worst.name}"
+    return several if views > 1 else "only the upright view"
 
 
 def strongest(attacks: Mapping[str, Attack], margin: float) -> Attack:
@@ -136,6 +150,11 @@ def exposures(trials: Trials, names: Sequence[str]) -> list[Exposure]:
             difference = float(forgotten.mean() - never_seen.mean())
             result.append(Exposure(names[number], float(above + equal / 2), difference, len(forgotten)))
     return sorted(result, key=lambda exposure: (-abs(exposure.score), exposure.name))
+
+
+def contradiction(control: Interval) -> float:
+    """Return how far a control's interval is from covering a guessing attacker; negative if it covers."""
+    return max(control.low - CHANCE, CHANCE - control.high)
 
 
 @dataclass(frozen=True)

@@ -77,12 +77,20 @@ def margins_in_views(model: nn.Module, task: Task, images: Tensor, labels: Tenso
     views, parts = views_of(images), []
     count = max(1, MOST_PIXELS // (len(views) * images.shape[-2] * images.shape[-1]))
     for some, truth in zip(torch.split(images, count), torch.split(labels, count), strict=True):
-        pixels = some.to(device).float() / 255
-        shown = torch.cat([view(pixels) for view in views.values()]).contiguous()
-        true = truth.to(device).repeat(len(views), *[1] * (truth.ndim - 1))
-        margins = task.margins(in_chunks(model, shown, pixels=CHUNK_PIXELS), true)
-        parts.append(torch.stack(list(margins.values()), dim=1).reshape(len(views), len(some), -1))
+        shown = shown_margins(model, task, some.to(device).float() / 255, truth.to(device), views)
+        parts.append(torch.stack([torch.stack(list(each.values()), dim=1) for each in shown.values()]))
     return dict(zip(views, torch.cat(parts, dim=1).double().cpu().numpy(), strict=True))
+
+
+def shown_margins(
+    model: nn.Module, task: Task, pixels: Tensor, labels: Tensor, views: Mapping[str, View]
+) -> dict[str, dict[str, Tensor]]:
+    """Return the margins of images in [0, 1] by view and label, shape ``(images,)`` each; all views are one batch."""
+    shown = torch.cat([view(pixels) for view in views.values()]).contiguous()
+    logits = in_chunks(model, shown, pixels=CHUNK_PIXELS)
+    margins = task.margins(logits, labels.repeat(len(views), *[1] * (labels.ndim - 1)))
+    split = {label: each.reshape(len(views), len(pixels)) for label, each in margins.items()}
+    return {view: {label: each[number] for label, each in split.items()} for number, view in enumerate(views)}
 
 
 def sets_in_views(

@@ -13,7 +13,9 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from gli.auditing.gather import PerImage
-from gli.auditing.record import FOLDER, Record, write_people, write_record
+from gli.auditing.record import FOLDER, VIEW, Record, write_people, write_record
+from gli.auditing.reference_audit import ATTACKED
+from gli.auditing.views import shown_margins, views_of
 from gli.methods.base import Method
 from gli.metrics.registry import LOSS, Audited, compute_scores
 from gli.runs.read import best_audit
@@ -37,6 +39,8 @@ class ForgettingAudit(L.Callback):
     Args:
         keep_losses: Write the per-image values of every audit into the run's folder (``audits/``), so that scores can
             be computed again for a subset of people, for bootstrap resamples, or for comparisons of runs.
+        views: After iteration 0, also record the margins of forget and unseen photographs as an attacker may show them
+            otherwise than upright (:mod:`gli.auditing.views`): fourteen more forward passes over them in each audit.
 
     Attributes:
         rows: All audits so far, each with ``iteration`` and the logged scores; the first is the original's, at 0.
@@ -44,14 +48,14 @@ class ForgettingAudit(L.Callback):
         stages: Iteration of the last audit of each stage, for methods with stages.
     """
 
-    def __init__(self, keep_losses: bool = True) -> None:
-        self.keep_losses = keep_losses
+    def __init__(self, keep_losses: bool = True, views: bool = False) -> None:
+        self.keep_losses, self.views = keep_losses, views
         self.rows: list[Row] = []
         self.losses: dict[str, npt.NDArray[np.float64]] = {}
         self.stages: dict[str, int] = {}
         self._monitor, self._mode = "final_score", "max"
         self._sets: tuple[str, ...] = ()
-        self._columns: list[str] = []
+        self._columns: dict[str, list[str]] = {}
         self._accuracies: frozenset[str] = frozenset()
         self._gathered: dict[str, PerImage] = {}
 
@@ -102,12 +106,16 @@ class ForgettingAudit(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Gather a batch."""
-        columns = {**outputs["values"], **outputs["accuracies"]}
-        self._columns, self._accuracies = list(columns), frozenset(outputs["accuracies"])
+        name, columns = self._sets[dataloader_idx], {**outputs["values"], **outputs["accuracies"]}
+        assert isinstance(pl_module, Method)
+        if self.views and pl_module.iteration and name in ATTACKED:
+            shown = shown_margins(pl_module.model, pl_module.task, batch.images, batch.labels, views_of(batch.images))
+            columns |= {f"{key}{VIEW}{view}": each for view, of in shown.items() for key, each in of.items()}
+        self._columns[name], self._accuracies = list(columns), frozenset(outputs["accuracies"])
         index = outputs["index"]
         kind = torch.float32 if index.device.type == "mps" else torch.float64  # MPS has no float64.
         values = torch.stack([column.to(index.device, kind) for column in columns.values()], dim=1)
-        self._gathered[self._sets[dataloader_idx]].update(index, values)
+        self._gathered[name].update(index, values)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -116,7 +124,7 @@ class ForgettingAudit(L.Callback):
         values = {}
         for name, gathered in self._gathered.items():
             columns = gathered.compute().double().cpu().numpy().T
-            values[name] = dict(zip(self._columns, columns, strict=True))
+            values[name] = dict(zip(self._columns[name], columns, strict=True))
         return values
 
     # -- scoring ---------------------------------------------------------------------------------------------------

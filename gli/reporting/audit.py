@@ -84,10 +84,16 @@ def _beside(interval: Values | None, compared: Values | None) -> str:
     return shown(interval) + (f" ({compared['value']:.2f})" if compared is not None and _has_value(compared) else "")
 
 
+def _upright(entry: Values) -> str:
+    """Return the AUC of the attack on upright photographs; empty in audits of earlier versions."""
+    return shown(entry.get("views", {}).get(UPRIGHT))
+
+
 METHOD_COLUMNS: Mapping[str, Callable[[Values], str]] = {
     "method": lambda entry: str(entry["method"]),
     "verdict": lambda entry: str(entry["verdict"]),
     "AUC per person": lambda entry: shown(entry["auc_person"]),
+    "upright alone": _upright,
     "per image": lambda entry: shown(entry["auc_image"]),
     "TPR at 5 % FPR": lambda entry: _number(entry["tpr_at_5_percent"]),
     "against retraining": lambda entry: shown(entry["auc_person_against_retraining"]),
@@ -105,7 +111,7 @@ RUN_COLUMNS: Mapping[str, Callable[[Values], str]] = {
     "method": lambda entry: str(entry["method"]),
     "verdict": lambda entry: str(entry["verdict"]),
     "AUC per person (RMIA)": lambda entry: shown(entry["auc_person"]),
-    "upright alone": lambda entry: shown(entry.get("views", {}).get(UPRIGHT)),
+    "upright alone": _upright,
     "original": lambda entry: shown(entry["auc_person_original"]),
     "retrained": lambda entry: shown(entry["auc_person_references"]),
     "TPR at 5 % FPR": lambda entry: _number(entry["tpr_at_5_percent"]),
@@ -133,10 +139,11 @@ def tables_of(contents: Values) -> dict[str, Table]:
     entries = _entries(contents)
     columns = METHOD_COLUMNS if _kind(contents) == "methods" else RUN_COLUMNS
     tables = {"Table": Table(list(columns), [[cell(entry) for cell in columns.values()] for entry in entries])}
-    views = {view: None for entry in entries for view in entry.get("views", ())}
-    if len(views) > 1:
-        rows = [[view, *(shown(entry.get("views", {}).get(view)) for entry in entries)] for view in views]
-        tables["AUC per person by view"] = Table(["view", *(str(entry["method"]) for entry in entries)], rows)
+    for heading, key in (("AUC per person", "views"), ("Against retraining", "views_against_retraining")):
+        views = {view: None for entry in entries for view in entry.get(key, ())}
+        if len(views) > 1:
+            rows = [[view, *(shown(entry.get(key, {}).get(view)) for entry in entries)] for view in views]
+            tables[f"{heading} by view"] = Table(["view", *(str(entry["method"]) for entry in entries)], rows)
     if any(entry.get("inside") for entry in entries):
         tables["Beyond the answers"] = _inside_table(entries)
     return tables

@@ -207,6 +207,7 @@ def runs_of(plan: FleetPlan, config: Path, data: FaceDataModule, output: Path) -
                 "checkpoint.monitor": None,
                 "figures.enabled": False,
                 "early_stopping.patience": None,
+                "audit.views": True,
                 "trainer.val_check_interval": NEVER,
                 **plan.settings,
                 **entry.settings,

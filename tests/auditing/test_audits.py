@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
+from gli.auditing import UPRIGHT
 from gli.auditing.fleet import plan_draws
 from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets, memorisation, strata, ulira
 from gli.auditing.verdict import exposures, judge
@@ -18,7 +22,7 @@ POWERFUL, CLEAN = Interval(0.95, 0.9, 1.0, 0.02), Interval(0.5, 0.45, 0.55, 0.02
 
 
 def judged(change=None, **settings):
-    attack = ulira(fleet(change=change, **settings))
+    attack = ulira(fleet(change=change, **settings))[UPRIGHT]
     return attack, judge(attack.people, POWERFUL, CLEAN)
 
 
@@ -89,7 +93,7 @@ def test_a_leak_in_one_person_of_fifty_is_named_among_the_worst():
 
     models = fleet(change=planted, people=60, images=3, seed=3)
     assert (models.states[:, 120] != OTHER).any()
-    worst = [person.name for person in exposures(ulira(models).trials, models.names)[:3]]
+    worst = [person.name for person in exposures(ulira(models)[UPRIGHT].trials, models.names)[:3]]
     assert "p040" in worst
 
 
@@ -153,16 +157,38 @@ def test_in_sample_scoring_finds_a_leak_where_there_is_none():
             distances.append((margins - mean) ** 2)
         scores, seen = distances[0] - distances[1], (states == FORGOTTEN).any(axis=0)
         in_sample.append(auc(scores[(states == FORGOTTEN) & seen], scores[(states == NEVER_SEEN) & seen]))
-        left_out.append(ulira(models).people.value)
+        left_out.append(ulira(models)[UPRIGHT].people.value)
     assert np.mean(in_sample) > 0.65
     assert np.mean(left_out) == pytest.approx(0.5, abs=0.03)
 
 
 def test_calibration_of_the_whole_attack():
-    intervals = [ulira(fleet(people=40, images=2, originals=8, seed=seed)).people for seed in range(100)]
+    intervals = [ulira(fleet(people=40, images=2, originals=8, seed=seed))[UPRIGHT].people for seed in range(100)]
     areas = [interval.value for interval in intervals]
     assert np.mean(areas) == pytest.approx(0.5, abs=4 * np.std(areas) / 10)
     assert np.mean([interval.covers(0.5) for interval in intervals]) >= 0.92
+
+
+def test_a_leak_in_one_view_alone_fails_the_method_and_is_named():
+    """Upright, nothing is left of the people; transposed, everything is, inside the models and against retraining."""
+
+    def in_views(margins, noise, leak=0.0):
+        others = {"transposed": shown(change=shifted(leak), noise=noise), "grey": shown(noise=noise + 1)}
+        return replace(margins, views={view: other.margins for view, other in others.items()})
+
+    shown = partial(fleet, people=150)
+    clean = shown(noise=2)
+    originals, retrained = shown(change=shifted(2.0)), in_views(shown(noise=3), 30)
+    methods = {"Upright": clean, "Leaky": in_views(clean, 40, leak=2.0), "Clean": in_views(clean, 50)}
+    audits = {audit.name: audit for audit in audit_fleets(methods, originals, retrained)}
+    assert audits["Upright"].verdict.answer == "pass"
+    assert audits["Upright"].verdict.sentence.endswith("The attacker had only the upright view.")
+    assert audits["Clean"].verdict.answer != "fail"
+    assert audits["Leaky"].verdict.answer == "fail"
+    assert "the strongest of 4 attacks in 3 views: transposed" in audits["Leaky"].verdict.sentence
+    assert audits["Leaky"].views[UPRIGHT].people.covers(0.5)
+    assert audits["Leaky"].efficacy.name == "transposed"
+    assert audits["Leaky"].efficacy.people.low > 0.8 > audits["Clean"].efficacy.people.high
 
 
 def test_the_third_that_was_memorised_most_leaks_most():
@@ -175,7 +201,7 @@ def test_the_third_that_was_memorised_most_leaks_most():
     values = memorisation(originals)
     known = np.isfinite(values)
     assert np.corrcoef(values[known], strength[known])[0, 1] > 0.9
-    areas = strata(ulira(originals).trials, originals)
+    areas = strata(ulira(originals)[UPRIGHT].trials, originals)
     assert areas[0] < areas[1] < areas[2]
 
 

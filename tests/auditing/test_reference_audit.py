@@ -15,8 +15,9 @@ from gli.api.evaluate import Evaluated
 from gli.auditing import UPRIGHT, run_audit
 from gli.auditing.contents import contents_of_runs
 from gli.auditing.record import Record, margins_by_view, margins_of, write_people, write_record
-from gli.auditing.reference_audit import DISTANCE, MARGINS_ALONE, RMIA, TOGETHER, audit
+from gli.auditing.reference_audit import DISTANCE, MARGINS_ALONE, RMIA, audit
 from gli.auditing.run_audit import audit_run
+from gli.auditing.verdict import TOGETHER
 from gli.auditing.views import margins_in_views
 from gli.data.tasks import MultiClass
 from gli.erasure.evidence import Models, Outputs, gather_evidence

@@ -11,8 +11,8 @@ from benchmarks.leaks import ATTACKS, LEAKS, World
 from gli.auditing import UPRIGHT
 from gli.auditing import views as module
 from gli.auditing.record import Record, margins_by_view, margins_of, with_views
-from gli.auditing.reference_audit import DISTANCE, TOGETHER, audit
-from gli.auditing.verdict import attacks, strongest
+from gli.auditing.reference_audit import DISTANCE, audit
+from gli.auditing.verdict import TOGETHER, attacks, strongest
 from gli.auditing.views import VIEWS, margins_in_views, views_of
 from gli.data.tasks import MultiClass, MultiLabel
 from gli.methods.ct import square_convolutions

@@ -14,7 +14,8 @@ import yaml
 from gli.auditing import UPRIGHT
 from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
-from gli.auditing.reference_audit import DISTANCE, TOGETHER
+from gli.auditing.reference_audit import DISTANCE
+from gli.auditing.verdict import TOGETHER
 from gli.auditing.views import VIEWS
 from gli.commands.audit import minutes_of
 from gli.commands.main import main
@@ -64,10 +65,14 @@ def test_an_audit_of_methods_writes_verdicts_table_people_and_page(audited):
         assert 0 <= area["low"] <= area["value"] <= area["high"] <= 1
         assert method["models"] == 6
         assert 0 <= method["test_accuracy"] <= 1
+        # Nobody needs more views to recognise the people of the originals.
+        views = {UPRIGHT} if method["method"] == "No unlearning" else {UPRIGHT, *VIEWS, TOGETHER}
+        assert method["views"].keys() == views
     assert contents["methods"][0]["memory"]["value"] == pytest.approx(1)
     text = (audited / "audit.md").read_text()
     assert "## Verdicts" in text
     assert "| FineTune |" in text
+    assert "## Against retraining by view" in text
     page = (audited / "audit.html").read_text()
     assert page.count("<svg") == 3
     assert "src=" not in page

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from gli.auditing import UPRIGHT
 from gli.auditing.contents import contents_of_methods, picture_of_method, picture_of_run
 from gli.auditing.fleet_audit import NO_UNLEARNING, audit_fleets, ulira
 from gli.auditing.verdict import exposures
@@ -82,7 +83,7 @@ def test_other_retrained_models_lie_in_the_band():
     outside = []
     for seed in range(20):
         models = [fleet(seed=seed, noise=noise) for noise in (3, 4)]
-        own, other = (exposures(ulira(each).trials, each.names) for each in models)
+        own, other = (exposures(ulira(each)[UPRIGHT].trials, each.names) for each in models)
         picture = picture_of_method(other, own)
         outside.append((picture["above"] + picture["below"]) / len(picture["values"]))
     assert np.mean(outside) < 0.1
