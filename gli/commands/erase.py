@@ -104,15 +104,18 @@ def init(
         allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
-    from gli.data.table import FaceTable
-    from gli.data.tasks import MultiClass
-    from gli.erasure.evidence import baseline, load_model
     from gli.erasure.store import Policy, Settings, check_code, create, read_policy
+    from gli.system.console import loading
     from gli.system.files import read_csv, require_folder
 
     folder = root or table.parent
     require_folder(folder, "the folder that the table's file names are relative to", "Set --root.")
     header = read_csv(table, [file, identity])[0]
+    declared = read_policy(policy) if policy else Policy()
+    with loading():
+        from gli.data.table import FaceTable
+        from gli.data.tasks import MultiClass
+        from gli.erasure.evidence import baseline, load_model
     names = None if classes is None else list(classes)
     columns = list(labels or (name for name in header if name not in (file, identity, "split")))
     task = FaceTable(
@@ -133,7 +136,7 @@ def init(
         image_size=image_size,
         logs=str(logs or ""),
         erased=[str(path) for path in erased],
-        policy=read_policy(policy) if policy else Policy(),
+        policy=declared,
     )
     settings.check()
     check_code(settings, allow_code)
@@ -202,14 +205,11 @@ def plan(
         store: Folder of the store.
     """
     from gli.erasure import batches
-    from gli.erasure.requests import copies_in_words, look_again
     from gli.erasure.store import Store
     from gli.system.ledger import printable
 
     opened = Store(store, allow_code=allow_code)
     with opened.lock():
-        for sentence in copies_in_words(opened, look_again(opened)):
-            print(sentence)
         planned = batches.plan(opened, batch, measure)
     print(f"{planned.batch}:")
     for request in planned.requests:
@@ -248,12 +248,14 @@ def rehearse(
         allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
-    from gli.erasure import rehearse as rehearsals
-    from gli.erasure.evidence import detectable_auc
     from gli.erasure.store import SETTINGS, Store
+    from gli.system.console import loading
     from gli.system.ledger import counted
 
     opened = Store(store, allow_code=allow_code)
+    with loading():
+        from gli.erasure import rehearse as rehearsals
+        from gli.erasure.evidence import detectable_auc
     with opened.lock():
         note = rehearsals.route_note(opened)
         if note:
@@ -297,14 +299,13 @@ def run(
         allow_code: Modules that the settings of the store may import, such as my_network.
         store: Folder of the store.
     """
-    from gli.erasure import run as runs
-    from gli.erasure.requests import copies_in_words, look_again
     from gli.erasure.store import Store
+    from gli.system.console import loading
 
     opened = Store(store, allow_code=allow_code)
+    with loading():
+        from gli.erasure import run as runs
     with opened.lock():
-        for sentence in copies_in_words(opened, look_again(opened)):
-            print(sentence)
         result = runs.run(opened, batch, route)
     print(f"{result.batch}: {result.answer} ({result.evidence['route']}{', as before' if result.repeated else ''})")
     for finding in result.evidence["findings"]:
@@ -452,9 +453,12 @@ def status(*, fail_if_due_in: Annotated[str | None, Flag(metavar="DAYS")] = None
         store: Folder of the store.
     """
     from gli.erasure import requests
+    from gli.erasure.check import check_batches
     from gli.erasure.store import Store
 
-    states = requests.status(Store(store))
+    opened = Store(store)
+    check_batches(opened)
+    states = requests.status(opened)
     for state in states:
         print(state.line)
     due = requests.due_within(states, fail_if_due_in) if fail_if_due_in is not None else []

@@ -6,15 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gli.data.tasks import Task
 from gli.errors import DataError
 from gli.system.digest import DIGEST_BYTES, digest
 from gli.system.files import atomic_write, writable
+
+if TYPE_CHECKING:
+    from gli.data.tasks import Task
 
 Rows = npt.NDArray[np.int64]
 

@@ -59,6 +59,7 @@ from gli.erasure.store import (
     Photo,
     Store,
     cached_sizes,
+    check_noted,
     noted_in,
 )
 from gli.errors import DataError, SettingError, did_you_mean
@@ -194,6 +195,17 @@ def check_texts(store: Store, name: str, texts: Sequence[str]) -> None:
         )
 
 
+def read_receipt(store: Store, name: str) -> dict[str, Any]:
+    """Return the receipt of the purge of a batch.
+
+    Raises:
+        DataError: If it is missing, or is not the one that the ledger speaks of.
+    """
+    receipt, digest = read_canonical(store.batch(name) / RECEIPT, "a receipt of a purge")
+    check_noted(store.batch(name) / RECEIPT, digest, store.ledger.read().last("purge", batch=name).get("receipt"))
+    return receipt
+
+
 def check_verdict(store: Store, name: str, accepted_risk: str | None) -> None:
     """Refuse a batch whose verdict is neither pass nor exact, unless the risk is accepted.
 
@@ -248,7 +260,7 @@ def purge_batch(
         raise SettingError(f"{name} has not run. Run it first: gli erase run --batch {name}.")
     if state in ("purged", "released"):
         _forget_requests(store, name)
-        receipt, _ = read_canonical(folder / RECEIPT, "a receipt of a purge")
+        receipt = read_receipt(store, name)
         return Purged(name, receipt["files"], receipt["exceptions"], receipt["left"], folder / RECEIPT)
     check_verdict(store, name, accepted_risk)
     check_texts(store, name, [*exceptions, accepted_risk or ""])

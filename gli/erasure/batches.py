@@ -34,12 +34,14 @@ from gli.erasure.store import (
     Route,
     Store,
     assignment_text,
+    check_noted,
     manifest,
     note_departures,
     noted_in,
     table_text,
 )
 from gli.errors import DataError, SettingError
+from gli.system.console import loading
 from gli.system.digest import file_hash, folded_name, one_spelling, person_hash
 from gli.system.ledger import (
     Lines,
@@ -345,13 +347,14 @@ def read_batch(store: Store, name: str, *, rerun: bool = False) -> dict[str, Any
     if not path.exists():
         return {}
     contents, digest = read_canonical(path, "a batch")
-    runs = store.ledger.read().of_kind("run", batch=name)
-    if runs and not rerun and runs[-1].get("facts", digest) != digest:  # Earlier versions did not note them.
-        raise DataError(f"{path}: is not what the ledger speaks of. Restore it, or run the batch again.")
+    if not rerun:  # Earlier versions did not note them.
+        check_noted(path, digest, store.ledger.read().last("run", batch=name).get("facts", digest), AGAIN)
     return contents
 
 
 EVIDENCE, MODEL = "evidence.json", "model.pt"
+#: Remedy for a file that a run writes.
+AGAIN = "Restore it, or run the batch again."
 #: Verdicts with which a batch is purged and released without a risk that somebody accepts.
 PASS, EXACT = "pass", "exact by construction"
 #: The others.
@@ -368,9 +371,7 @@ def read_evidence(store: Store, name: str) -> dict[str, Any]:
     """
     path = store.batch(name) / EVIDENCE
     evidence, digest = read_canonical(path, "the evidence of a batch")
-    entries = store.ledger.read().of_kind("run", batch=name)
-    if not entries or entries[-1].get("evidence") != digest:
-        raise DataError(f"{path}: is not the evidence that the ledger speaks of. Restore it, or run the batch again.")
+    check_noted(path, digest, store.ledger.read().last("run", batch=name).get("evidence"), AGAIN)
     return {"limits": [], "attack": EARLIER_ATTACK, "people": {}, **evidence}
 
 
@@ -381,8 +382,7 @@ def new_weights(store: Store, name: str) -> Path:
         DataError: If they were changed, or cannot be read.
     """
     path = store.batch(name) / MODEL
-    if sha256_file(path) != read_evidence(store, name)["weights"]["after"]:
-        raise DataError(f"{path}: was changed after the audit. Restore it from a backup.")
+    check_noted(path, sha256_file(path), read_evidence(store, name)["weights"]["after"])
     return path
 
 
@@ -460,8 +460,8 @@ def plan(store: Store, name: str | None = None, measure: bool = True, now: datet
         known = contents.get("minutes") if contents.get("photographs") == photographs else None
         minutes = known or {}
         if measure and not minutes:
-            from gli.erasure.models import measured_minutes  # Imports PyTorch.
-
+            with loading():
+                from gli.erasure.models import measured_minutes
             minutes = measured_minutes(store, prepare(store, store.batch(name) / WORK, sets))
     route, reason = route_of(store.settings.policy, minutes)
     if not undecided:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import gli
-from gli.erasure.batch_purge import check_texts, check_verdict
+from gli.erasure.batch_purge import check_texts, check_verdict, read_receipt
 from gli.erasure.batches import CANNOT_TELL, FAIL, PASS, choose, new_weights, read_batch, read_evidence
 from gli.erasure.purge import RECEIPT, WEIGHTS
 from gli.erasure.requests import amendments, parse_received, step_of, today
-from gli.erasure.store import Store
+from gli.erasure.store import Store, check_noted
 from gli.errors import DataError, SettingError
 from gli.reporting.page import environment, render
+from gli.system.console import loading
 from gli.system.ledger import (
     AMEND,
     KEY_FILE,
@@ -356,10 +357,7 @@ def earlier_exceptions(store: Store, lines: Lines, name: str, now: datetime | No
     """Return what purges before that of a batch did not reach and has not expired: it holds these people as well."""
     texts: dict[str, None] = {}
     for batch in (each["batch"] for each in lines.of_kind("purge") if each["batch"] != name):
-        receipt, digest = read_canonical(store.batch(batch) / RECEIPT, "a receipt of a purge")
-        if lines.of_kind("purge", batch=batch)[-1].get("receipt") != digest:
-            raise DataError(f"{store.batch(batch) / RECEIPT}: is not the receipt that the ledger speaks of.")
-        texts |= dict.fromkeys(receipt["exceptions"])
+        texts |= dict.fromkeys(read_receipt(store, batch)["exceptions"])
     check_texts(store, name, list(texts))
     day = str(today(store.zone, now))
     return [text for text in texts if any(each["expires"] >= day for each in backups_in([text]))]
@@ -421,15 +419,12 @@ def release(
     state, folder = step_of(lines, name), store.release(name)
     if state == "released":
         certificate, digest = read_certificate(folder / CERTIFICATE)
-        if lines.of_kind("release", batch=name)[-1].get("certificate") != digest:
-            raise DataError(f"{folder / CERTIFICATE}: is not the certificate that the ledger speaks of.")
+        check_noted(folder / CERTIFICATE, digest, lines.last("release", batch=name).get("certificate"))
         _copy_ledger(store, name)
         return Release(folder, certificate, True)
     if state != "purged":
         raise SettingError(f"{name} is {state}. Run it and purge it first: gli erase run, then gli erase purge.")
-    receipt, receipt_digest = read_canonical(store.batch(name) / RECEIPT, "a receipt of a purge")
-    if lines.of_kind("purge", batch=name)[-1].get("receipt") != receipt_digest:
-        raise DataError(f"{store.batch(name) / RECEIPT}: is not the receipt that the ledger speaks of.")
+    receipt = read_receipt(store, name)
     accepted_risk = accepted_risk or receipt["accepted_risk"]
     check_verdict(store, name, accepted_risk)
     check_texts(store, name, [accepted_risk or "", *receipt["exceptions"]])
@@ -527,8 +522,8 @@ def _versions() -> dict[str, str]:
 
 def _weights(store: Store, name: str, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the weights in some formats, checked against the model of the batch."""
-    from gli.models.export import export
-
+    with loading():
+        from gli.models.export import export
     settings = store.settings
     description = {
         "backbone": settings.backbone,

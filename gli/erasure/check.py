@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from gli.erasure.batches import BATCH, EVIDENCE, MODEL, WORK
+from pathlib import Path
+
+from gli.erasure.batches import AGAIN, BATCH, EVIDENCE, MODEL, WORK
 from gli.erasure.certificate import CERTIFICATE, verify
 from gli.erasure.purge import JOURNAL, RECEIPT
 from gli.erasure.requests import COPIES, REQUESTS, planned_in, read_copies, read_requests
-from gli.erasure.store import LOCK, REHEARSAL, SETTINGS, Store
+from gli.erasure.store import LOCK, REHEARSAL, SETTINGS, Store, check_noted
 from gli.errors import DataError
 from gli.system.ledger import HEAD, KEY_FILE, LEDGER, read_bytes, sha256_file
 
 #: Files of a store, and of the folder of each batch.
 OF_STORE = (SETTINGS, KEY_FILE, LEDGER, HEAD, LOCK, REQUESTS, COPIES)
 OF_BATCH = (BATCH, EVIDENCE, MODEL, RECEIPT, JOURNAL)
+
+
+def check_batches(store: Store) -> list[Path]:
+    """Compare the files of each batch with the ledger; return those that are missing.
+
+    Raises:
+        DataError: For the first file that differs.
+    """
+    lines, missing = store.ledger.read(), []
+    for name in planned_in(lines):
+        run, purge = lines.last("run", batch=name), lines.last("purge", batch=name)
+        files = {BATCH: run.get("facts"), EVIDENCE: run.get("evidence"), RECEIPT: purge.get("receipt")}
+        # The next purge removes weights before it.
+        if (store.batch(name) / MODEL).exists() or not purge or purge is lines.last("purge"):
+            files[MODEL] = run.get("weights_after")
+        for path, noted in ((store.batch(name) / file, noted) for file, noted in files.items() if noted is not None):
+            if path.exists():
+                check_noted(path, sha256_file(path), noted, "Restore it from a backup." if purge else AGAIN)
+            else:
+                missing.append(path)
+    return missing
 
 
 def check_files(store: Store) -> list[str]:
@@ -28,19 +51,10 @@ def check_files(store: Store) -> list[str]:
     read_requests(store)
     read_copies(store)
     known, temporary = {store.weights, *(home / name for name in OF_STORE)}, [home / REHEARSAL, home / "copies"]
-    missing, purges = [], lines.of_kind("purge")
+    missing = check_batches(store)
     for name in planned_in(lines):
-        folder, noted = store.batch(name), {each["kind"]: each for each in lines.entries if each.get("batch") == name}
-        run, purge = noted.get("run", {}), noted.get("purge", {})
-        files = {BATCH: run.get("facts"), EVIDENCE: run.get("evidence"), RECEIPT: purge.get("receipt")}
-        if (folder / MODEL).exists() or not purge or purge is purges[-1]:  # The next purge removes weights before it.
-            files[MODEL] = run.get("weights_after")
-        for path, digest in ((folder / file, digest) for file, digest in files.items() if digest is not None):
-            if not path.exists():
-                missing.append(path)
-            elif sha256_file(path) != digest:
-                raise DataError(f"{path}: is not the file that the ledger speaks of. Restore it from a backup.")
-        if "release" in noted:
+        folder = store.batch(name)
+        if lines.last("release", batch=name):
             papers = store.release(name)
             sentences = verify(papers / CERTIFICATE, certificate_only=True)
             missing += [papers / each.split()[2] for each in sentences if each.startswith("Not seen")]

@@ -42,6 +42,7 @@ from gli.metrics.registry import EVALUATION_SETS
 from gli.runs.folder import ORIGINALS
 from gli.runs.read import LOG, SETTINGS
 from gli.runs.spec import SPEC
+from gli.system.console import loading
 from gli.system.digest import DIGEST_BYTES, digest, file_hash, folded_name
 from gli.system.files import load_yaml, read_csv, read_yaml, unquote_cell
 from gli.system.ledger import (
@@ -733,8 +734,8 @@ def _recorded(path: Path, traces: Traces) -> bool | None:
     """Return whether a checkpoint's record of its training images has the people; None if that is not known."""
     if path.suffix not in CHECKPOINTS or not (traces.digests or traces.gone.files):
         return None
-    from gli.models.training_images import read_training_images
-
+    with loading():
+        from gli.models.training_images import read_training_images
     with suppress(CheckpointError):
         recorded = read_training_images(path)
         return None if recorded is None else any(traces.is_digest(each.decode()) for each in recorded.tolist())

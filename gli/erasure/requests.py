@@ -603,7 +603,7 @@ def look_again(store: Store, now: datetime | None = None) -> list[Copy]:
     """Look for copies of the photographs of open requests that arrived since the last look; call with the store locked.
 
     Returns:
-        The copies that are new. Nothing is searched where the tables are as they were.
+        The copies that are new, which are printed. Nothing is searched where the tables are as they were.
     """
     lines, tables = store.ledger.read(), tables_hash(store)
     looks = [entry for entry in lines.entries if entry["kind"] in ("request", "looked")]
@@ -612,6 +612,8 @@ def look_again(store: Store, now: datetime | None = None) -> list[Copy]:
     new = _search(store, [(each, noted_in(lines, store.key, [each.request])) for each in stale], now) if stale else []
     if stale:
         store.ledger.append("looked", {"requests": sorted(each.request for each in stale), "tables": tables}, now)
+    for sentence in copies_in_words(store, new):
+        print(sentence)
     return new
 
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -30,8 +30,8 @@ import numpy.typing as npt
 import yaml
 
 from gli.auditing import LEAST_REFERENCES
-from gli.errors import DataError, SettingError, did_you_mean
-from gli.study.settings import WRONG_TYPE, checked
+from gli.errors import DataError, SettingError
+from gli.study.settings import from_settings
 from gli.system.digest import digest, file_hash, keyed_digest, one_spelling
 from gli.system.files import csv_text, file_lock, inside, read_csv, read_yaml
 from gli.system.ledger import (
@@ -167,17 +167,8 @@ class Settings:
             raise SettingError(f"image_size is {self.image_size}; it must lie in 1 to {LARGEST_IMAGE}.")
 
 
-def _expected(hint: Any) -> str:
-    """Return in words what a value of a type is."""
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(repr, get_args(hint)))}"
-    if get_origin(hint) is Mapping:
-        return "names with values"
-    return getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
-
-
 def _read(kind: type[T], contents: Any, where: str) -> T:
-    """Return settings from the values of a YAML file, whose types are checked.
+    """Return settings from the values of a YAML file: as written, since the ledger has a hash of them.
 
     Raises:
         DataError: If a value is missing, unknown, or of another type.
@@ -185,26 +176,13 @@ def _read(kind: type[T], contents: Any, where: str) -> T:
     """
     if not isinstance(contents, Mapping):
         raise DataError(f"{where}: holds no settings.")
-    hints, values = get_type_hints(kind), {}
-    for name, value in contents.items():
-        if name not in hints:
-            raise DataError(f"{where}: there is no setting {str(name)[:60]!r}.{did_you_mean(str(name), hints)}")
-        if name == "policy":
-            continue
-        if value is None:
-            raise DataError(f"{where}: {name} has no value.")
-        try:  # As written, since the ledger has a hash of these settings.
-            values[name] = checked(hints[name], value)
-        except WRONG_TYPE as error:
-            expected = _expected(hints[name])
-            raise DataError(f"{where}: {name} is {str(value)[:60]!r}; expected {expected}.") from error
-    for each in dataclasses.fields(kind):
-        if each.name not in values and each.default is each.default_factory is dataclasses.MISSING:
-            raise DataError(f"{where}: the setting {each.name!r} is missing.")
-    if "policy" in hints:
-        values["policy"] = _read(Policy, contents.get("policy", {}), where)
-    settings = kind(**values)
-    settings.check()
+    try:
+        settings = from_settings(kind, contents)
+    except SettingError as error:
+        raise DataError(f"{where}: {error}") from error
+    for each in (settings, *vars(settings).values()):
+        if isinstance(each, Settings | Policy):
+            each.check()
     return settings
 
 
@@ -628,6 +606,22 @@ def note_departures(store: Store, now: datetime | None = None) -> Lines:
     for request in sorted(erased.requests - erased.gone - present.keys()):
         store.ledger.append("gone", {"request": request}, now)
     return store.ledger.read()
+
+
+def check_noted(path: Path, digest: str, noted: Any, remedy: str = "Restore it from a backup.") -> None:
+    """Refuse a file of a store that is not the one whose hash the ledger has.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256.
+        noted: The SHA-256 in the ledger.
+        remedy: What to do, in a sentence.
+
+    Raises:
+        DataError: If the two differ.
+    """
+    if digest != noted:
+        raise DataError(f"{path}: is not the file that the ledger speaks of. {remedy}")
 
 
 def refuse_return(returned: bool, request: str, table: str, photo: Photo) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -63,7 +63,7 @@ def read_study(kind: type[T], path: Path, what: str, renamed: Mapping[str, str] 
 def from_settings(
     kind: type[T], contents: Mapping[str, Any], *, renamed: Mapping[str, str] = {}, spelled: Mapping[str, str] = {}
 ) -> T:
-    """Return a dataclass of settings; each is ``Annotated`` with what its value has to be, in words.
+    """Return a dataclass of settings; each may be ``Annotated`` with what its value has to be, in words.
 
     Args:
         kind: The dataclass.
@@ -80,20 +80,31 @@ def from_settings(
             raise SettingError(f"the setting {name!r} is now called {renamed[name]!r}. Rename it.")
         if name not in fields:
             hint = did_you_mean(str(name), fields)
-            raise SettingError(f"there is no setting {name!r}.{hint} Known: {', '.join(fields)}.")
+            raise SettingError(f"there is no setting {str(name)[:60]!r}.{hint} Known: {', '.join(fields)}.")
     for name, field in fields.items():
         if name not in contents and field.default is field.default_factory is dataclasses.MISSING:
             raise SettingError(f"the setting {name!r} is missing. Add it.")
     hints, values = get_type_hints(kind, include_extras=True), {}
     for name, value in contents.items():
-        hint, expected = get_args(hints[fields[name].name])
+        hint = hints[fields[name].name]
+        hint, expected = get_args(hint) if get_origin(hint) is Annotated else (hint, _in_words(hint))
         if value is None:
             raise SettingError(f"{name} is null; expected {expected}.")
         try:
-            values[fields[name].name] = checked(hint, value)
+            nested = dataclasses.is_dataclass(hint) and isinstance(value, Mapping)
+            values[fields[name].name] = from_settings(hint, value) if nested else checked(hint, value)
         except WRONG_TYPE as error:
-            raise SettingError(f"{name} is {value!r}; expected {expected}.") from error
+            raise SettingError(f"{name} is {repr(value)[:60]}; expected {expected}.") from error
     return kind(**values)
+
+
+def _in_words(hint: Any) -> str:
+    """Return in words what a value of a type is."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, get_args(hint)))}"
+    if get_origin(hint) is Mapping or dataclasses.is_dataclass(hint):
+        return "names with values"
+    return getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
 
 
 #: What :func:`checked` raises.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,6 +34,13 @@ def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(text, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Show on a terminal, while the block runs, that it imports PyTorch, which takes seconds the first time."""
+    with nullcontext() if "torch" in sys.modules else console.status("Loading PyTorch"):
+        yield
 
 
 @contextmanager

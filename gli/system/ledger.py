@@ -423,6 +423,10 @@ class Lines:
             if entry["kind"] == kind and all(entry.get(name) == value for name, value in fields.items())
         ]
 
+    def last(self, kind: str, **fields: Any) -> Entry:
+        """Return the last of these entries; empty where there is none."""
+        return [{}, *self.of_kind(kind, **fields)][-1]
+
 
 def make_entry(number: int, previous: str, time: str, kind: str, fields: dict[str, Any], key: bytes) -> bytes:
     """Return a line, with its newline."""

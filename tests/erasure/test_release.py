@@ -385,7 +385,7 @@ def test_weights_that_were_changed_after_the_audit_are_not_released(store):
     purge_batch(store, name, now=NOW)
     model = store.batch(name) / "model.pt"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    with pytest.raises(DataError, match="changed after the audit"):
+    with pytest.raises(DataError, match="not the file that the ledger speaks of"):
         release(store, name)
 
 

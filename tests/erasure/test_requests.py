@@ -17,6 +17,7 @@ from gli.commands import erase
 from gli.erasure.batch_purge import purge_batch
 from gli.erasure.batches import choose, group, hashes_of, held_out_halves, plan, prepare, requests_of, route_of, sets_of
 from gli.erasure.certificate import release
+from gli.erasure.check import check_batches
 from gli.erasure.models import arguments_of
 from gli.erasure.requests import (
     add,
@@ -483,7 +484,7 @@ def test_settings_are_as_written_or_one_message_names_the_one_that_is_wrong(user
         ("margn: 1", "no setting 'margn'. Did you mean 'margin'"),
         ("months: many", "months is 'many'; expected int"),
         ("route: fast", "route is 'fast'; expected one of 'auto', 'retrain', 'unlearn'"),
-        ("method_settings:", "method_settings has no value"),
+        ("method_settings:", "method_settings is null; expected names with values"),
         ("margin: 0.5", "margin is 0.5; it must lie between"),
         ("[1]", "holds no settings"),
     ):
@@ -594,8 +595,9 @@ def test_the_current_weights_are_those_of_the_ledger(user_home):
     model = store.batch(name) / "model.pt"
     new = model.read_bytes()
     model.write_bytes(good)
-    with pytest.raises(DataError, match=r"model\.pt: was changed after the audit"):
-        purge_batch(store, name, now=NOW)
+    for use in (lambda: purge_batch(store, name, now=NOW), lambda: check_batches(store)):
+        with pytest.raises(DataError, match=r"model\.pt: is not the file that the ledger speaks of"):
+            use()
     model.write_bytes(new)
     purge_batch(store, name, now=NOW)
     assert store.weights.read_bytes() == new
@@ -627,5 +629,5 @@ def test_mappings_of_a_policy_stay_as_written(tmp_path):
     (tmp_path / "store.yaml").write_bytes(settings_text(Settings(**contents, labels=["a"], policy=policy)))
     assert settings_text(read_settings(tmp_path)) == (tmp_path / "store.yaml").read_bytes()
     (tmp_path / "policy.yaml").write_text("recipe: 3\n")
-    with pytest.raises(DataError, match="recipe is '3'; expected names with values"):
+    with pytest.raises(DataError, match="recipe is 3; expected names with values"):
         read_policy(tmp_path / "policy.yaml")
