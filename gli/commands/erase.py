@@ -416,7 +416,7 @@ def verify(
     from gli.erasure.check import check_files
     from gli.erasure.store import Store
 
-    key = certificates.load_public_key(public_key) if public_key else None
+    key = certificates.in_digits(certificates.load_key(public_key, "public")) if public_key else None
     try:
         passed = certificates.verify(certificate, weights, ledger, receipt, key, certificate_only)
         if ledger is not None and ledger.is_dir():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict, read_receipt
@@ -176,45 +176,29 @@ def _ed25519() -> Any:
     return serialization, ed25519
 
 
-def load_private_key(path: Path) -> Any:
-    """Return the Ed25519 private key in a PEM file without a password.
+def load_key(path: Path, kind: Literal["private", "public"]) -> Any:
+    """Return the Ed25519 key in a PEM file without a password.
 
     Raises:
         SettingError: If cryptography is not installed, or the file holds another key.
         DataError: If the file cannot be read.
     """
     serialization, ed25519 = _ed25519()
+    data, password = read_bytes(path, f"a {kind} key"), {"password": None} if kind == "private" else {}
     try:
-        key = serialization.load_pem_private_key(read_bytes(path, "a private key"), password=None)
+        key = getattr(serialization, f"load_pem_{kind}_key")(data, **password)
     except (ValueError, TypeError) as error:
-        raise SettingError(f"{path}: is not a private key in PEM format without a password.") from error
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise SettingError(f"{path}: is not a {kind} key in PEM format without a password.") from error
+    if not isinstance(key, getattr(ed25519, f"Ed25519{kind.title()}Key")):
         raise SettingError(
             f"{path}: is not an Ed25519 key. Create one: openssl genpkey -algorithm ed25519 -out key.pem"
         )
     return key
 
 
-def public_key_of(key: Any) -> str:
-    """Return the public key of a private key in hexadecimal digits."""
-    return str(key.public_key().public_bytes_raw().hex())
-
-
-def load_public_key(path: Path) -> str:
-    """Return the Ed25519 public key in a PEM file, in hexadecimal digits.
-
-    Raises:
-        SettingError: If cryptography is not installed, or the file holds another key.
-        DataError: If the file cannot be read.
-    """
-    serialization, ed25519 = _ed25519()
-    try:
-        key = serialization.load_pem_public_key(read_bytes(path, "a public key"))
-    except (ValueError, TypeError) as error:
-        raise SettingError(f"{path}: is not a public key in PEM format.") from error
-    if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise SettingError(f"{path}: is not an Ed25519 key.")
-    return str(key.public_bytes_raw().hex())
+def in_digits(public_key: Any) -> str:
+    """Return a public key in hexadecimal digits."""
+    return str(public_key.public_bytes_raw().hex())
 
 
 def sign(key: Any, data: bytes) -> bytes:
@@ -430,8 +414,8 @@ def release(
     check_texts(store, name, [accepted_risk or "", *receipt["exceptions"]])
     evidence = read_evidence(store, name)
     until = None if key_until is None else str(parse_received(key_until, store.zone))
-    signing = load_private_key(key) if key is not None else None
-    signed_by = public_key_of(signing) if signing is not None else None
+    signing = load_key(key, "private") if key is not None else None
+    signed_by = in_digits(signing.public_key()) if signing is not None else None
     contents = _contents(store, name, evidence, receipt, accepted_risk)
     contents |= {
         "claim": claim_of(evidence, signed_by),

@@ -18,8 +18,9 @@ from gli.erasure.batch_purge import purge_batch
 from gli.erasure.certificate import (
     SCHEMAS,
     claim_of,
+    in_digits,
     lineage_of,
-    load_public_key,
+    load_key,
     problem_of,
     read_certificate,
     release,
@@ -89,7 +90,7 @@ def test_a_release_verifies_without_the_store(shipped, released):
     passed = verify(shipped)
     assert len(passed) >= 8
     verify(shipped, weights=shipped / "model.pt")
-    verify(shipped, public_key=load_public_key(released[0] / "key.pub"))
+    verify(shipped, public_key=in_digits(load_key(released[0] / "key.pub", "public")))
     verify(released[1][0])
     store = Store(released[0] / "erasures")
     verify(released[1][0], ledger=store.ledger.path)
@@ -212,7 +213,7 @@ def test_lines_removed_repeated_or_moved_are_noticed(shipped, released):
 def test_a_signature_of_another_key_or_none_is_noticed(shipped, released, tmp_path):
     _, other = write_keys(tmp_path, "other")
     with pytest.raises(DataError, match="signed by another key"):
-        verify(shipped, public_key=load_public_key(other))
+        verify(shipped, public_key=in_digits(load_key(other, "public")))
     data = (shipped / "certificate.json").read_bytes()
     (shipped / "certificate.sig").write_bytes(bytes(Ed25519PrivateKey.generate().sign(data)).hex().encode() + b"\n")
     with pytest.raises(DataError, match="is not the signature"):
