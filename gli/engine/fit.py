@@ -413,8 +413,14 @@ def run(args: Sequence[str] | Mapping[str, Any], command: type[CLI] = CLI, callb
     Raises:
         GLIError: If the user can correct the error.
     """
+    given = args if isinstance(args, Mapping) else resolve_arguments(args, method_names())
+    named = given.get("subcommand") if isinstance(given, Mapping) else next(iter(given), None)
+    commands = CLI.subcommands()
+    # Each command has a parser of its own, which takes long to build: only that of the command that is asked for.
+    asked = {named: commands[named]} if named in commands else commands
+    limited: type[CLI] = type(command.__name__, (command,), {"subcommands": staticmethod(lambda: asked)})
     with ExitStack() as locks:
-        return command(
+        return limited(
             **_CLI,
             locks=locks,
             callbacks=callbacks,
@@ -423,9 +429,9 @@ def run(args: Sequence[str] | Mapping[str, Any], command: type[CLI] = CLI, callb
                 "prog": "gli",
                 "description": gli.__doc__,
                 "version": gli.__version__,
-                **{name: {"allow_abbrev": False} for name in CLI.subcommands()},
+                **{name: {"allow_abbrev": False} for name in asked},
             },
-            args=args if isinstance(args, Mapping) else resolve_arguments(args, method_names()),
+            args=given,
         )
 
 
