@@ -1,10 +1,11 @@
 """Erasure requests from end to end, on drawn faces: four requests, two batches, a near-copy, a restored backup.
 
-    python examples/erasure.py [FOLDER] [--small]
+    python examples/erasure.py [FOLDER] [--small] [--planned]
 
 The program draws people, writes them as a folder of pictures with two tables, and trains a classifier in plain PyTorch
 that knows nothing of gli. Then it runs the commands of ``gli erase`` one after the other, as an engineer would type
-them, and prints each with its output. docs/erasure.md follows it step by step.
+them, and prints each with its output. docs/erasure.md follows it step by step. With ``--planned``, gli trains a
+classifier that is planned for erasure, and one person is erased from it exactly.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -218,16 +219,34 @@ def run(folder: Path, size: Size) -> None:
         step("erase", "verify", certificate, "--weights", "changed.safetensors", expect=4)
 
 
+def run_planned(folder: Path, size: Size) -> None:
+    """Erase one person from a classifier that is planned for erasure."""
+    draw(folder, replace(size, held_out=2 * size.held_out))
+    policy = {**policy_of(size), "cohort_images": size.pictures, "served_epochs": 2}
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+    with chdir(folder):
+        init = ["erase", "init", "--cohorts", "3", "--backbone", size.network, "--table", "faces.csv"]
+        init += ["--held-out", "held_out.csv", "--root", "photos", "--image-size", str(size.side)]
+        step(*init, "--policy", "policy.yaml")
+        step("erase", "add", "--subject", "carla_0", "--received", days_ago(20))
+        step("erase", "plan")
+        step("erase", "run")
+        step("erase", "purge")
+        step("erase", "release")
+        step("erase", "verify", "erasures/releases/batch-1/certificate.json", "--ledger", "erasures")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the example; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("erasure_example"), help="a new folder to work in")
     parser.add_argument("--small", action="store_true", help="a few tiny pictures and one epoch: seconds")
+    parser.add_argument("--planned", action="store_true", help="one person, from a classifier planned for erasure")
     options = parser.parse_args(arguments)
     if options.folder.exists() and any(options.folder.iterdir()):
         parser.error(f"{options.folder} is not empty; name a new folder")
     options.folder.mkdir(parents=True, exist_ok=True)
-    run(options.folder, SMALL if options.small else Size())
+    (run_planned if options.planned else run)(options.folder, SMALL if options.small else Size())
     return 0
 
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from gli.commands import parse
 from gli.commands.parse import Flag
-from gli.errors import DataError
+from gli.errors import DataError, SettingError
 
 HELP = """Honour erasure requests: from the first mail to the file to deploy and a certificate that verifies offline.
 
     gli erase init --weights classifier.pth --backbone resnet18 --table faces.csv --held-out held_out.csv
+    gli erase init --cohorts 4 --backbone resnet18 ...    or train one from which people can be erased exactly
     gli erase add --subject anna --received 2026-11-03
     gli erase plan                  who, photographs, copies, due dates, route, cost
     gli erase rehearse --try lr=0.003,0.01    settings of the method, found on people who did not ask
@@ -67,10 +68,11 @@ def showing_head(step: Callable[..., int | None]) -> Callable[..., int | None]:
 
 def init(
     *,
-    weights: Path,
     backbone: str,
     table: Path,
     held_out: Path,
+    weights: Path | None = None,
+    cohorts: int = 0,
     root: Path | None = None,
     labels: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
@@ -87,10 +89,11 @@ def init(
     """Create a store for a classifier, and measure what an audit can show.
 
     Args:
-        weights: The classifier: a checkpoint or a state dict.
         backbone: Its network, such as resnet18.
         table: CSV file of everybody whom it was trained on.
         held_out: CSV file of people whom it never saw.
+        weights: The classifier: a checkpoint or a state dict.
+        cohorts: Instead of weights: train a classifier that is planned for erasure, with so many cohorts, such as 4.
         root: Folder of the photographs (default: that of the table).
         labels: Label columns (default: all others).
         classes: Classes in the order of the outputs (default: sorted).
@@ -108,6 +111,8 @@ def init(
     from gli.system.console import loading
     from gli.system.files import read_csv, require_folder
 
+    if (weights is None) == (not cohorts):
+        raise SettingError("Give --weights FILE, or --cohorts 4 to train a classifier that is planned for erasure.")
     folder = root or table.parent
     require_folder(folder, "the folder that the table's file names are relative to", "Set --root.")
     header = read_csv(table, [file, identity])[0]
@@ -116,13 +121,14 @@ def init(
         from gli.data.table import FaceTable
         from gli.data.tasks import MultiClass
         from gli.erasure.evidence import baseline, load_model
+        from gli.erasure.run import teach_first
     names = None if classes is None else list(classes)
     columns = list(labels or (name for name in header if name not in (file, identity, "split")))
     task = FaceTable(
         str(folder), str(table.absolute()), file=file, identity=identity, labels=columns, classes=names
     ).faces.task
     settings = Settings(
-        weights=str(weights),
+        weights=str(weights or ""),
         weights_sha256="",
         backbone=backbone,
         root=str(folder),
@@ -137,12 +143,16 @@ def init(
         logs=str(logs or ""),
         erased=[str(path) for path in erased],
         policy=declared,
+        cohorts=cohorts,
     )
     settings.check()
     check_code(settings, allow_code)
-    load_model(weights, settings)  # A store of a file that cannot be read would be in the way.
+    if weights is not None:
+        load_model(weights, settings)  # A store of a file that cannot be read would be in the way.
     created = create(store, settings, weights)
     with created.lock():
+        if cohorts:
+            print(teach_first(created))
         for sentence in baseline(created):
             print(sentence)
     print(f"store {store}. Keep its key ({store / 'key'}) secret; without it, nobody can be recognised.")
@@ -222,10 +232,11 @@ def plan(
         photographs = waiting if count is None else f"{count} photographs"
         who = printable(request.subject)
         print(f"  {request.request}  {who}  {photographs}{shown_copies}  due {request.due}")
-    for name in ("retrain", "unlearn"):
+    for name, (_, earned) in batches.EARNED.items():
         if name in planned.minutes:
-            audit = planned.minutes[f"{name}_with_audit"]
+            audit, passes = (planned.minutes.get(f"{name}_{each}", 0.0) for each in ("with_audit", "passes"))
             print(f"  {name}: {planned.minutes[name]:.2f} minutes, {audit:.2f} with the reference models of the audit")
+            print(f"    {passes:.1f} passes over the photographs; {earned}")
     print(f"  route: {planned.route}. {planned.reason}")
 
 
@@ -287,7 +298,7 @@ def rehearse(
 def run(
     *,
     batch: str | None = None,
-    route: Literal["retrain", "unlearn"] | None = None,
+    route: Literal["cohorts", "drop", "retrain", "unlearn"] | None = None,
     allow_code: Annotated[Sequence[str], Flag(metavar="MODULE")] = (),
     store: Path = STORE,
 ) -> int:

@@ -19,7 +19,7 @@ from gli.data.augment import NO_AUGMENTATION, Augmentation
 from gli.data.cache import PixelCache, open_pixels
 from gli.data.faces import Faces, Rows, content_hash
 from gli.data.loading import Batch, BatchLoader, EpochPlan, EvaluationPlan, FaceDataset, Pass, TableDataset
-from gli.data.people_lists import read_people_list, read_split_settings
+from gli.data.people_lists import read_cohorts, read_people_list, read_split_settings
 from gli.data.recipe import Recipe
 from gli.data.split_plan import (
     Rehearsal,
@@ -29,7 +29,6 @@ from gli.data.split_plan import (
     check_reference_share,
     held_out_mask,
     no_reference,
-    number_of_cohorts,
     rows_of_cohort,
     split_plan,
 )
@@ -79,7 +78,7 @@ class FaceDataModule(L.LightningDataModule):
             people from those of ``reference_share`` instead, for an original that was trained on all retained people.
         split_seed: Seed of the split, and key of its hash, independent of the seed of training.
         deduplicate: Keep only the first of identical files inside a set.
-        cohorts: Number of cohorts of people, by a hash as of ``stable``, for methods with a network for each; None: 4.
+        cohorts: Number of cohorts of people for methods with a network for each (4), or a CSV file that assigns people.
         cache_dir: Folder of the pixel cache.
         augmentation: Augmentation of training batches.
         recipe: Training recipe of the original and retrained models of this data set.
@@ -114,7 +113,7 @@ class FaceDataModule(L.LightningDataModule):
         rehearsal: Rehearsal = False,
         split_seed: int = 0,
         deduplicate: bool = False,
-        cohorts: int | None = None,
+        cohorts: int | str | None = None,
         cache_dir: str = "data/cache",
         augmentation: Augmentation = NO_AUGMENTATION,
         recipe: Recipe = Recipe(),
@@ -127,7 +126,7 @@ class FaceDataModule(L.LightningDataModule):
         if num_workers < 0:
             raise SettingError(f"data.num_workers is {num_workers}; it must not be negative.")
         check_reference_share(reference_share, rehearsal)
-        self.cohorts = number_of_cohorts(cohorts)
+        self.cohorts, self.cohort_of = read_cohorts(cohorts)
         self.split, self.split_seed, self.deduplicate = split, split_seed, deduplicate
         self.forget_identities, self.assignment = forget_identities, assignment
         self.held_out, self.erased = held_out, erased
@@ -223,7 +222,7 @@ class FaceDataModule(L.LightningDataModule):
         self.setup()
         name, _, cohort = name.partition("/")
         if cohort:
-            return rows_of_cohort(self.rows(name), self.faces.households, self.cohorts, self.split_seed, cohort)
+            return rows_of_cohort(self.rows(name), self.faces.households, self.cohort_of, self.split_seed, cohort)
         if name == "train":
             return np.union1d(self.splits["retain"], self.splits["forget"])
         if name == "reference" and name not in self.splits:

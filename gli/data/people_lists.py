@@ -17,6 +17,8 @@ from gli.errors import DataError, SettingError, did_you_mean
 from gli.system.files import read_csv, read_text
 from gli.system.ledger import KEY_FILE, LEDGER, erased_in, open_ledger
 
+#: Number of cohorts where ``cohorts`` is not set.
+COHORTS = 4
 #: A list of people in a setting, or the path of a file with their names.
 PeopleList = Sequence[str | int] | str
 
@@ -128,6 +130,30 @@ def read_assignment(path: Path, in_table: Collection[str]) -> dict[str, str]:
             raise DataError(f"{where}: {name!r} is assigned twice. Name each person once.")
         sets[name] = row["set"]
     return sets
+
+
+def read_cohorts(given: int | str | None) -> tuple[int, int | dict[str, int]]:
+    """Return the number of cohorts, and the cohort of each household that a file names, or the number again.
+
+    Args:
+        given: The number, ``COHORTS`` for None; or a CSV file with the columns ``identity`` (or household) and
+            ``cohort``.
+
+    Raises:
+        SettingError: If the number is less than 2.
+        DataError: If the file cannot be read, or a cohort is not a number from 0.
+    """
+    if not isinstance(given, str):
+        number = COHORTS if given is None else given
+        if number < 2:
+            raise SettingError(f"data.cohorts is {given}; it must be at least 2.")
+        return number, number
+    cohorts = {}
+    for row in read_csv(Path(given), ("identity", "cohort"), exact=True):
+        if not (row["cohort"].isascii() and row["cohort"].isdecimal()):
+            raise DataError(f"{row.where}: {row['cohort']!r} is not a cohort. Cohorts are numbered from 0.")
+        cohorts[row["identity"]] = int(row["cohort"])
+    return max(cohorts.values(), default=-1) + 1, cohorts
 
 
 def refuse_erased(store: Path, identities: npt.NDArray[np.str_], digests: npt.NDArray[np.bytes_]) -> None:

@@ -40,8 +40,6 @@ SPLITS = ("retain", "forget", "test", "unseen")
 REPORTED = ("forget", "test", "unseen")
 #: Ranks of the stable split, the highest first: an image that a model is trained on is never a test or unseen image.
 RANKS = ("forget", "retain", "test", "unseen")
-#: Number of cohorts where ``cohorts`` is not set.
-COHORTS = 4
 #: Warn the user if an attack that always answers 'unseen' has a higher accuracy than this.
 MAX_CONSTANT_ACCURACY = 0.55
 
@@ -328,28 +326,27 @@ def _hashed_split(
     return {name: np.flatnonzero(assigned & (ranks == rank)).astype(np.int64) for rank, name in enumerate(RANKS)}
 
 
-def cohorts_of(households: npt.NDArray[np.str_], count: int, seed: int) -> Rows:
+def cohorts_of(households: npt.NDArray[np.str_], count: int | Mapping[str, int], seed: int) -> Rows:
     """Return the cohort of each row, from 0 to ``count`` - 1, by a keyed hash of the household's name alone.
 
-    Nobody changes cohorts when others join, leave or send other photographs.
+    Nobody changes cohorts when others join, leave or send other photographs. A mapping gives the cohorts of households
+    instead; those that it does not name are in none (-1).
     """
     names, household = np.unique(households, return_inverse=True)
-    cohorts = [int(count * _hash_position(str(name), seed, "gli cohort")) for name in names]
+    if isinstance(count, int):
+        cohorts = [int(count * _hash_position(str(name), seed, "gli cohort")) for name in names]
+    else:
+        cohorts = [count.get(str(name), -1) for name in names]
     return np.array(cohorts, dtype=np.int64)[household.ravel()]
 
 
-def rows_of_cohort(rows: Rows, households: npt.NDArray[np.str_], count: int, seed: int, cohort: str) -> Rows:
+def rows_of_cohort(
+    rows: Rows, households: npt.NDArray[np.str_], count: int | Mapping[str, int], seed: int, cohort: str
+) -> Rows:
     """Return those of some rows that are in a cohort (``2``), or in all others (``-2``); see :func:`cohorts_of`."""
     members: Mask = cohorts_of(households, count, seed)[rows] == int(cohort.removeprefix("-"))
     chosen: Rows = rows[~members if cohort.startswith("-") else members]
     return chosen
-
-
-def number_of_cohorts(given: int | None) -> int:
-    """Return the number of cohorts, ``COHORTS`` where none is given; SettingError if it is less than 2."""
-    if given is not None and given < 2:
-        raise SettingError(f"data.cohorts is {given}; it must be at least 2.")
-    return COHORTS if given is None else given
 
 
 # -- people in settings ------------------------------------------------------------------------------------------------

@@ -86,10 +86,11 @@ def store(trainer: L.Trainer, method: Method, folder: Path, seed: int, role: str
     audit, stopwatch = ForgettingAudit.of(trainer), find_callback(trainer, Stopwatch)
     contents: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
-        "audit": audit.rows[-1] if audit and audit.rows else None,
         "seconds": stopwatch.seconds if stopwatch else None,
-        "audited": audited_images(method.data),
     }
+    if role != COHORT:  # That of a cohort outlives people whom it was audited on and never saw.
+        contents["audit"] = audit.rows[-1] if audit and audit.rows else None
+        contents["audited"] = audited_images(method.data)
     method.on_save_checkpoint(contents)
     with atomic_write(path) as temporary:
         torch.save(contents, temporary)

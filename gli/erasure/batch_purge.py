@@ -22,6 +22,7 @@ from gli.erasure.batches import (
     read_batch,
     read_evidence,
 )
+from gli.erasure.cohorts import SERVED, that_saw
 from gli.erasure.purge import (
     INSTEAD,
     JOURNAL,
@@ -146,7 +147,8 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
     home = folders["store"]
     # What was released before this batch remembers its people.
     released = [path for path in sorted((home / RELEASES).glob("*/*")) if path.suffix in WEIGHTS]
-    weights = frozenset([evidence["weights"]["before"], *map(sha256_file, released)])
+    saw = [str(each["weights"]) for each in that_saw(store, read_batch(store, name)["hashes"])]
+    weights = frozenset([evidence["weights"]["before"], *map(sha256_file, released), *saw])
     people = {each for one in requests for each in doubles_of(store, one.request, one_spelling(one.subject))[0]}
     spellings = sorted(people | {photo.spelling for photo in photos if photo.identity in people})
     noted = noted_in(store.ledger.read(), store.key, [each.request for each in requests])
@@ -168,13 +170,14 @@ def scope_of(store: Store, name: str, requests: Sequence[Request], photos: Seque
 
 def elsewhere(store: Store, photos: Sequence[Photo], exceptions: Sequence[str]) -> list[str]:
     """Return what the purge does not reach: the user's own files, and what the user declared."""
-    settings = store.settings
+    settings, first = store.settings, [*store.ledger.read().of_kind(SERVED), {"weights": store.settings.weights_sha256}]
+    given = "as it was given" if settings.weights else "that networks of cohorts taught first"
     own = [
         "The table and the photographs themselves: remove the rows and the files, and restore no backup of them.",
-        f"The classifier as it was given (SHA-256 {settings.weights_sha256[:16]}), where it is deployed, its backups.",
+        f"The classifier {given} (SHA-256 {first[0]['weights'][:16]}), where it is deployed, its backups.",
         "Trackers, notebooks, caches and copies on other machines.",
     ]
-    if not settings.logs:
+    if settings.weights and not settings.logs:
         own.append("The folder of the runs that trained the classifier: the store does not know it (--logs).")
     return [*own, *exceptions]
 

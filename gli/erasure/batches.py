@@ -6,6 +6,7 @@ may contain one. All of it is in ``work/``, which the purge removes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from gli.erasure.cohorts import Cohort, assign, cohorts_in, known_as
 from gli.erasure.requests import (
     NAME,
     NAME_HELD_OUT,
@@ -33,9 +35,9 @@ from gli.erasure.store import (
     Policy,
     Route,
     Store,
-    assignment_text,
     check_noted,
     manifest,
+    names_text,
     note_departures,
     noted_in,
     table_text,
@@ -56,6 +58,7 @@ from gli.system.ledger import (
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 BATCH, WORK, TABLE, ASSIGNMENT, HELD_OUT = "batch.json", "work", "table.csv", "assignment.csv", "held_out.txt"
+OF_COHORTS = "cohorts.csv"
 
 
 @dataclass(frozen=True)
@@ -242,11 +245,6 @@ def kept_for_rehearsals(lines: Lines) -> set[str]:
     return {str(person) for entry in lines.of_kind("rehearse") for person in entry["held_out"]}
 
 
-def known_as(store: Store, photo: Photo) -> str:
-    """Return the pseudonym of a person in the tables of runs."""
-    return f"p-{person_hash(store.key, photo.identity)[:16]}"
-
-
 def prepare(store: Store, work: Path, sets: Sets) -> dict[str, Any]:
     """Write the tables of some sets into a folder, and return the settings of their data (``data`` of ``gli fit``)."""
     groups: Mapping[str, list[Photo]] = {
@@ -258,11 +256,17 @@ def prepare(store: Store, work: Path, sets: Sets) -> dict[str, Any]:
     people = {photo.identity: key for key, rows in groups.items() for photo in rows}
     work.mkdir(parents=True, exist_ok=True)
     rows = [photo for photos in groups.values() for photo in photos]
-    durable_write(work / TABLE, table_text(rows, store.settings), 0o600)
-    durable_write(work / ASSIGNMENT, assignment_text(people), 0o600)
+    settings, cohorts = store.settings, {}
+    if settings.cohorts:
+        # Networks of cohorts are found by their rows, whose order must depend on nobody else.
+        rows.sort(key=lambda photo: (photo.identity, photo.digest, photo.file))
+        numbers = assign(store, store.ledger.read(), sets.retain)
+        durable_write(work / OF_COHORTS, names_text("cohort", numbers), 0o600)
+        cohorts = {"cohorts": str((work / OF_COHORTS).absolute())}
+    durable_write(work / TABLE, table_text(rows, settings), 0o600)
+    durable_write(work / ASSIGNMENT, names_text("set", people), 0o600)
     held_out = sorted({photo.identity for key in ("test", "unseen") for photo in groups[key]})
     durable_write(work / HELD_OUT, "\n".join([*held_out, ""]).encode(), 0o600)
-    settings = store.settings
     return {
         **settings.policy.data_settings,
         "root": str(store.root.absolute()),
@@ -277,6 +281,7 @@ def prepare(store: Store, work: Path, sets: Sets) -> dict[str, Any]:
         "image_size": settings.image_size,
         "cache_dir": str((work / "cache").absolute()),
         **({"recipe": dict(settings.policy.recipe)} if settings.policy.recipe else {}),
+        **cohorts,
     }
 
 
@@ -399,30 +404,58 @@ class Plan:
     photographs: dict[str, int]
     #: Number of copies of each request, by the name that they are under and the decision.
     copies: dict[str, Counter[tuple[str, str]]]
-    #: Minutes of ``retrain`` and ``unlearn``, each without and with its reference models; empty if not measured.
+    #: Minutes of each route, without and with its reference models, and passes; empty if not measured.
     minutes: dict[str, float]
     route: Route  # The route that the policy takes.
     reason: str  # Why, in a sentence.
 
 
-def route_of(policy: Policy, minutes: dict[str, float], wanted: Route | None = None) -> tuple[Route, str]:
+#: What each route is called, and what it earns.
+EARNED: Mapping[str, tuple[str, str]] = {
+    "cohorts": (
+        "training cohorts again",
+        "exact by design: every network that saw these photographs is trained again without them, and networks that "
+        "never saw them teach a new classifier.",
+    ),
+    "drop": (
+        "dropping cohorts",
+        "exact by design: every network that saw these photographs is left out, and the others teach a new classifier.",
+    ),
+    "retrain": ("retraining", "exact by retraining: a new classifier is trained from scratch without them."),
+    "unlearn": (
+        "unlearning",
+        "tested approximation: the classifier is changed until an attack finds no trace; of few people none can be "
+        "found, and the claim is weaker.",
+    ),
+}
+#: Routes whose new classifier depends on nobody who was erased.
+EXACT_ROUTES = ("cohorts", "drop", "retrain")
+
+
+def route_of(
+    policy: Policy, minutes: dict[str, float], wanted: Route | None = None, planned: bool = False
+) -> tuple[Route, str]:
     """Return the route of a batch and the reason.
 
     Args:
         policy: The policy.
         minutes: Measured minutes; empty if they were not measured.
         wanted: Route that was asked for; None for the policy's.
+        planned: Whether there are networks of cohorts.
     """
     chosen = wanted or policy.route
     if chosen != "auto":
         return chosen, f"{'You' if wanted else 'The policy'} chose to {chosen}."
+    routes: tuple[Route, ...] = ("cohorts", "drop", "retrain") if planned else ("retrain",)
     if not minutes:
-        return "retrain", "Nothing was measured; retraining is exact."
-    if minutes["retrain"] <= policy.retrain_minutes:
-        return "retrain", (
-            f"Retraining takes about {minutes['retrain']:.1f} minutes, which the policy allows "
-            f"({policy.retrain_minutes:g}): it is exact, and simplest to defend."
-        )
+        return routes[0], f"Nothing was measured; {EARNED[routes[0]][0]} is exact."
+    for route in routes:
+        if minutes.get(route, math.inf) <= policy.retrain_minutes:
+            why = "exact, and simplest to defend" if route == "retrain" else "exact by design"
+            return route, (
+                f"{EARNED[route][0].capitalize()} takes about {minutes[route]:.1f} minutes, which the policy allows "
+                f"({policy.retrain_minutes:g}): it is {why}."
+            )
     return "unlearn", (
         f"Retraining takes about {minutes['retrain']:.0f} minutes; the policy allows {policy.retrain_minutes:g}."
     )
@@ -454,16 +487,18 @@ def plan(store: Store, name: str | None = None, measure: bool = True, now: datet
     photographs: dict[str, int] = {}
     contents = read_batch(store, name)
     minutes: dict[str, float] = {}
+    cohorts: dict[int, Cohort] = {}
     if not undecided:
         sets = sets_of(store, name)
         photographs = {request: len(rows) for request, rows in sets.forget.items()}
         known = contents.get("minutes") if contents.get("photographs") == photographs else None
         minutes = known or {}
+        cohorts = cohorts_in(store, store.ledger.read(), sets.retain)
         if measure and not minutes:
             with loading():
                 from gli.erasure.models import measured_minutes
-            minutes = measured_minutes(store, prepare(store, store.batch(name) / WORK, sets))
-    route, reason = route_of(store.settings.policy, minutes)
+            minutes = measured_minutes(store, prepare(store, store.batch(name) / WORK, sets), cohorts)
+    route, reason = route_of(store.settings.policy, minutes, planned=len(cohorts) > 1)
     if not undecided:
         facts = facts_of(store, name, sets, minutes)
         if facts != contents:

@@ -17,7 +17,17 @@ from typing import Any, Literal
 
 import gli
 from gli.erasure.batch_purge import check_texts, check_verdict, read_receipt
-from gli.erasure.batches import CANNOT_TELL, FAIL, PASS, choose, new_weights, read_batch, read_evidence
+from gli.erasure.batches import (
+    CANNOT_TELL,
+    EXACT_ROUTES,
+    FAIL,
+    PASS,
+    choose,
+    new_weights,
+    read_batch,
+    read_evidence,
+)
+from gli.erasure.cohorts import BY_COHORTS, NETWORK, SERVED, erased_among
 from gli.erasure.purge import RECEIPT, WEIGHTS
 from gli.erasure.requests import amendments, parse_received, step_of, today
 from gli.erasure.store import Store, check_noted
@@ -34,6 +44,7 @@ from gli.system.ledger import (
     counted,
     durable_copy,
     durable_write,
+    erased_in,
     holds_own_hash,
     open_ledger,
     parse_lines,
@@ -103,11 +114,20 @@ CHANCE = 0.5
 #: Classes of claims, and what each says.
 CLAIMS = {
     "exact": "The classifier was trained from scratch without these photographs, as its lineage says.",
+    "exact by design": "The classifier was made from photographs of other people only: each network that taught it was "
+    "trained from scratch without these photographs, as its lineage says.",
     "tested": "The attack would have shown a trace above the margin, and has shown none.",
     "no evidence found": "The attack has shown no trace beyond chance, but could have missed one.",
     "cannot tell": "The attack has an AUC of {auc:.2f} (0.50 without a trace), but too few people to tell a trace from "
     "chance.",
     "evidence found": "The attack has shown a trace.",
+}
+#: How files came about, by the route or the kind of line in the ledger; others were given.
+HOW = {
+    "retrain": "retrained from scratch",
+    "unlearn": "unlearned",
+    NETWORK: "network of a cohort, trained from scratch",
+    **dict.fromkeys((SERVED, *BY_COHORTS), "taught by networks of cohorts that never saw the person"),
 }
 REPEAT = (
     "Whoever has the photographs of the requests, the two tables, both classifiers, store.yaml and gli can repeat the "
@@ -274,15 +294,16 @@ def claim_of(evidence: Mapping[str, Any], signed_by: str | None) -> dict[str, An
     auc = max(gaps, key=lambda value: abs(value - CHANCE), default=CHANCE)
     if FAIL in answers:
         name = "evidence found"
-    elif evidence["route"] == "retrain":
+    elif evidence["route"] in EXACT_ROUTES:
         name = "exact"
     else:
         name = "tested" if answers == {PASS} else "cannot tell" if gaps else "no evidence found"
     count = int(evidence["method"].get("references", 0))
     references = counted(count, "reference model", "reference models") if count else "no reference models"
+    by_design = name == "exact" and evidence["route"] in BY_COHORTS
     return {
         "class": name,
-        "says": CLAIMS[name].format(auc=auc),
+        "says": CLAIMS["exact by design" if by_design else name].format(auc=auc),
         "adversary": "Somebody who shows the photographs to the new classifier, sees its outputs, and has "
         f"{references} that never saw them. Attack: {evidence['attack']}.",
         "vouched_for": "self-attested: not signed" if signed_by is None else f"signed by the Ed25519 key {signed_by}",
@@ -300,10 +321,10 @@ def _has_gap(finding: Mapping[str, Any]) -> bool:
 
 
 def lineage_of(entries: Sequence[Entry], weights: str) -> list[dict[str, Any]]:
-    """Return how some weights came about, the oldest file in front.
+    """Return how some weights came about, the oldest file in front: all files from which they descend.
 
-    Each file has its SHA-256, how it was made, from which file (None where it was given or made from scratch), hash and
-    number of its training images, and the requests that were erased by then.
+    Each file has its SHA-256, how it was made, from which file or files (None where it was given or made from scratch),
+    hash and number of its training images, and the requests that were erased by then.
 
     Args:
         entries: Lines of the ledger.
@@ -316,25 +337,63 @@ def lineage_of(entries: Sequence[Entry], weights: str) -> list[dict[str, Any]]:
         if entry["kind"] == "erased":
             erased.add(entry["request"])
             after.get(entry["batch"], {})["erased"] = sorted(erased)
-        elif entry["kind"] in ("init", "run"):
-            route, run = entry.get("route"), entry["kind"] == "run"
-            how = {"retrain": "retrained from scratch", "unlearn": "unlearned"}.get(str(route), "given")
+        elif entry["kind"] in ("init", "run", NETWORK, SERVED):
+            route, run = entry.get("route", entry["kind"]), entry["kind"] == "run"
             file = {
                 "weights": entry["weights_after" if run else "weights"],
-                "how": how,
-                "from": entry.get("weights_before") if route == "unlearn" else None,
+                "how": HOW.get(str(route), "given"),
+                "from": entry.get("weights_before") if route == "unlearn" else entry.get("from"),
                 "manifest": entry.get("manifest"),
                 "images": entry.get("images"),
-                "erased": [],
+                "erased": sorted(erased) if entry["kind"] == NETWORK else [],
             }
             made[file["weights"]] = file
             if run:
                 after[entry["batch"]] = file
     chain: list[dict[str, Any]] = []
-    while weights in made:
-        chain.insert(0, made.pop(weights))
-        weights = str(chain[0]["from"])
+    waiting = [weights]
+    while waiting:
+        file = made.pop(waiting.pop(0), None)
+        if file is not None:
+            chain.insert(0, file)
+            waiting += parents_of(file)
     return chain
+
+
+def parents_of(file: Mapping[str, Any]) -> list[str]:
+    """Return the SHA-256 of the files from which a file of a lineage was made."""
+    parents = file["from"] or []
+    return [parents] if isinstance(parents, str) else list(parents)
+
+
+def check_lineage(lines: Lines, weights: str, route: str) -> str:
+    """Walk the lineage of weights to its roots, if they are claimed to be exact, and return what was found.
+
+    Args:
+        lines: The ledger up to the release.
+        weights: SHA-256 of the weights.
+        route: The route by which they were made.
+
+    Raises:
+        DataError: If a file has no lineage, or was trained on somebody who was erased.
+    """
+    if route not in EXACT_ROUTES:
+        return ""
+    chain = lineage_of(lines.entries, weights)
+    unknown = {*(each for file in chain for each in parents_of(file)), weights} - {file["weights"] for file in chain}
+    if unknown or any(file["how"] in ("given", HOW["unlearn"]) for file in chain):
+        raise DataError(f"The weights {weights[:16]} have no lineage down to files trained from scratch: not exact.")
+    people = {entry["weights"]: entry["people"] for entry in lines.of_kind(NETWORK)}
+    erased = erased_in(lines)
+    for file in chain:
+        request = erased_among(erased, people.get(file["weights"], ()))
+        if request is not None:
+            raise DataError(
+                f"The weights {weights[:16]} descend from {file['weights'][:16]}, which was trained on the person of "
+                f"request {request}: not exact."
+            )
+    roots = sum(not parents_of(file) for file in chain)
+    return f"The weights descend from {counted(roots, 'file', 'files')} trained from scratch, on nobody who was erased."
 
 
 def earlier_exceptions(store: Store, lines: Lines, name: str, now: datetime | None) -> list[str]:
@@ -417,6 +476,7 @@ def release(
     signing = load_key(key, "private") if key is not None else None
     signed_by = in_digits(signing.public_key()) if signing is not None else None
     contents = _contents(store, name, evidence, receipt, accepted_risk)
+    check_lineage(lines, evidence["weights"]["after"], evidence["route"])
     contents |= {
         "claim": claim_of(evidence, signed_by),
         "lineage": lineage_of(lines.entries, evidence["weights"]["after"]),
@@ -593,6 +653,9 @@ def verify(
     if "lineage" in contents and contents["lineage"] != lineage_of(before, contents["weights"]["after"]):
         raise DataError(f"{ledger}: tells another lineage of the weights than the certificate.")
     passed.append(f"{ledger.name} {checked} ({len(lines.entries)} lines, with this release).")
+    if "lineage" in contents:
+        walked = check_lineage(Lines(before, 0), contents["weights"]["after"], contents["route"])
+        passed += [walked] if walked else []
 
     purged, receipt_digest = read_canonical(receipt or folder / RECEIPT, "a receipt of a purge")
     purge = lines.of_kind("purge", batch=contents["batch"])[-1:]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from gli.erasure.batches import AGAIN, BATCH, EVIDENCE, MODEL, WORK
-from gli.erasure.certificate import CERTIFICATE, verify
+from gli.erasure.certificate import CERTIFICATE, lineage_of, verify
+from gli.erasure.cohorts import NETWORK, TRAINED_AGAIN, holds_file, network_path
 from gli.erasure.purge import JOURNAL, RECEIPT
 from gli.erasure.requests import COPIES, REQUESTS, planned_in, read_copies, read_requests
-from gli.erasure.store import LOCK, REHEARSAL, SETTINGS, Store, check_noted
+from gli.erasure.store import COHORTS, LOCK, REHEARSAL, SETTINGS, Store, check_noted
 from gli.errors import DataError
-from gli.system.ledger import HEAD, KEY_FILE, LEDGER, read_bytes, sha256_file
+from gli.system.ledger import HEAD, KEY_FILE, LEDGER, erased_in, read_bytes, sha256_file
 
 #: Files of a store, and of the folder of each batch.
 OF_STORE = (SETTINGS, KEY_FILE, LEDGER, HEAD, LOCK, REQUESTS, COPIES)
@@ -51,7 +52,18 @@ def check_files(store: Store) -> list[str]:
     read_requests(store)
     read_copies(store)
     known, temporary = {store.weights, *(home / name for name in OF_STORE)}, [home / REHEARSAL, home / "copies"]
+    temporary.append(home / COHORTS / WORK)
     missing = check_batches(store)
+    current = {file["weights"] for file in lineage_of(lines.entries, sha256_file(store.weights))}
+    for entry in lines.of_kind(NETWORK):
+        path = network_path(store, entry)
+        known.add(path)
+        if not path.exists():
+            missing += [path] if entry["weights"] in current else []
+            continue
+        check_noted(path, sha256_file(path), entry["weights"], TRAINED_AGAIN)
+        if holds_file(store, entry, erased_in(lines)):
+            raise DataError(f"{path}: was trained on somebody who was erased. {TRAINED_AGAIN}")
     for name in planned_in(lines):
         folder = store.batch(name)
         if lines.last("release", batch=name):

@@ -279,7 +279,7 @@ def _batch(audit: reference_audit.Audit, images: int, margin: float, exact: bool
     answer, sentence = settled(audit.verdict.answer, powered, exact), audit.verdict.sentence
     if exact and answer != FAIL:
         sentence = (
-            "The model was retrained without these people. An audit finds nothing against it "
+            "The model was trained without these people. An audit finds nothing against it "
             f"({auc_in_words(interval)}; it can show an AUC from {least:.2f} on)."
         )
     elif not powered:
@@ -320,7 +320,7 @@ def _worst(views: Sequence[Attack], images: int, exact: bool) -> tuple[Finding, 
         text = "No single person stands out"
     else:
         text = f"With {len(strangers)} strangers, not even a certain leak would show"
-        text += "; the model was retrained without these people" if exact else ""
+        text += "; the model was trained without these people" if exact else ""
     sentence = f"{text} (corrected p {worst:.3f}; the smallest possible is {least:.3f})."
     areas = [auc(np.array([score]), strangers) for score in people]
     areas += [auc(np.array([score]), low_strangers) for score in low]

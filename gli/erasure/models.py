@@ -18,7 +18,8 @@ from gli.data.table import FaceTable
 from gli.engine.execute import execute, failures, make_executor
 from gli.engine.fit import specify
 from gli.engine.timing import measure, planned_passes
-from gli.erasure.store import Candidate, Store
+from gli.erasure.cohorts import Cohort, left_out
+from gli.erasure.store import Candidate, Route, Store
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.methods import Method
 from gli.runs.read import shared_trainer
@@ -134,18 +135,37 @@ def _reason(error: ArgumentError) -> str:
 
 #: Seed of the first reference model.
 FIRST_SEED = 1000
-RETRAINED = "Retrained"
+RETRAINED = Candidate("Retrained", {})
+#: Method of a classifier that networks of cohorts teach.
+SERVED = "Served"
+
+
+def candidate_of(store: Store, route: Route, cohorts: Mapping[int, Cohort]) -> Candidate:
+    """Return the method of a route, with its settings; ``cohorts`` are those of the people to be trained on."""
+    policy = store.settings.policy
+    if route in ("retrain", "unlearn"):
+        return RETRAINED if route == "retrain" else policy.declared
+    return Candidate(SERVED, {**policy.served_settings, "of": "retain", "drop": left_out(route, cohorts)})
 
 
 def arguments_of(store: Store, candidate: Candidate) -> dict[str, Any]:
-    """Return all settings of an unlearning method that starts from the current weights of a store."""
-    settings = store.settings
-    shared = {"original": str(store.weights.absolute()), "backbone": settings.backbone, "normalize": settings.normalize}
-    return {**candidate.settings, **shared}
+    """Return all settings of a method; an unlearning one starts from the current weights of a store."""
+    settings, changes = store.settings, method_named(candidate.method).needs_original
+    original = {"original": str(store.weights.absolute())} if changes else {}
+    return {**candidate.settings, **original, "backbone": settings.backbone, "normalize": settings.normalize}
+
+
+def trainer_of(store: Store, candidate: Candidate) -> dict[str, Any]:
+    """Return the settings of the trainer with which a method runs."""
+    policy = store.settings.policy
+    if method_named(candidate.method).needs_original:
+        return dict(policy.trainer_settings)
+    shared = {name: policy.trainer_settings[name] for name in ("accelerator",) if name in policy.trainer_settings}
+    return shared | ({"max_epochs": policy.served_epochs} if candidate.method == SERVED else {})
 
 
 def model_job(
-    store: Store, work: Path, data: Mapping[str, Any], kind: str, seed: int, candidate: Candidate | None = None
+    store: Store, work: Path, data: Mapping[str, Any], kind: str, seed: int, candidate: Candidate = RETRAINED
 ) -> RunSpec:
     """Return the run of a model; after a kill it continues.
 
@@ -155,22 +175,12 @@ def model_job(
         data: Settings of its data.
         kind: Kind of model in messages and names of files, such as ``reference``.
         seed: Seed of the run.
-        candidate: Method that changes the current weights; None to retrain.
+        candidate: The method and its settings.
     """
-    settings, policy = store.settings, store.settings.policy
-    trainer: dict[str, Any] = {"val_check_interval": NEVER}
-    if "accelerator" in policy.trainer_settings:
-        trainer["accelerator"] = policy.trainer_settings["accelerator"]
-    if candidate is not None:
-        model = {"class_path": candidate.method, "init_args": arguments_of(store, candidate)}
-        trainer |= policy.trainer_settings
-    else:
-        shared = {"backbone": settings.backbone, "normalize": settings.normalize}
-        model = {"class_path": RETRAINED, "init_args": shared}
     content = {
-        "model": model,
+        "model": {"class_path": candidate.method, "init_args": arguments_of(store, candidate)},
         "data": {"class_path": "FaceTable", "init_args": dict(data)},
-        "trainer": trainer,
+        "trainer": {"val_check_interval": NEVER, **trainer_of(store, candidate)},
         # The last model counts: no checkpoint is chosen by its scores on the people of the batch.
         "checkpoint": {"monitor": None},
         "figures": {"enabled": False},
@@ -216,24 +226,43 @@ def checkpoint_of(job: RunSpec) -> Path:
     return path
 
 
-def measured_minutes(store: Store, arguments: dict[str, Any]) -> dict[str, float]:
-    """Return the minutes of each route, rounded to a hundredth, with and without its reference models.
+def measured_minutes(
+    store: Store, arguments: dict[str, Any], cohorts: Mapping[int, Cohort] | None = None
+) -> dict[str, float]:
+    """Return the cost of each route, rounded to a hundredth: minutes, with its reference models, passes over retain.
+
+    A forward pass of a network that teaches counts as a third of a pass.
 
     Args:
         store: The store.
         arguments: Settings of the batch's data.
+        cohorts: The cohorts of the people to be trained on, where the store has any.
     """
-    settings, policy = store.settings, store.settings.policy
-    shared: dict[str, Any] = {"backbone": settings.backbone, "normalize": settings.normalize}
-    accelerator = {"accelerator": policy.trainer_settings.get("accelerator", "auto")}
-    retrain = minutes(make_method(RETRAINED, shared), table_of(arguments), accelerator)
-    own = make_method(policy.method, arguments_of(store, policy.declared))
-    unlearn = minutes(own, table_of(arguments), policy.trainer_settings)
-    audits = {"retrain": policy.retrain_references * retrain, "unlearn": policy.references * retrain}
-    both = {"retrain": retrain, "unlearn": unlearn}
+    policy, cohorts = store.settings.policy, cohorts or {}
+
+    def cost(route: Route) -> tuple[float, float]:
+        candidate = candidate_of(store, route, cohorts)
+        method = make_method(candidate.method, arguments_of(store, candidate))
+        limits = {"accelerator": "auto", **trainer_of(store, candidate)}
+        return cost_of(method, table_of(arguments), limits)
+
+    costs = {route: cost(route) for route in ("retrain", "unlearn")}
+    images = {number: len(each.photos) for number, each in cohorts.items()}
+    missing = [number for number, each in cohorts.items() if each.network is None]
+    for route in ("drop", "cohorts") if len(cohorts) > 1 else ():
+        networks = len(cohorts) - (len(missing) if route == "drop" else 0)
+        if networks < 2 or (route == "drop" and not missing):
+            continue
+        share = sum(images[each] for each in missing) / sum(images.values()) if route == "cohorts" else 0.0
+        taught, passes = cost(route)
+        again = [share * each for each in costs["retrain"]]
+        costs = {route: (taught + again[0], passes + (networks - 1) / 3 + again[1]), **costs}
+    references = {"unlearn": policy.references}
+    audits = {name: references.get(name, policy.retrain_references) * costs["retrain"][0] for name in costs}
     return {
-        **{name: round(value, 2) for name, value in both.items()},
-        **{f"{name}_with_audit": round(value + audits[name], 2) for name, value in both.items()},
+        **{name: round(value, 2) for name, (value, _) in costs.items()},
+        **{f"{name}_with_audit": round(value + audits[name], 2) for name, (value, _) in costs.items()},
+        **{f"{name}_passes": round(passes, 2) for name, (_, passes) in costs.items()},
     }
 
 
@@ -262,8 +291,8 @@ def _tuples(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {"milestones": tuple(recipe["milestones"])} if "milestones" in recipe else {}
 
 
-def minutes(method: Method, data: FaceDataModule, trainer_settings: Mapping[str, Any]) -> float:
-    """Return the minutes that a run takes, without audits, from its first steps.
+def cost_of(method: Method, data: FaceDataModule, trainer_settings: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the minutes of a run, without audits, from its first steps, and its training passes over retain.
 
     Args:
         method: The method.
@@ -279,4 +308,5 @@ def minutes(method: Method, data: FaceDataModule, trainer_settings: Mapping[str,
         data.prepare_data()
         data.setup("fit")
     passes = planned_passes(method, data, None if epochs == -1 else epochs, most)
-    return measure(method, data, passes, STEPS, shared_trainer(trainer_settings)).seconds / 60
+    timing = measure(method, data, passes, STEPS, shared_trainer(trainer_settings))
+    return timing.seconds / 60, timing.iterations * data.batch_size / len(data.rows("retain"))

@@ -15,7 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gli.erasure.batches import Sets, held_out_halves, kept_for_rehearsals, known_as, prepare, read_batch, route_of
+from gli.erasure.batches import (
+    EXACT_ROUTES,
+    Sets,
+    held_out_halves,
+    kept_for_rehearsals,
+    prepare,
+    read_batch,
+    route_of,
+)
+from gli.erasure.cohorts import known_as
 from gli.erasure.evidence import Models, Outputs, evaluate, gather_evidence, task_of
 from gli.erasure.models import (
     arguments_of,
@@ -319,8 +328,8 @@ def route_note(store: Store) -> str:
     policy, lines = store.settings.policy, store.ledger.read()
     names = {each.batch for each in read_requests(store) if each.batch}
     minutes = [read_batch(store, name).get("minutes") for name in sorted(names) if step_of(lines, name) == "planned"]
-    routes = {route_of(policy, each)[0] for each in minutes if each}
-    if policy.route == "retrain" or (policy.route == "auto" and routes == {"retrain"}):
+    routes = {route_of(policy, each, None, "cohorts" in each)[0] for each in minutes if each}
+    if policy.route in EXACT_ROUTES or (policy.route == "auto" and routes and routes <= {*EXACT_ROUTES}):
         return (
             "The policy retrains, which is exact and needs no settings: those of a method count only in a batch that "
             "is unlearned (gli erase run --route unlearn)."

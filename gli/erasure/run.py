@@ -13,6 +13,7 @@ from gli.erasure.batches import (
     CANNOT_TELL,
     EVIDENCE,
     EXACT,
+    EXACT_ROUTES,
     MODEL,
     PASS,
     WORK,
@@ -20,6 +21,7 @@ from gli.erasure.batches import (
     check_alone,
     choose,
     facts_of,
+    held_out_halves,
     prepare,
     read_batch,
     read_evidence,
@@ -27,14 +29,43 @@ from gli.erasure.batches import (
     sets_of,
     write_batch,
 )
+from gli.erasure.cohorts import BY_COHORTS, SERVED, check_route, cohorts_in, keep, known_as, provide
 from gli.erasure.evidence import Finding, Models, evaluate, gather_evidence, task_of
-from gli.erasure.models import checkpoint_of, measured_minutes, model_job, reference_jobs, train
+from gli.erasure.models import (
+    candidate_of,
+    checkpoint_of,
+    measured_minutes,
+    model_job,
+    reference_jobs,
+    train,
+    trainer_of,
+)
 from gli.erasure.rehearse import declared_hashes, how_found
 from gli.erasure.requests import look_again, step_of
-from gli.erasure.store import Photo, Route, Store, note_departures, noted_in, pixels_of, settings_text
+from gli.erasure.store import (
+    COHORTS,
+    Photo,
+    Route,
+    Store,
+    manifest,
+    note_departures,
+    noted_in,
+    pixels_of,
+    settings_text,
+)
+from gli.errors import DataError, SettingError
 from gli.models.checkpoints import classifier_state
 from gli.system.digest import file_hash
-from gli.system.ledger import Lines, counted, durable_write, erased_in, sha256, sha256_file, write_canonical
+from gli.system.ledger import (
+    Lines,
+    counted,
+    durable_write,
+    erased_in,
+    sha256,
+    sha256_file,
+    shred_folder,
+    write_canonical,
+)
 
 #: Form of the keys of runs in the ledger; entries of earlier versions name none.
 FORM = 2
@@ -68,7 +99,7 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     Args:
         store: The store.
         name: Name of the batch; None for the first one that has not run.
-        route: ``retrain`` or ``unlearn``; None for the policy's.
+        route: ``cohorts``, ``drop``, ``retrain`` or ``unlearn``; None for the policy's.
         now: The present; None for the clock's.
 
     Raises:
@@ -84,26 +115,29 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     look_again(store, now)
     sets = sets_of(store, name)
     work = store.batch(name) / WORK
-    data = prepare(store, work, sets)
     minutes = read_batch(store, name, rerun=True).get("minutes") or {}
-    policy = store.settings.policy
+    policy, cohorts = store.settings.policy, cohorts_in(store, lines, sets.retain)
     if not minutes and route is None and policy.route == "auto":
-        minutes = measured_minutes(store, data)
-    chosen, reason = route_of(policy, minutes, route)
+        minutes = measured_minutes(store, prepare(store, work, sets), cohorts)
+    chosen, reason = route_of(policy, minutes, route, len(cohorts) > 1)
+    check_route(store, chosen, cohorts)
     facts = write_batch(store, name, facts_of(store, name, sets, minutes))
-    candidate = policy.declared if chosen == "unlearn" else None
+    candidate, exact = candidate_of(store, chosen, cohorts), chosen in EXACT_ROUTES
+    data = prepare(store, work, stand_in(store, sets) if exact else sets)
     job = model_job(store, work, data, chosen, policy.seed, candidate)
     done = lines.of_kind("run", batch=name)
     same = done and done[-1].get("key") == job.key and done[-1].get("facts", facts) == facts
     if same and (store.batch(name) / EVIDENCE).exists():
         evidence = read_evidence(store, name)
         return Result(name, evidence["answer"], evidence, True)
-    count = policy.references if chosen == "unlearn" else policy.retrain_references
+    count = policy.retrain_references if exact else policy.references
     references = reference_jobs(store, work, data, count)
+    by_cohorts = chosen in BY_COHORTS
+    if by_cohorts:
+        provide(store, cohorts, job.originals)
     train([job, *references], policy.jobs)
-    evidence = _judge(
-        store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], chosen == "retrain"
-    )
+    parents = keep(store, name, checkpoint_of(job), job.originals, cohorts, now) if by_cohorts else []
+    evidence = _judge(store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], exact)
     attempts = attempts_of([*done, {"key": job.key, "form": FORM}])
     found, rehearsed = "", 0
     if chosen == "unlearn":
@@ -117,9 +151,9 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         "policy": sha256(settings_text(store.settings)),
         "left_out": sets.left_out,
         "method": {
-            "name": "Retrained" if chosen == "retrain" else policy.method,
-            "settings": {} if chosen == "retrain" else dict(policy.method_settings),
-            "trainer": {} if chosen == "retrain" else dict(policy.trainer_settings),
+            "name": candidate.method,
+            "settings": dict(candidate.settings),
+            "trainer": {} if chosen == "retrain" else trainer_of(store, candidate),
             "recipe": dict(policy.recipe),
             "backbone": store.settings.backbone,
             "image_size": store.settings.image_size,
@@ -134,8 +168,63 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     fields |= {"answer": evidence["answer"], "route": chosen}
     fields |= {"manifest": sets.manifests["after"], "images": sets.manifests["images_after"]}
     fields |= {f"weights_{end}": evidence["weights"][end] for end in ("before", "after")}
+    fields |= {"from": parents} if parents else {}
     store.ledger.append("run", fields, now)
     return Result(name, evidence["answer"], evidence)
+
+
+def stand_in(store: Store, sets: Sets) -> Sets:
+    """Return the sets of a run whose model must depend on nobody who leaves: it does not read their photographs.
+
+    A run audits itself on a forget set. Here held-out people stand in for it; nobody reads these scores.
+
+    Raises:
+        DataError: If there are too few held-out people.
+    """
+    rows: dict[str, list[Photo]] = {}
+    for photo in sets.test:
+        rows.setdefault(known_as(store, photo), []).append(photo)
+    test = rows.pop(min(rows), []) if rows else []
+    if not rows or not sets.unseen:
+        raise DataError(f"{store.settings.held_out}: has too few people. Name ten or more who were never trained on.")
+    return replace(sets, forget=rows, test=test)
+
+
+def teach_first(store: Store, now: datetime | None = None) -> str:
+    """Train the networks of a new store's cohorts, and have them teach its classifier; call with the store locked.
+
+    After a kill, the same call continues.
+
+    Returns:
+        What was trained, in a sentence.
+
+    Raises:
+        SettingError: If there are too few people for the cohorts.
+        DataError: If a model could not be trained.
+    """
+    lines, settings, work = store.ledger.read(), store.settings, store.folder / COHORTS / WORK
+    if not lines.of_kind(SERVED):
+        cohorts = cohorts_in(store, lines, store.photos)
+        check_route(store, "cohorts", cohorts)
+        if len(cohorts) < settings.cohorts:
+            raise SettingError(
+                f"--cohorts {settings.cohorts}: only {len(cohorts)} have policy.cohort_images "
+                f"({settings.policy.cohort_images}) photographs or more. Delete {store.folder}, then choose fewer "
+                "or a smaller number."
+            )
+        test, unseen, _ = held_out_halves(store, lines, [])
+        data = prepare(store, work, stand_in(store, Sets(store.photos, {}, [], test, unseen, 0)))
+        candidate = candidate_of(store, "cohorts", cohorts)
+        job = model_job(store, work, data, "served", settings.policy.seed, candidate)
+        train([job], settings.policy.jobs)
+        parents = keep(store, "", checkpoint_of(job), job.originals, cohorts, now)
+        save_weights(checkpoint_of(job), store.current)
+        fields = {"weights": sha256_file(store.current), "from": parents, "manifest": manifest(store.photos)}
+        store.ledger.append(SERVED, {**fields, "images": len(store.photos)}, now)
+    shred_folder(work)
+    files = list((store.folder / COHORTS).iterdir())
+    size = sum(path.stat().st_size for path in files) / 2**20
+    return f"{len(files)} networks of cohorts ({size:.1f} MiB) taught the classifier; keep {store.folder / COHORTS}."
 
 
 def attempts_of(entries: Sequence[Mapping[str, Any]]) -> int:

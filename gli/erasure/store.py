@@ -6,6 +6,7 @@ requests.csv          open requests (private)
 copies.csv            copies of the photographs of open requests (private)
 ledger.jsonl          one line per step, with a hash chain
 weights/current.pt    the classifier that the next batch starts from
+cohorts/              networks of cohorts, where the store is planned for erasure
 batches/<name>/       one batch: batch.json, evidence.json, model.pt, purge.json; its runs until they are purged
 releases/<name>/      the files to ship: weights, model card, certificate
 rehearsal/            the runs of a rehearsal, until it ends
@@ -58,7 +59,7 @@ from gli.system.ledger import (
 SETTINGS = "store.yaml"
 VERSION = 1
 T = TypeVar("T", "Policy", "Settings")
-Route = Literal["auto", "retrain", "unlearn"]
+Route = Literal["auto", "cohorts", "drop", "retrain", "unlearn"]
 #: Longest side of the images, in pixels.
 LARGEST_IMAGE = 4096
 #: With fewer people, the interval of an AUC means nothing.
@@ -85,8 +86,10 @@ class Policy:
     months: int = 1  # Calendar months from the receipt of a request to its due date.
     time_zone: str = "UTC"  # Time zone of the dates.
     batch_days: int = 14  # Requests whose due dates are at most this many days apart are carried out together.
-    route: Route = "auto"  # ``retrain``, ``unlearn``, or ``auto``: retrain where it takes at most ``retrain_minutes``.
-    retrain_minutes: float = 1440.0  # Longest retraining that ``auto`` chooses, in minutes.
+    #: ``retrain``, ``unlearn``, or ``auto``: an exact route where one takes at most ``retrain_minutes``. In a store
+    #: planned for erasure also ``cohorts``: networks that saw the people are trained again; or ``drop``: left out.
+    route: Route = "auto"
+    retrain_minutes: float = 1440.0  # Longest training that ``auto`` chooses, in minutes.
     method: str = "SCRUB"  # Class name of the unlearning method.
     #: Settings of the method (``model.*`` of ``gli fit``).
     method_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +105,11 @@ class Policy:
     utility_margin: float = 0.05  # Largest loss of accuracy that does not matter, as a share of the test images.
     seed: int = 0  # Seed of the runs.
     jobs: int = 1  # Number of runs at once.
+    #: Smallest number of photographs of a cohort; the people of a smaller one join the next cohort.
+    cohort_images: int = 50
+    served_epochs: int = 2  # Epochs of the classifier that networks of cohorts teach.
+    #: Settings of its method, such as ``temperature`` (``model.*`` of ``gli fit --model Served``).
+    served_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def declared(self) -> Candidate:
@@ -123,6 +131,8 @@ class Policy:
             "retrain_references": (0, 1000),
             "seed": (0, 2**31),
             "jobs": (1, 1000),
+            "cohort_images": (2, 10**9),
+            "served_epochs": (1, 10**6),
         }
         for name, (least, most) in ranges.items():
             if not least <= getattr(self, name) <= most:
@@ -138,8 +148,8 @@ class Policy:
 class Settings:
     """The contents of ``store.yaml``. Nothing in it names a person."""
 
-    weights: str  # File of the classifier, as given.
-    weights_sha256: str  # SHA-256 of that file.
+    weights: str  # File of the classifier, as given; empty where networks of cohorts taught it.
+    weights_sha256: str  # SHA-256 of that file; empty likewise.
     backbone: str  # Name of the network.
     root: str  # Folder that file names are relative to.
     table: str  # CSV file of the people that the classifier was trained on.
@@ -155,14 +165,17 @@ class Settings:
     logs: str = ""
     erased: list[str] = field(default_factory=list)  # Other stores whose erased people must not return.
     policy: Policy = field(default_factory=Policy)  # What holds for every batch.
+    cohorts: int = 0  # Number of cohorts at the creation; 0 for a classifier that was not planned for erasure.
     version: int = VERSION  # Version of this file's format.
 
     def check(self) -> None:
-        """Refuse a size of images that none have.
+        """Refuse a size of images that none have, and a single cohort.
 
         Raises:
-            SettingError: Naming the size.
+            SettingError: Naming the number.
         """
+        if self.cohorts == 1 or self.cohorts < 0:
+            raise SettingError(f"cohorts is {self.cohorts}; a classifier planned for erasure has 2 or more.")
         if not 1 <= self.image_size <= LARGEST_IMAGE:
             raise SettingError(f"image_size is {self.image_size}; it must lie in 1 to {LARGEST_IMAGE}.")
 
@@ -217,6 +230,10 @@ def read_settings(folder: Path) -> Settings:
 def settings_text(settings: Settings) -> bytes:
     """Return the text of ``store.yaml``."""
     contents = dataclasses.asdict(settings)
+    if not settings.cohorts:  # The ledgers of such stores have hashes of settings without these.
+        del contents["cohorts"]
+        for name in ("cohort_images", "served_epochs", "served_settings"):
+            del contents["policy"][name]
     text: str = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True)
     return text.encode()
 
@@ -237,7 +254,8 @@ def check_code(settings: Settings, allowed: Sequence[str]) -> dict[str, str]:
         SettingError: If another module is named, or there is no such module.
     """
     policy, hashes = settings.policy, {}
-    values = _texts([policy.method_settings, policy.trainer_settings, policy.recipe, policy.data_settings])
+    settings_of = (policy.method_settings, policy.served_settings, policy.trainer_settings, policy.recipe)
+    values = _texts([*settings_of, policy.data_settings])
     paths = {each for each in values if _IMPORT_PATH.fullmatch(each)}
     paths |= {settings.backbone} if ":" in settings.backbone else set()
     for path in sorted(paths):
@@ -346,9 +364,9 @@ def table_text(photos: Sequence[Photo], settings: Settings) -> bytes:
     return csv_text([header, *([photo.file, photo.identity, *photo.labels] for photo in photos)]).encode()
 
 
-def assignment_text(sets: dict[str, str]) -> bytes:
-    """Return a file that assigns people to sets (``data.assignment``)."""
-    return csv_text([("identity", "set"), *sorted(sets.items())]).encode()
+def names_text(column: str, values: Mapping[str, str | int]) -> bytes:
+    """Return a CSV file with a value of each person, such as their set (``data.assignment``)."""
+    return csv_text([("identity", column), *sorted((name, str(each)) for name, each in values.items())]).encode()
 
 
 def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uint8]:
@@ -438,7 +456,7 @@ def cached_sizes(folders: Iterable[Path]) -> set[int]:
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 LOCK, WEIGHTS, BATCHES, RELEASES = ".lock", "weights/current.pt", "batches", "releases"
-REHEARSAL = "rehearsal"
+REHEARSAL, COHORTS = "rehearsal", "cohorts"
 BATCH_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
@@ -463,7 +481,7 @@ def current_weights(lines: Lines) -> set[str]:
     after: dict[str, str] = {}
     current: set[str] = set()
     for entry in lines.entries:
-        if entry["kind"] == "init":
+        if entry["kind"] in ("init", "served"):
             current = {str(entry["weights"])}
         elif entry["kind"] == "run":
             after[str(entry["batch"])] = str(entry["weights_after"])
@@ -521,6 +539,8 @@ class Store:
             DataError: If it is not the one that the ledger names, or cannot be read.
         """
         expected = current_weights(self.ledger.read())
+        if "" in expected:
+            raise DataError(f"{self.folder}: its classifier is not trained yet. Repeat gli erase init to go on.")
         if (found := sha256_file(self.current)) not in expected:
             raise DataError(
                 f"{self.current}: is not the classifier that the ledger names (its SHA-256 begins with {found[:16]}, "
@@ -686,19 +706,19 @@ def check_tables(photos: list[Photo], held_out: list[Photo], settings: Settings)
         )
 
 
-def create(folder: Path, settings: Settings, weights: Path) -> Store:
+def create(folder: Path, settings: Settings, weights: Path | None) -> Store:
     """Create a store, or return the one that is there if it has the same settings.
 
     Args:
         folder: The folder.
         settings: The settings; ``weights_sha256`` is filled in.
-        weights: The classifier, which is copied into the store.
+        weights: The classifier, which is copied into the store; None for one that networks of cohorts will teach.
 
     Raises:
         SettingError: If the folder holds something else, or a store of other settings.
         DataError: If a table cannot be read, or held-out people are in the table.
     """
-    settings = replace(settings, weights_sha256=sha256_file(weights))
+    settings = replace(settings, weights_sha256=sha256_file(weights) if weights else "")
     path, own = folder / SETTINGS, (LOCK, KEY_FILE, "weights", LEDGER, HEAD)
     others = [each for each in folder.glob("*") if each.name not in own and each.suffix != ".part"]
     if others and not path.exists():
@@ -718,7 +738,8 @@ def create(folder: Path, settings: Settings, weights: Path) -> Store:
         refuse_erased(photos, settings.table, settings.erased)
         refuse_erased(held_out, settings.held_out, settings.erased)
         key = read_key(folder / KEY_FILE) if (folder / KEY_FILE).exists() else create_key(folder / KEY_FILE)
-        durable_copy(weights, folder / WEIGHTS)
+        if weights:
+            durable_copy(weights, folder / WEIGHTS)
         first = {
             "weights": settings.weights_sha256,
             "backbone": settings.backbone,

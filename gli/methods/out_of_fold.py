@@ -18,6 +18,14 @@ from gli.models.checkpoints import load_classifier
 from gli.system.ranks import sum_over_processes
 
 
+def numbers_of_cohorts(data: FaceDataModule, of: str) -> range:
+    """Return the numbers of the cohorts; SettingError if somebody in a set is in none."""
+    numbers = range(data.cohorts)
+    if sum(len(data.rows(f"{of}/{each}")) for each in numbers) < len(data.rows(of)):
+        raise SettingError(f"data.cohorts: the file does not name everybody in {of}. Assign each person once.")
+    return numbers
+
+
 class _Taught(Method):
     """A method whose teachers are networks of cohorts: it needs a backbone by name, to build them.
 
@@ -108,7 +116,8 @@ class Served(_Taught):
 
     Args:
         of: Whom it is taught about: ``retain``, after an erasure; ``train``, before one, retain and forget together.
-        drop: Leave out the network of a cohort with people to forget, rather than train it again without them.
+        drop: Leave out the network of a cohort with people to forget, rather than train it again without them; or the
+            numbers of the cohorts whose networks are left out.
         temperature: T, which softens all outputs.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
@@ -119,7 +128,7 @@ class Served(_Taught):
     def __init__(
         self,
         of: Literal["retain", "train"] = "retain",
-        drop: bool = False,
+        drop: bool | list[int] = False,
         lr: float | None = 0.05,
         **kwargs: Any,
     ) -> None:
@@ -131,9 +140,11 @@ class Served(_Taught):
         """Return the set of each cohort that has a network.
 
         Raises:
-            SettingError: If there are fewer than two.
+            SettingError: If there are fewer than two, or somebody is in no cohort.
         """
-        staying = [each for each in range(data.cohorts) if not (self.drop and len(data.rows(f"forget/{each}")))]
+        everybody = numbers_of_cohorts(data, self.of)
+        dropped = [each for each in everybody if len(data.rows(f"forget/{each}"))] if self.drop is True else self.drop
+        staying = [each for each in everybody if each not in (dropped or ())]
         sets = [f"{self.of}/{cohort}" for cohort in staying if len(data.rows(f"{self.of}/{cohort}")) > 1]
         if len(sets) < 2:
             raise SettingError(
@@ -206,7 +217,8 @@ class OutOfFold(_Taught):
 
     def cohort_sets(self, data: FaceDataModule) -> Sequence[str]:
         """Return the training images without each cohort in which somebody is to be forgotten."""
-        return [f"train/-{cohort}" for cohort in range(data.cohorts) if len(data.rows(f"forget/{cohort}"))]
+        everybody = numbers_of_cohorts(data, "train")
+        return [f"train/-{cohort}" for cohort in everybody if len(data.rows(f"forget/{cohort}"))]
 
     def prepare(self) -> None:
         """Answer for forgotten people by the networks that never saw them, and keep the original."""

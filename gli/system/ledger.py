@@ -391,6 +391,8 @@ KINDS: Mapping[str, Mapping[str, Check]] = {
     "run": {"batch": _text, "evidence": _text, "key": _text, "weights_after": _text},
     "erased": {"batch": _text, "request": _text, "people": _texts, "files": _texts},
     "gone": {"request": _text},
+    "network": {"batch": _text, "file": _text, "weights": _text, "manifest": _text, "people": _texts},
+    "served": {"weights": _text, "from": _texts},
     "purge": {"batch": _text, "receipt": _text},
     "release": {"batch": _text, "certificate": _text, "pages": lambda value: isinstance(value, dict)},
 }

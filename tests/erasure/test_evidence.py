@@ -87,7 +87,7 @@ def test_a_retrained_model_is_exact_unless_the_audit_contradicts():
     evidence = audit(2, 0.0, exact=True, strangers=400, accuracy=0.72)
     assert [finding.answer for finding in evidence.findings[:2]] == ["exact by construction"] * 2
     assert evidence.answer == "exact by construction"
-    assert "retrained without these people" in evidence.findings[1].sentence
+    assert "trained without these people" in evidence.findings[1].sentence
     assert audit(60, 4.0, exact=True).findings[0].answer == "fail"
 
 

@@ -24,6 +24,18 @@ def example(monkeypatch):
     return module
 
 
+def test_one_person_is_erased_exactly_from_a_classifier_that_is_planned(example, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "make_executor", lambda jobs: InProcess())
+    assert example.main([str(tmp_path / "work"), "--small", "--planned"]) == 0
+    shown = capsys.readouterr().out
+    assert "route: cohorts" in shown
+    assert "batch-1: exact by construction (cohorts)" in shown
+    assert "The weights descend from 3 files trained from scratch, on nobody who was erased.\n" in shown
+    assert shown.endswith("verified\n")
+    certificate = json.loads((tmp_path / "work/erasures/releases/batch-1/certificate.json").read_bytes())
+    assert certificate["claim"]["class"] == "exact"
+
+
 @pytest.mark.timeout(900)
 def test_the_example_ends_with_a_certificate_that_verifies(example, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(models, "make_executor", lambda jobs: InProcess())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gli.erasure.requests import REQUEST_COLUMNS, write_rows
-from gli.erasure.store import Photo, assignment_text, table_text
+from gli.erasure.store import Photo, names_text, table_text
 from gli.reporting.tables import Table, markdown, plain_markdown, without_html
 from gli.system.files import FORMULA, csv_text, quote_cell, read_csv, unquote_cell
 from tests.helpers.erasure import settings_in
@@ -37,7 +37,7 @@ def test_what_is_written_holds_no_formula_and_is_read_back(name, tmp_path):
     path, settings = tmp_path / "file.csv", settings_in(tmp_path)
     contents = [
         (table_text([Photo(f"{name}.png", name, (name,))], settings), {"file": f"{name}.png", "identity": name}),
-        (assignment_text({name: "retain"}), {"identity": name, "set": "retain"}),
+        (names_text("set", {name: "retain"}), {"identity": name, "set": "retain"}),
         (csv_text([("run", "value"), (name, -0.5)], "\n").encode(), {"run": name, "value": "-0.5"}),
     ]
     for text, expected in contents:
