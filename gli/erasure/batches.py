@@ -424,8 +424,8 @@ EARNED: Mapping[str, tuple[str, str]] = {
     "retrain": ("retraining", "exact by retraining: a new classifier is trained from scratch without them."),
     "unlearn": (
         "unlearning",
-        "tested approximation: the classifier is changed until an attack finds no trace; of few people none can be "
-        "found, and the claim is weaker.",
+        "tested approximation: the classifier is changed, and an attack looks for traces; of few people it can find "
+        "none, so that the claim is weaker.",
     ),
 }
 #: Routes whose new classifier depends on nobody who was erased.

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from gli.data.split_plan import cohorts_of, identity_groups
 from gli.erasure.store import COHORTS, Photo, Route, Store, check_noted, manifest
 from gli.errors import DataError, SettingError
 from gli.system.digest import file_hash, person_hash
@@ -44,6 +43,8 @@ def assign(store: Store, lines: Lines, photos: Sequence[Photo]) -> dict[str, int
     store was created are in cohorts of their own, one for each time that some came. A cohort of fewer photographs than
     ``policy.cohort_images`` is merged with the next one.
     """
+    from gli.data.split_plan import cohorts_of, identity_groups  # Imports PyTorch.
+
     names = np.array([known_as(store, photo) for photo in photos])
     joined = _joined(lines)
     newest = 1 + max(joined.values(), default=0)

@@ -483,7 +483,7 @@ def test_settings_are_as_written_or_one_message_names_the_one_that_is_wrong(user
     for text, message in (
         ("margn: 1", "no setting 'margn'. Did you mean 'margin'"),
         ("months: many", "months is 'many'; expected int"),
-        ("route: fast", "route is 'fast'; expected one of 'auto', 'retrain', 'unlearn'"),
+        ("route: fast", "route is 'fast'; expected one of 'auto', 'cohorts', 'drop', 'retrain', 'unlearn'"),
         ("method_settings:", "method_settings is null; expected names with values"),
         ("margin: 0.5", "margin is 0.5; it must lie between"),
         ("[1]", "holds no settings"),

@@ -82,7 +82,8 @@ def settings_in(home: Path, **changes: Any) -> Settings:
 def make_store(home: Path, **changes: Any) -> Store:
     """Create a store in a home, always with the same key: it decides who is in which half of the held-out people."""
     with mock.patch("gli.system.ledger.secrets.token_bytes", lambda count: bytes(range(count))):
-        return create(home / "erasures", settings_in(home, **changes), home / "classifier.pth")
+        weights = None if changes.get("cohorts") else home / "classifier.pth"
+        return create(home / "erasures", settings_in(home, **changes), weights)
 
 
 def fake_run(store: Store, answer: str = "pass", seed: int = 1, attempts: int = 1) -> str:
