@@ -12,15 +12,18 @@ where the audit has no interval (MIA, two snapshots), that of one more retrained
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import stats
 
 from gli.auditing import UPRIGHT
+from gli.auditing.inside import Inside, through_neighbours
+from gli.auditing.inside import People as Subjects
 from gli.auditing.reference_audit import ATTACKED, SETS, People, Relative, Views, audit, iam, snapshots
 from gli.auditing.views import VIEWS
 from gli.erasure.evidence import Models, Outputs, gather_evidence
@@ -37,6 +40,8 @@ POWER = 0.8
 #: Memory of the original by view, in margins: augmentation teaches views that are near to the upright one.
 NEAR = ("mirrored", "darker", "brighter", "cropped")
 MEMORY = {UPRIGHT: 3.0, **{view: 2.0 if view in NEAR else 0.7 for view in VIEWS}}
+#: The sets of people with neighbours, and the names of these.
+BESIDE = {name: f"neighbours of {name}" for name in ATTACKED}
 #: Spread of a margin between training runs, of which one half is the same in all views.
 NOISE = 0.7
 
@@ -48,12 +53,13 @@ class Model:
     Attributes:
         answers: Margins by view and set.
         features: Features of the forgotten people's photographs, shape ``(images, dimensions)``.
-        neighbours: Margins of retained people who look like the forgotten ones, shape ``(images,)``.
+        neighbours: Margins of retained people who look like the forgotten or the never seen ones, by set, shape
+            ``(images,)``.
     """
 
     answers: Views
     features: Array
-    neighbours: Array
+    neighbours: Mapping[str, Array]
 
 
 class World:
@@ -66,7 +72,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed, self.generator = seed, np.random.default_rng(seed)
         shape = len(NUMBERS)
-        self.easy = {name: {UPRIGHT: 2 * self.generator.normal(size=shape)} for name in (*SETS, "neighbours")}
+        self.easy = {name: {UPRIGHT: 2 * self.generator.normal(size=shape)} for name in (*SETS, *BESIDE.values())}
         for of_set in self.easy.values():
             of_set |= {view: of_set[UPRIGHT] + self.generator.normal(-0.5, 1, shape) for view in VIEWS}
         self.faces = self.generator.normal(size=(PEOPLE, DIMENSIONS))[NUMBERS]
@@ -81,7 +87,7 @@ class World:
         Args:
             memory: Memory of the forgotten people by view, in margins.
             seen: How closely the features gather the photographs of a forgotten person, 1 as in training.
-            neighbours: How far the answers for neighbours move towards those of the original.
+            neighbours: How far the answers for neighbours of the forgotten move towards those of the original.
         """
         shape, answers = len(NUMBERS), {view: {} for view in MEMORY}
         for name in SETS:
@@ -91,7 +97,10 @@ class World:
                 gain = (memory or {}).get(view, 0.0) if name == "forget" else 0.0
                 answers[view][name] = (self.easy[name][view] + noise + gain)[:, None]
         features = self.faces + 1.5 * (1 - 0.4 * seen) * self.generator.normal(size=self.faces.shape)
-        beside = self.easy["neighbours"][UPRIGHT] + NOISE * self.generator.normal(size=shape) + neighbours
+        beside = {
+            name: self.easy[near][UPRIGHT] + NOISE * self.generator.normal(size=shape) + neighbours * (name == "forget")
+            for name, near in BESIDE.items()
+        }
         return Model(answers, features, beside)
 
 
@@ -122,7 +131,7 @@ def features_only(world: World, dose: float) -> Model:
     return world.model(seen=dose)
 
 
-def through_neighbours(world: World, dose: float) -> Model:
+def taught_neighbours(world: World, dose: float) -> Model:
     """Return a model that answers for neighbours as a student of the original would."""
     return world.model(neighbours=dose)
 
@@ -153,7 +162,7 @@ LEAKS: dict[str, Leak] = {
     "one person of sixty": one_person,
     "equal on average (games MIA)": equal_on_average,
     "features, not answers": features_only,
-    "through neighbours": through_neighbours,
+    "through neighbours": taught_neighbours,
 }
 
 
@@ -217,7 +226,15 @@ def klom_forgotten(world: World, model: Model) -> bool:
 
 def klom_neighbours(world: World, model: Model) -> bool:
     """Return whether the excess KLoM of neighbours, as of relatives, is above 0."""
-    return klom(model.neighbours, np.array([each.neighbours for each in world.references]))
+    return klom(model.neighbours["forget"], np.array([each.neighbours["forget"] for each in world.references]))
+
+
+def attacked_neighbours(world: World, model: Model) -> bool:
+    """Return whether the interval of the attack through neighbours excludes 0.5."""
+    every = [Inside({}, {}, each.neighbours) for each in (model, *world.references)]
+    shown = torch.zeros(len(NUMBERS))
+    sides = dict.fromkeys(BESIDE, Subjects(shown, shown, NUMBERS))
+    return not through_neighbours(sides, every[0], None, every[1:])["model"].covers(0.5)
 
 
 def reidentified(world: World, model: Model) -> bool:
@@ -253,6 +270,7 @@ ATTACKS: dict[str, Attack] = {
     "two snapshots": two_snapshots,
     "KLoM, forgotten": klom_forgotten,
     "KLoM, relatives": klom_neighbours,
+    "through neighbours": attacked_neighbours,
     "re-identification": reidentified,
 }
 

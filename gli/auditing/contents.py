@@ -110,6 +110,7 @@ def _inside(inside: InsideAudit) -> dict[str, Any]:
         "values": {name: _excess(value) for name, value in inside.values.items()},
         "residual": inside.residual,
         "excess_klom": {state: _interval(value) for state, value in inside.klom.items()},
+        "neighbours": {of: _interval(value) for of, value in inside.neighbours.items()},
     }
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from gli.auditing import reference_audit
 from gli.data.datamodule import FaceDataModule
 from gli.data.faces import Rows
 from gli.data.loading import shuffled_batches
@@ -39,6 +41,7 @@ Integers = npt.NDArray[np.int64]
 DIRECTIONS, NORM, MOST_AROUND = 16, 0.03, 600
 #: Most retained pictures that are looked at, of relatives and of others each.
 MOST_RETAINED = 500
+THROUGH_NEIGHBOURS = "through neighbours"
 FORGOTTEN, NEVER_SEEN, RELATIVES, RETAINED = "forgotten", "never seen", "relatives", "retained"
 #: What each measured value is called; a value is a mean over people.
 VALUES = {
@@ -81,6 +84,8 @@ class Inside:
     #: One value per person, by the names in ``VALUES``; equal people in all models of one audit.
     values: Mapping[str, Array]
     margins: Mapping[str, Array]  # Margins of retained pictures, by ``RELATIVES`` and ``RETAINED``.
+    #: Margins of the neighbours of the people of ``forget`` and of ``unseen``.
+    neighbours: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,12 +108,22 @@ class InsideAudit:
     #: Excess KLoM of retained pictures: of ``RELATIVES`` of the forgotten, if there are any, and of ``RETAINED``
     #: people; mean over people.
     klom: Mapping[str, Interval] = field(default_factory=dict)
+    #: AUC per person of the attack through neighbours on the ``model``, the ``original`` (if at hand) and the
+    #: ``references``.
+    neighbours: Mapping[str, Interval] = field(default_factory=dict)
 
 
 class Subjects:
-    """The people of an audit, and what is measured on them."""
+    """The people of an audit, and what is measured on them.
 
-    def __init__(self, data: FaceDataModule, device: torch.device, seed: int = 0) -> None:
+    Args:
+        data: Their data.
+        device: Where models are measured.
+        near: The network in whose features retained people are neighbours of others: the original, where it is there.
+        seed: Seed of every choice.
+    """
+
+    def __init__(self, data: FaceDataModule, device: torch.device, near: nn.Module, seed: int = 0) -> None:
         data.setup()
         self.task: Task = data.task
         self.device, self.seed = device, seed
@@ -124,6 +139,7 @@ class Subjects:
             for name, rows in sides.items()
             if len(np.unique(data.identities[rows])) > 1
         }
+        self.neighbours = self._neighbours(self._people(data, retain), near.to(device).eval())
         self.around = self.forgotten.at(self._few(self.forgotten.people, MOST_AROUND))
 
     def _people(self, data: FaceDataModule, rows: Rows) -> People:
@@ -141,6 +157,28 @@ class Subjects:
         counts = np.cumsum(np.bincount(people)[order])
         chosen = order[: max(2, int((counts <= most).sum()))]
         return np.flatnonzero(np.isin(people, chosen))
+
+    def _neighbours(self, retained: People, near: nn.Module) -> dict[str, People]:
+        """Return pictures of the nearest retained people, numbered as the people of ``forget`` and of ``unseen``.
+
+        Nobody is the neighbour of two: pairs have the smallest sum of the distances between people's mean features.
+        """
+        sides = {"forget": self.forgotten, "unseen": self.never_seen}
+        means = []
+        for side in (*sides.values(), retained):
+            features = features_of(near, self._float(side), self.device)
+            means.append(np.array([features[side.people == number].mean(axis=0) for number in np.unique(side.people)]))
+        distances = np.linalg.norm(np.concatenate(means[:2])[:, None] - means[2][None], axis=2)
+        whose = np.full(len(means[2]), -1)
+        someone, nearest = linear_sum_assignment(distances)
+        whose[nearest] = someone
+        found, first = {}, 0
+        for name, mean in zip(sides, means[:2], strict=True):
+            number = whose[retained.people] - first
+            chosen = retained.at(np.flatnonzero((number >= 0) & (number < len(mean))))
+            found[name] = replace(chosen, people=whose[chosen.people] - first)
+            first += len(mean)
+        return found if all(len(np.unique(side.people)) > 1 for side in found.values()) else {}
 
     def measure(self, model: nn.Module) -> Inside:
         """Return what is measured on a model.
@@ -162,7 +200,8 @@ class Subjects:
             "relearning": self._relearning(model),
         }
         margins = {name: self._margins(model, side) for name, side in self.retained.items()}
-        return Inside({name: value for name, value in values.items() if len(value) > 1}, margins)
+        neighbours = {name: self._margins(model, side) for name, side in self.neighbours.items()}
+        return Inside({name: value for name, value in values.items() if len(value) > 1}, margins, neighbours)
 
     def _float(self, side: People) -> Tensor:
         return side.images.float() / 255
@@ -249,7 +288,34 @@ def audit_inside(
     if "around" in values:
         around = np.array([reference.values["around"] for reference in references])
         residual = residual_knowledge(model.values["around"], around)
-    return InsideAudit(values, residual, klom)
+    return InsideAudit(values, residual, klom, through_neighbours(subjects.neighbours, model, original, references))
+
+
+def through_neighbours(
+    neighbours: Mapping[str, People], model: Inside, original: Inside | None, references: Sequence[Inside]
+) -> dict[str, Interval]:
+    """Attack the forgotten through retained people who look like them: are their answers farther from retraining?
+
+    A student that imitates a teacher who saw the forgotten gives them away where it was taught. Negatives are the
+    neighbours of people who were never seen. Source: Jagielski et al., "Students Parrot Their Teachers on Membership
+    Inference", NeurIPS 2023; neighbours in place of queries, and the references, are ours.
+
+    Returns:
+        AUC per person by ``model``, ``original`` (if there is one) and ``references``; empty without neighbours.
+    """
+    if not neighbours:
+        return {}
+    numbers = {name: np.char.add(name, side.people.astype(str)) for name, side in neighbours.items()}
+    people = reference_audit.People(numbers)
+
+    def margins(of: Inside) -> dict[str, Array]:
+        return {name: values[:, None] for name, values in of.neighbours.items()}
+
+    relative = reference_audit.Relative(reference_audit.distance, [margins(each) for each in references])
+    scores = {"model": relative.of(margins(model)), "references": relative.of_references()}
+    if original is not None:
+        scores["original"] = relative.of(margins(original))
+    return {name: people.attack(THROUGH_NEIGHBOURS, each).people for name, each in scores.items()}
 
 
 def leaks(inside: InsideAudit) -> list[str]:

@@ -157,8 +157,11 @@ def _inside_table(entries: Sequence[Values]) -> Table:
         values, klom = inside["values"], inside["excess_klom"]
         cells = [_beside(_part(values, name, "difference"), _part(values, name, "original")) for name in INSIDE_COLUMNS]
         sides = [shown(klom.get(name)) for name in ("relatives", "retained")]
+        near = inside.get("neighbours", {})
+        sides += [_beside(near.get("model"), near.get("original")), shown(near.get("references"))]
         rows.append([str(entry["method"]), *cells, _number(inside["residual"]), *sides])
     headings = ["residual knowledge", "excess KLoM, relatives", "excess KLoM, retained"]
+    headings += ["through neighbours (AUC)", "the same, retrained"]
     return Table(["method", *INSIDE_COLUMNS.values(), *headings], rows)
 
 

@@ -72,7 +72,9 @@ def audit_weights(references: Mapping[Path, Sequence[Path]], answers_only: bool 
             with _left_out(runs):
                 settings = {run: read_yaml(run / SETTINGS, "the settings of a run") for run in runs}
                 data = build_data(settings[runs[0]]["data"])
-                subjects, rows = Subjects(data, device), read_rows(runs[0])
+                rows, first = read_rows(runs[0]), load_classifier(own[0] / LAST)
+                near = _original_of(runs[0], settings[runs[0]], data) or first
+                subjects = Subjects(data, device, near)
                 measure = partial(_measure, subjects, data, rows, answers_only)
                 others = []
                 for reference in own:

@@ -26,6 +26,7 @@ from gli.auditing.inside import (
     halves,
     leaks,
     relearning_losses,
+    through_neighbours,
 )
 from gli.auditing.run_audit import RunAudit
 from gli.auditing.verdict import Verdict
@@ -47,7 +48,7 @@ def data(tmp_path_factory) -> SyntheticFaces:
 
 @pytest.fixture(scope="module")
 def subjects(data) -> Subjects:
-    return Subjects(data, CPU)
+    return Subjects(data, CPU, network(99))
 
 
 def network(seed: int, outputs: int = 8) -> nn.Module:
@@ -175,16 +176,57 @@ def test_relatives_of_the_forgotten_are_looked_at_apart(tmp_path):
     for relative in retained[:3]:
         households[data.identities == relative] = forgotten[0]
     object.__setattr__(data.faces, "households", households)
-    subjects = Subjects(data, CPU)
+    subjects = Subjects(data, CPU, network(99))
     assert len(np.unique(subjects.retained[RELATIVES].people)) == 3
     models = [subjects.measure(network(seed)) for seed in range(4)]
     assert set(audit_inside(subjects, models[0], None, models[1:]).klom) == {RELATIVES, RETAINED}
 
 
+def test_neighbours_are_the_nearest_retained_people_and_nobody_is_the_neighbour_of_two(tmp_path):
+    data = SyntheticFaces(people=60, pictures=4, image_size=16, forget_share=0.3, cache_dir=str(tmp_path))
+    data.setup()
+    forgotten, unseen, retained = (
+        np.unique(data.identities[data.rows(each)]) for each in ("forget", "unseen", "retain")
+    )
+    data.pixels = data.pixels[np.arange(len(data.identities))].copy()
+    for person, double in zip((*forgotten[:2], unseen[1]), retained[5:8], strict=True):
+        data.pixels[data.identities == double] = data.pixels[data.identities == person]
+    neighbours = Subjects(data, CPU, network(0)).neighbours
+    for name, numbers in (("forget", [0, 1]), ("unseen", [1])):
+        of = data.pixels[data.rows(name)]
+        people = np.unique(data.identities[data.rows(name)], return_inverse=True)[1]
+        for number in numbers:
+            found = neighbours[name].images[neighbours[name].people == number].permute(0, 2, 3, 1).numpy()
+            np.testing.assert_array_equal(found, of[people == number])
+    pictures = sum(len(side) for side in neighbours.values())
+    assert pictures == 4 * min(len(forgotten) + len(unseen), len(retained))  # Each retained person once.
+
+
+def test_a_leak_through_neighbours_is_found_and_noise_is_not():
+    generator, numbers = np.random.default_rng(0), np.repeat(np.arange(30), 3)
+    side = module.People(torch.zeros(90, 3, 1, 1), torch.zeros(90), numbers)
+    easy = {name: 2 * generator.normal(size=90) for name in ("forget", "unseen")}
+
+    def model(leak: float = 0.0) -> Inside:
+        shift = {"forget": leak, "unseen": 0.0}
+        return Inside({}, {}, {name: easy[name] + shift[name] + generator.normal(size=90) for name in easy})
+
+    neighbours, references = dict.fromkeys(easy, side), [model() for _ in range(8)]
+    found = through_neighbours(neighbours, model(-2), model(3), references)
+    assert found["model"].low > 0.7
+    assert found["original"].low > 0.9
+    assert found["references"].covers(0.5)
+    assert through_neighbours(neighbours, model(), None, references)["model"].covers(0.5)
+    assert through_neighbours({}, model(), None, references) == {}
+
+
 def test_a_single_person_has_no_excess():
     value = Inside({"around": np.array([0.5, 0.7])}, {})
     references = [Inside({"around": np.array([0.5, each])}, {}) for each in (0.6, 0.7, 0.8)]
-    empty = audit_inside(type("People", (), {"retained": {}})(), Inside({}, {}), None, references)
+    nobody = SimpleNamespace(retained={}, neighbours={})
+    empty = audit_inside(nobody, Inside({}, {}), None, references)
     assert math.isnan(empty.residual)
     assert not empty.values
-    assert audit_inside(type("People", (), {"retained": {}})(), value, value, references).residual == pytest.approx(1)
+    assert audit_inside(
+        type("People", (), {"retained": {}, "neighbours": {}})(), value, value, references
+    ).residual == pytest.approx(1)
