@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gli.data.loading import Batch
+from gli.data.views import VIEWS
 from gli.methods import Method
 from gli.methods.seeding import seeded_generator, seeded_randn_like
 
@@ -139,10 +140,12 @@ def _strangers(method: Any) -> Callable[[Batch], Tensor]:
 
 def served(method: Any) -> tuple[ModelCopy, Step]:
     """Build the loop of Served: distillation on retain from networks that never saw the person."""
-    bare, answers, temperature = ModelCopy(method), _strangers(method), method.temperature
+    bare, answers, temperature, share = ModelCopy(method), _strangers(method), method.temperature, method.label_share
 
     def step(retain: Batch, forget: Batch) -> None:
-        bare.minimise(temperature**2 * _divergence(bare.model(retain.images), answers(retain), temperature))
+        logits = bare.model(retain.images)
+        divergence = temperature**2 * _divergence(logits, answers(retain), temperature)
+        bare.minimise((1 - share) * divergence + share * functional.cross_entropy(logits, retain.labels))
 
     return bare, step
 
@@ -150,9 +153,15 @@ def served(method: Any) -> tuple[ModelCopy, Step]:
 def out_of_fold(method: Any) -> tuple[ModelCopy, Step]:
     """Build the loop of OutOfFold: forget from networks that never saw the person, retain from the original."""
     bare, answers, temperature = ModelCopy(method), _strangers(method), method.temperature
-    teacher = method.teacher("original")
+    teacher, views = method.teacher("original"), [lambda image: image, *VIEWS.values()]
+
+    def in_turn(batch: Batch) -> Batch:
+        turns = ((batch.index + method.iteration) % len(views)).tolist()
+        shown = [views[turn](batch.images[[at]]) for at, turn in enumerate(turns)]
+        return batch._replace(images=torch.cat(shown).contiguous())
 
     def step(retain: Batch, forget: Batch) -> None:
+        retain, forget = in_turn(retain), in_turn(forget)
         with torch.no_grad():
             own = teacher(retain.images)
         forget_logits, logits = bare.model(torch.cat([forget.images, retain.images])).chunk(2)

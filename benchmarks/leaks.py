@@ -25,7 +25,7 @@ from gli.auditing import UPRIGHT
 from gli.auditing.inside import Inside, through_neighbours
 from gli.auditing.inside import People as Subjects
 from gli.auditing.reference_audit import ATTACKED, SETS, People, Relative, Views, audit, iam, snapshots
-from gli.auditing.views import VIEWS
+from gli.data.views import VIEWS
 from gli.erasure.evidence import Models, Outputs, gather_evidence
 from gli.metrics.features import excess_over_references, verification_areas
 from gli.metrics.intervals import mean_interval, people_means

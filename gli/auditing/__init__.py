@@ -2,5 +2,5 @@
 
 #: Reference models that the relative attack needs: each is attacked with the others.
 LEAST_REFERENCES = 3
-#: The view that shows the photograph as it was trained on; :mod:`gli.auditing.views` has the others.
+#: The view that shows the photograph as it was trained on; :mod:`gli.data.views` has the others.
 UPRIGHT = "upright"

@@ -15,7 +15,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from gli.auditing.gather import PerImage
 from gli.auditing.record import FOLDER, VIEW, Record, write_people, write_record
 from gli.auditing.reference_audit import ATTACKED
-from gli.auditing.views import shown_margins, views_of
+from gli.auditing.views import shown_margins
+from gli.data.views import views_of
 from gli.methods.base import Method
 from gli.metrics.registry import LOSS, Audited, compute_scores
 from gli.runs.read import best_audit
@@ -40,7 +41,7 @@ class ForgettingAudit(L.Callback):
         keep_losses: Write the per-image values of every audit into the run's folder (``audits/``), so that scores can
             be computed again for a subset of people, for bootstrap resamples, or for comparisons of runs.
         views: After iteration 0, also record the margins of forget and unseen photographs as an attacker may show them
-            otherwise than upright (:mod:`gli.auditing.views`): fourteen more forward passes over them in each audit.
+            otherwise than upright (:mod:`gli.data.views`): fourteen more forward passes over them in each audit.
 
     Attributes:
         rows: All audits so far, each with ``iteration`` and the logged scores; the first is the original's, at 0.

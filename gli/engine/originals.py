@@ -48,10 +48,12 @@ def original_path(
     role: str = "original",
     precision: str | None = None,
     rows: str = "train",
+    batch_size: int | None = None,
 ) -> Path:
     """Return the path of a model trained from scratch on a set (``rows``); the file may not exist yet.
 
-    The name holds a hash of the training images, their labels and preparation, the backbone, the recipe and the seed.
+    The name holds a hash of the training images, their labels and preparation, the backbone, the recipe and the seed,
+    and of the batch size where it is not that of the data.
     """
     data.setup()
     backbone = f"{backbone_key(method.backbone)} {method.pretrained} {method.normalize}"
@@ -59,6 +61,8 @@ def original_path(
         backbone += f" {_digest_of(method.start_weights)}"
     if precision not in (None, "32", "32-true"):
         backbone += f" {precision}"
+    if batch_size is not None:
+        backbone += f" batches of {batch_size}"
     recipe = replace(recipe, retrained_epochs=None)  # They must not change the original's name.
     key = digest(VERSION, role, data.fingerprint(rows), backbone, repr(recipe), seed)[:12]
     return folder / f"{role}_{data.label}-{key}.ckpt"
@@ -82,7 +86,8 @@ def store(trainer: L.Trainer, method: Method, folder: Path, seed: int, role: str
     recipe = replace(method.recipe, epochs=trainer.current_epoch)
     (rows,) = {name for pass_ in method.passes for name in pass_.names}
     role = role or type(method).__name__.lower()
-    path = original_path(folder, method.data, method, recipe, seed, role, str(trainer.precision), rows)
+    batch_size = method.passes[0].batch_size
+    path = original_path(folder, method.data, method, recipe, seed, role, str(trainer.precision), rows, batch_size)
     audit, stopwatch = ForgettingAudit.of(trainer), find_callback(trainer, Stopwatch)
     contents: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu() for name, value in method.model.state_dict().items()},
@@ -155,8 +160,8 @@ def find_or_train(
     precision = str((trainer_settings or {}).get("precision") or "32-true")
     folder = folder or Path(logs) / ORIGINALS
 
-    def found(role: str, rows: str) -> str:
-        path = original_path(folder, data, method, data.recipe, seed, role, precision, rows)
+    def found(role: str, rows: str, batch_size: int | None = None) -> str:
+        path = original_path(folder, data, method, data.recipe, seed, role, precision, rows, batch_size)
         if not path.exists() and torch.distributed.is_initialized():
             # Lightning's barriers wait for all processes of the group, even those of a trainer on one device.
             raise SettingError(
@@ -176,10 +181,11 @@ def find_or_train(
                             soft_wrap=True,
                         )
                     with alone():
-                        _train(method, data, path, seed, Path(logs), dict(trainer_settings or {}), role, rows)
+                        settings, part = dict(trainer_settings or {}), Pass(retain=rows, batch_size=batch_size)
+                        _train(method, data, path, seed, Path(logs), settings, role, part)
         return str(path)
 
-    method.cohort_files = {rows: found(COHORT, rows) for rows in method.cohort_sets(data)}
+    method.cohort_files = {rows: found(COHORT, rows, method.cohort_batch(data)) for rows in method.cohort_sets(data)}
     if not method.needs_original:
         return ""
     if method.original is None:
@@ -197,9 +203,9 @@ def _train(
     logs: Path,
     trainer_settings: dict[str, Any],
     role: str,
-    rows: str,
+    part: Pass,
 ) -> None:
-    which = "original model" if role != COHORT else f"network of {rows}"
+    which = "original model" if role != COHORT else f"network of {part.over}"
     console.print(
         f"[bold]No {which} for this data, backbone, recipe and seed yet[/bold]: training one first "
         f"({data.recipe.epochs} epochs). Later runs will find it in {path.parent}.",
@@ -212,7 +218,7 @@ def _train(
         weights=method.start_weights,
         normalize=method.normalize,
     )
-    original.passes = (Pass(retain=rows),)
+    original.passes = (part,)
     version = path.stem.rpartition("-")[2]
     run = logs / f"{role}_{data.label}" / version
     last = run / "checkpoints" / "last.ckpt"

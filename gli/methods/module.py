@@ -200,6 +200,10 @@ class FaceModule(L.LightningModule, metaclass=MethodClass):
         """Return the names of sets on each of which a network is found, or trained by the recipe, before the run."""
         return ()
 
+    def cohort_batch(self, data: FaceDataModule) -> int | None:
+        """Return the number of images in a batch in which these networks are trained; None for the data's."""
+        return None
+
     def check(self) -> None:
         """Raise a SettingError if settings do not go together; called before any work, such as training an original."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -10,11 +12,15 @@ from torch import Tensor, nn
 
 from gli.data import FaceDataModule
 from gli.data.loading import Batch, Pass
-from gli.errors import SettingError
+from gli.data.views import VIEWS
+from gli.errors import CheckpointError, SettingError, did_you_mean
 from gli.methods.base import Method
 from gli.methods.settings import ScheduleName, require_positive
 from gli.methods.sweeps import batches_of
-from gli.models.checkpoints import load_classifier
+from gli.models.checkpoints import load_classifier, read_checkpoint
+from gli.models.training_images import TRAINING_IMAGES, pack
+from gli.system.digest import digest
+from gli.system.files import atomic_write
 from gli.system.ranks import sum_over_processes
 
 
@@ -60,18 +66,60 @@ class _Taught(Method):
         return network.to(self.trainer.strategy.root_device)
 
     @torch.no_grad()
-    def mean_answers(self, teachers: Mapping[str, Sequence[nn.Module]]) -> Tensor:
-        """Return the mean logits of some networks for each row of some sets, shape ``(rows of the table, outputs)``.
+    def mean_answers(self, teachers: Mapping[str, Sequence[str]], view: str = "") -> Tensor:
+        """Return the mean logits of some networks of cohorts for each row of some sets.
 
-        Each set is answered in batches of its own, so that nothing depends on who is in the others. Rows of no set are
-        zero; under several processes all get the same.
+        A network's logits of a set are kept in a file beside it, with the hashes of the images: personal data. A set is
+        answered in batches of its own, so that nothing depends on who is in the others.
+
+        Args:
+            teachers: The networks that answer for each set, by the names of the sets that they were trained on.
+            view: The view in which they see the images, of :data:`~gli.data.views.VIEWS`; upright by default.
+
+        Returns:
+            Shape ``(rows of the table, outputs)``, zero for rows of no set; the same on all processes.
         """
-        device = self.trainer.strategy.root_device
-        answers = torch.zeros(len(self.data.identities), self.task.num_outputs, device=device)
-        for name, networks in teachers.items():
-            for batch in batches_of(self, name):
-                answers[batch.index] = torch.stack([network(batch.images) for network in networks]).mean(dim=0)
-        return sum_over_processes(answers, self.trainer)
+        device, total = self.trainer.strategy.root_device, (len(self.data.identities), self.task.num_outputs)
+        answers = torch.zeros(total, device=device)
+        for cohort in self.cohort_files:
+            network = None
+            for name in (name for name, asked in teachers.items() if cohort in asked):
+                rows = torch.from_numpy(self.data.rows(name)).to(device)
+                logits = self.trainer.strategy.broadcast(self._read_answers(cohort, name, view))
+                if logits is None:
+                    network = self.cohort_network(cohort) if network is None else network
+                    worked_out = torch.zeros(total, device=device)
+                    for batch in batches_of(self, name):
+                        shown = VIEWS[view](batch.images).contiguous() if view else batch.images
+                        worked_out[batch.index] = network(shown)
+                    logits = sum_over_processes(worked_out, self.trainer)[rows].cpu()
+                    self._write_answers(cohort, name, view, logits)
+                answers[rows] += logits.to(device) / len(teachers[name])
+        return answers
+
+    def _answers_path(self, cohort: str, name: str, view: str) -> Path:
+        """Return the file of a network's answers for a set: its name is bound to the weights and to the images."""
+        data, path = self.data, Path(self.cohort_files[cohort])
+        images = (data.digests[data.rows(name)].tobytes(), data.image_size, data.eval_batch_size, view)
+        return path.with_name(f"answers_{data.label}-{digest(self._lineage[cohort], *images)[:16]}.ckpt")
+
+    def _read_answers(self, cohort: str, name: str, view: str) -> Tensor | None:
+        """Return a network's answers for a set from their file; None on other processes, and without a sound file."""
+        if self.restored or not self.trainer.is_global_zero:
+            return None
+        with suppress(CheckpointError):
+            answers = read_checkpoint(self._answers_path(cohort, name, view)).get("answers")
+            shape = (len(self.data.rows(name)), self.task.num_outputs)
+            return answers if isinstance(answers, Tensor) and answers.shape == shape else None
+        return None
+
+    def _write_answers(self, cohort: str, name: str, view: str, answers: Tensor) -> None:
+        """Write a network's answers for a set, with the hashes of its images, by which ``gli purge`` finds them."""
+        if self.restored or not self.trainer.is_global_zero:
+            return
+        with atomic_write(self._answers_path(cohort, name, view)) as temporary:
+            images = pack(self.data.digests[self.data.rows(name)])
+            torch.save({"answers": answers, TRAINING_IMAGES: images}, temporary)
 
     def softened_divergence(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Return T^2 times the divergence from answers, both softened by T: the mean over the images."""
@@ -88,26 +136,33 @@ class Served(_Taught):
     that touched the person reaches it: its weights are the same, bit by bit, whatever the person's photographs show.
 
     Equation:
-        $$\min_\theta T^2 \mathbb E_{\text{retain}} \text{KL}\Big(\text{mean}_{j \ne k(x)} f(x; \theta_j) \Big\Vert
-        f(x; \theta)\Big)$$
+        $$\min_\theta \mathbb E_{\text{retain}} \Big((1 - \lambda) T^2 \text{KL}\Big(\text{mean}_{j \ne k(x)} f(x;
+        \theta_j) \Big\Vert f(x; \theta)\Big) + \lambda l(x, y; \theta)\Big)$$
 
         where $k(x)$ is the cohort of the person on $x$, $\theta_j$ are the weights of the network of cohort $j$, and
         the divergence is that of the outputs softened by the temperature $T$; from the weights of the first cohort.
+        $\lambda$ is the share of the label.
 
     Cost:
-        Before the first request: the recipe once, in $K$ parts. A request: $1/K$ of the recipe (nothing with ``drop``),
-        and the epochs of the served network, with $K - 1$ forward passes of each retain image. One more network in
-        memory at a time than $K$; on disk $K$ networks.
+        Before the first request: the recipe once, in $K$ parts, and $K - 1$ forward passes of each image. A request:
+        $1/K$ of the recipe (nothing with ``drop``), the epochs of the served network, and forward passes: the new
+        network answers for everybody else, and all others for the rest of that cohort. Other answers are found in files
+        beside the networks. Two networks in memory at a time; on disk $K$ networks and the answers, $K - 1$ times the
+        number of images and of outputs.
 
     Fails:
         A network of one cohort has seen a $K$-th of the people, so that many cohorts teach less, and few cost more for
-        each request. Who forgets people of all cohorts at once trains everything again. The number of people in a
-        cohort, and with ``drop`` which one is missing, is not hidden. The exactness is of the weights: pictures of the
-        erased in caches, logs and earlier networks must still be removed (``gli purge``), and the settings must not
-        have been chosen on them.
+        each request. It must be trained in as many steps as a network of everybody, that is, in smaller batches:
+        otherwise it learns little. Labels of the served network are those of the people themselves, so that a large
+        share of them remembers people until they are erased. Who forgets people of all cohorts at once trains
+        everything again. The number of people in a cohort, and with ``drop`` which one is missing, is not hidden. The
+        exactness is of the weights: pictures of the erased in caches, logs and earlier networks must still be removed
+        (``gli purge``), and the settings must not have been chosen on them.
 
     Defaults:
-        Four cohorts (``data.cohorts``), two epochs, a temperature of 2: of a first trial on drawn faces, not searched.
+        Chosen on drawn faces at 32x32 of ``data.seed`` 100, of few trials each: one epoch in batches of 16 at 0.1
+        (0.02 and 0.05; batches of 8, 32 and 64; two epochs), T = 2 (1 and 4), share of the label 0.6 (0 and 0.3), from
+        a cohort's weights (at random: three epochs for the same accuracy). Results: ``docs/results.md``.
 
     Source:
         This project. Cohorts trained apart are the shards of SISA (Bourtoule et al., "Machine Unlearning", 2021); the
@@ -118,23 +173,35 @@ class Served(_Taught):
         of: Whom it is taught about: ``retain``, after an erasure; ``train``, before one, retain and forget together.
         drop: Leave out the network of a cohort with people to forget, rather than train it again without them; or the
             numbers of the cohorts whose networks are left out.
+        label_share: Share of the label, in [0, 1]; the rest is that of the answers.
+        batch_size: Images in a batch, on each process; None for the data's.
+        cohort_batch_size: Images in a batch while the networks of the cohorts are trained; None for the data's. With
+            the data's divided by the number of cohorts, each takes as many steps as a network of everybody.
         temperature: T, which softens all outputs.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
 
     needs_original = False
-    epochs = 2
+    epochs = 1
 
     def __init__(
         self,
         of: Literal["retain", "train"] = "retain",
         drop: bool | list[int] = False,
-        lr: float | None = 0.05,
+        label_share: float = 0.6,
+        lr: float | None = 0.1,
+        batch_size: int | None = 16,
+        cohort_batch_size: int | None = 16,
         **kwargs: Any,
     ) -> None:
         super().__init__(lr=lr, **kwargs)
         self.of, self.drop = of, drop
-        self.passes = (Pass(retain=of),)
+        require_positive(cohort_batch_size=cohort_batch_size)
+        if not 0 <= label_share <= 1:
+            raise SettingError(f"model.label_share is {label_share:g}; it must be in [0, 1].")
+        self.label_share = label_share
+        self.cohort_batch_size = cohort_batch_size
+        self.passes = (Pass(retain=of, batch_size=batch_size),)
 
     def cohort_sets(self, data: FaceDataModule) -> Sequence[str]:
         """Return the set of each cohort that has a network.
@@ -153,6 +220,10 @@ class Served(_Taught):
             )
         return sets
 
+    def cohort_batch(self, data: FaceDataModule) -> int | None:
+        """Return the number of images in a batch in which the networks of the cohorts are trained."""
+        return self.cohort_batch_size
+
     def prepare(self) -> None:
         """Answer for everybody by the networks that never saw them, and start from the first network.
 
@@ -161,16 +232,17 @@ class Served(_Taught):
         """
         if not self.cohort_files:
             raise SettingError("Served needs networks of cohorts: call find_or_train(method, data) before trainer.fit.")
-        networks = {rows: self.cohort_network(rows) for rows in self.cohort_files}
         everybody = [f"{self.of}/{cohort}" for cohort in range(self.data.cohorts)]
         self.answers = self.mean_answers(
-            {rows: [network for name, network in networks.items() if name != rows] for rows in everybody}
+            {rows: [name for name in self.cohort_files if name != rows] for rows in everybody}
         )
-        self.model.load_state_dict(next(iter(networks.values())).state_dict())
+        self.model.load_state_dict(self.cohort_network(next(iter(self.cohort_files))).state_dict())
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
-        """Return the divergence from the answers of networks that never saw the people of the batch."""
-        return self.softened_divergence(self.model(retain.images), self.answers[retain.index])
+        """Return the divergence from the answers of networks that never saw the people, and the share of the labels."""
+        logits = self.model(retain.images)
+        divergence = self.softened_divergence(logits, self.answers[retain.index])
+        return (1 - self.label_share) * divergence + self.label_share * self.task.loss(logits, retain.labels)
 
 
 class OutOfFold(_Taught):
@@ -188,13 +260,13 @@ class OutOfFold(_Taught):
 
     Cost:
         Once, before the first request: $K$ trainings without a $K$-th of the people. A request: forward and backward
-        passes over forget and as many retain images, in each epoch over forget, and the teachers' forward passes. It
-        grows with the request and not with the data.
+        passes over forget and as many retain images, in each epoch over forget, and the teachers' forward passes, once
+        in each view. It grows with the request and not with the data.
 
     Fails:
         The answers are of one random training each; an attacker with many retrained models sees the difference in
-        their spread. Pictures are taught as they are, or as the data's augmentation shows them: mirrored or turned,
-        they may still be remembered. Networks that saw other forgotten people teach, so that nothing is exact.
+        their spread. In views that are not taught, pictures may still be remembered. Networks that saw other forgotten
+        people teach, so that nothing is exact.
 
     Defaults:
         Of a first trial on drawn faces (T = 2, SGD at 0.1 with momentum 0.9 and cosine decay, 120 steps, here 20
@@ -205,6 +277,8 @@ class OutOfFold(_Taught):
         answers from cross-fitted networks rather than from datamodels.
 
     Args:
+        views: Names of the views, besides the upright one, in which images are taught, one after the other; None for
+            all of :data:`~gli.data.views.VIEWS`, which an audit attacks.
         temperature: T, which softens all outputs.
         **kwargs: See :class:`~gli.methods.base.Method`.
     """
@@ -212,8 +286,14 @@ class OutOfFold(_Taught):
     epochs = 20
     passes = (Pass("forget", "retain"),)
 
-    def __init__(self, lr: float | None = 0.1, **kwargs: Any) -> None:
+    def __init__(self, views: Sequence[str] | None = None, lr: float | None = 0.1, **kwargs: Any) -> None:
         super().__init__(lr=lr, **kwargs)
+        for view in views or ():
+            if view not in VIEWS:
+                raise SettingError(
+                    f"model.views has {view!r}.{did_you_mean(view, VIEWS)} Views are {', '.join(VIEWS)}."
+                )
+        self.views = ["", *(VIEWS if views is None else views)]
 
     def cohort_sets(self, data: FaceDataModule) -> Sequence[str]:
         """Return the training images without each cohort in which somebody is to be forgotten."""
@@ -223,13 +303,17 @@ class OutOfFold(_Taught):
     def prepare(self) -> None:
         """Answer for forgotten people by the networks that never saw them, and keep the original."""
         self.keep_original()
-        self.answers = self.mean_answers(
-            {rows.replace("train/-", "forget/"): [self.cohort_network(rows)] for rows in self.cohort_files}
-        )
+        teachers = {rows.replace("train/-", "forget/"): [rows] for rows in self.cohort_files}
+        self.answers = torch.stack([self.mean_answers(teachers, view) for view in self.views])
 
     def unlearn(self, retain: Batch, forget: Batch) -> Tensor:
         """Return the divergence from strangers' answers on forget, and from the original's own on retain."""
-        logits = self.model(torch.cat([forget.images, retain.images]))
-        own = self.teacher_logits("original", retain.images)
-        answers = torch.cat([self.answers[forget.index].to(own), own])
+        # Every image is shown in one view after the other, and every batch in all: BatchNorm sees their mixture.
+        turn = (torch.cat([forget.index, retain.index]) + self.iteration) % len(self.views)
+        images = torch.cat([forget.images, retain.images])
+        for number in set(turn.tolist()) - {0}:
+            images[turn == number] = VIEWS[self.views[number]](images[turn == number]).contiguous()
+        own = self.teacher_logits("original", images[len(forget.index) :])
+        answers = torch.cat([self.answers[turn[: len(forget.index)], forget.index].to(own), own])
+        logits = self.model(images)
         return 2 * self.softened_divergence(logits, answers)  # The sum of two means: half of the images are forget.

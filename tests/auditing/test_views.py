@@ -13,8 +13,9 @@ from gli.auditing import views as module
 from gli.auditing.record import Record, margins_by_view, margins_of, with_views
 from gli.auditing.reference_audit import DISTANCE, audit
 from gli.auditing.verdict import TOGETHER, attacks, strongest
-from gli.auditing.views import VIEWS, margins_in_views, views_of
+from gli.auditing.views import margins_in_views
 from gli.data.tasks import MultiClass, MultiLabel
+from gli.data.views import VIEWS, views_of
 from gli.methods.ct import square_convolutions
 from gli.metrics.intervals import Trials, auc_interval, auc_intervals
 

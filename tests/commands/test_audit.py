@@ -16,9 +16,9 @@ from gli.auditing.inside import VALUES
 from gli.auditing.record import margins_of, read_record, read_rows
 from gli.auditing.reference_audit import DISTANCE
 from gli.auditing.verdict import TOGETHER
-from gli.auditing.views import VIEWS
 from gli.commands.audit import minutes_of
 from gli.commands.main import main
+from gli.data.views import VIEWS
 from gli.engine.fit import method_names, run
 from gli.errors import DataError, SettingError
 from gli.runs.configs import expand

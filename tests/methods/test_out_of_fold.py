@@ -13,9 +13,11 @@ import torch
 from gli.data import SyntheticFaces
 from gli.data.split_plan import cohorts_of
 from gli.data.synthetic import DrawnFaces
+from gli.data.views import VIEWS
 from gli.engine.build import make_trainer
 from gli.engine.originals import find_or_train
 from gli.engine.timing import measure, planned_passes
+from gli.erasure.purge import Traces, contents_of
 from gli.errors import SettingError
 from gli.methods import OutOfFold, Served
 from gli.methods.module import LINEAGE
@@ -158,6 +160,32 @@ def test_lineage_names_the_files_of_the_cohorts_and_found_ones_are_not_trained_a
     assert contents[LINEAGE] == {rows: sha256_file(Path(path)) for rows, path in method.cohort_files.items()}
     assert sorted(contents[LINEAGE]) == ["retain/0", "retain/1", "retain/2"]
 
+    class Counting(Served):
+        """Counts the networks that are loaded."""
+
+        loaded = 0
+
+        def cohort_network(self, rows):
+            self.loaded += 1
+            return super().cohort_network(rows)
+
+    again = Counting(backbone="test_resnet")
+    assert same(contents, trained(again, data_with(tmp_path, people[0][:1]), tmp_path))
+    assert again.loaded == 1  # The start: all answers were found.
+
+
+def test_answers_are_kept_where_a_purge_finds_them(people, tmp_path):
+    """Two answers for each cohort of three: who has just been erased is in those of their own cohort, and no others."""
+    data = data_with(tmp_path, people[0][:1])
+    trained(Served(of="train", backbone="test_resnet"), data, tmp_path)
+    traces = Traces(people[0][:1], digests=frozenset(each.decode() for each in data.digests[data.rows("forget")]))
+    files = sorted((tmp_path / "originals").glob("answers_synthetic-*.ckpt"))
+    holding = [path for path in files if any(map(traces.found_in, contents_of(path)))]
+    assert [len(files), len(holding)] == [6, 2]
+    files[0].write_bytes(b"damaged")  # Worked out once more, as if there were no file.
+    trained(Served(of="train", backbone="test_resnet"), data_with(tmp_path, people[0][:1]), tmp_path)
+    assert torch.load(files[0], weights_only=True)["answers"].isfinite().all()
+
 
 def test_answers_are_of_networks_that_never_saw_the_person(people, tmp_path):
     """Answers worked out one picture at a time; forgotten people learn from a network without their cohort."""
@@ -170,9 +198,18 @@ def test_answers_are_of_networks_that_never_saw_the_person(people, tmp_path):
         network = method.cohort_network(f"train/-{cohort}")
         for row in data.rows(f"forget/{cohort}"):
             image = torch.from_numpy(data.pixels[np.array([row])]).permute(0, 3, 1, 2) / 255
-            with torch.no_grad():
-                torch.testing.assert_close(method.answers[row], network(image)[0], rtol=1e-4, atol=1e-5)
-    assert not method.answers[data.rows("retain")].any()
+            for answers, view in zip(method.answers, ["", *VIEWS], strict=True):
+                with torch.no_grad():
+                    expected = network(VIEWS[view](image) if view else image)[0]
+                torch.testing.assert_close(answers[row], expected, rtol=1e-4, atol=1e-5)
+    assert not method.answers[:, data.rows("retain")].any()
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(SettingError, match="label_share is 2"):
+        Served(label_share=2)
+    with pytest.raises(SettingError, match=r"has 'mirored'\. Did you mean 'mirrored'"):
+        OutOfFold(views=["mirored"])
 
 
 def test_nobody_changes_cohorts_when_others_come_or_go():
