@@ -137,7 +137,7 @@ class Served(_Taught):
 
     Equation:
         $$\min_\theta \mathbb E_{\text{retain}} \Big((1 - \lambda) T^2 \text{KL}\Big(\text{mean}_{j \ne k(x)} f(x;
-        \theta_j) \Big\Vert f(x; \theta)\Big) + \lambda l(x, y; \theta)\Big)$$
+        \theta_j) \Vert f(x; \theta)\Big) + \lambda l(x, y; \theta)\Big)$$
 
         where $k(x)$ is the cohort of the person on $x$, $\theta_j$ are the weights of the network of cohort $j$, and
         the divergence is that of the outputs softened by the temperature $T$; from the weights of the first cohort.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -219,8 +220,9 @@ class Interrupted(NegGrad):
         return super().unlearn(retain, forget)
 
 
-def test_ctrl_c_returns_the_result_so_far(monkeypatch):
-    handler = signal.getsignal(signal.SIGINT)
+def test_ctrl_c_returns_the_result_so_far(monkeypatch, request):
+    handler = signal.default_int_handler  # As at a terminal: a job in the background ignores Ctrl-C.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, handler)))
     trainer = {"max_steps": 5, "val_check_interval": 1, "accelerator": "cpu"}
     result = forget(method=Interrupted(lr=0.01), trainer=trainer)
     assert [row["iteration"] for row in result.rows] == [0, 1, 2]

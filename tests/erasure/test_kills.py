@@ -174,7 +174,7 @@ def test_the_lock_of_a_killed_process_is_free(store):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_run_that_is_killed_while_it_trains_goes_on(tmp_path):
+def test_a_run_that_is_killed_or_interrupted_while_it_trains_goes_on(tmp_path):
     home = make_home(tmp_path / "home")
     policy = {"route": "retrain", "utility_margin": 0.9}
     policy |= {"recipe": {"epochs": 30, "lr": 0.01}, "trainer_settings": {"accelerator": "cpu"}}
@@ -184,16 +184,25 @@ def test_a_run_that_is_killed_while_it_trains_goes_on(tmp_path):
     plan(store, measure=False, now=NOW)
     command = [sys.executable, "-m", "gli", "erase", "run", "--store", str(store.folder)]
     work = store.batch("batch-1") / "work"
-    for kill in range(3):
-        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 300
-        log = "retrain-*/lightning_logs/*/*/checkpoints/last.ckpt"
-        while process.poll() is None and time.monotonic() < deadline and not list(work.glob(log)):
+    for kill, how in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGINT)):
+        process = subprocess.Popen(
+            command,
+            start_new_session=True,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # A job in the background ignores Ctrl-C.
+        )
+        begun, log = time.time(), "retrain-*/lightning_logs/*/*/checkpoints/last.ckpt"
+        while process.poll() is None and not any(path.stat().st_mtime > begun for path in work.glob(log)):
             time.sleep(0.05)
-        time.sleep(0.3 * kill)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        time.sleep(0.1 * kill)
+        assert process.poll() is None
+        os.killpg(process.pid, how)
+        said = process.communicate()[1]
+        if how == signal.SIGINT:
+            assert process.returncode == 130
+            assert said.endswith("gli erase run: stopped. The same command continues.\n")
+            assert "Traceback" not in said
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 3), done.stderr
     assert len(list(work.glob("retrain-*/lightning_logs/*/version_*"))) == 1
