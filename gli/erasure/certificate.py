@@ -353,10 +353,10 @@ def lineage_of(entries: Sequence[Entry], weights: str) -> list[dict[str, Any]]:
     chain: list[dict[str, Any]] = []
     waiting = [weights]
     while waiting:
-        file = made.pop(waiting.pop(0), None)
-        if file is not None:
-            chain.insert(0, file)
-            waiting += parents_of(file)
+        name = waiting.pop(0)
+        if name in made:
+            chain.insert(0, made.pop(name))
+            waiting += parents_of(chain[0])
     return chain
 
 

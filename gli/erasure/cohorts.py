@@ -17,6 +17,7 @@ import numpy as np
 
 from gli.erasure.store import COHORTS, Photo, Route, Store, check_noted, manifest
 from gli.errors import DataError, SettingError
+from gli.runs.folder import ORIGINALS
 from gli.system.digest import file_hash, person_hash
 from gli.system.ledger import Entry, Erased, Lines, durable_copy, erased_in, sha256_file
 
@@ -133,7 +134,7 @@ def network_path(store: Store, entry: Entry) -> Path:
 
 
 def provide(store: Store, cohorts: Mapping[int, Cohort], folder: Path) -> None:
-    """Copy the networks of cohorts that nobody left into the folder of a run's originals, where it finds them.
+    """Copy the networks of cohorts that nobody left into the folder of a run, which finds them among its originals.
 
     Raises:
         DataError: If one is not the file that the ledger names.
@@ -142,8 +143,8 @@ def provide(store: Store, cohorts: Mapping[int, Cohort], folder: Path) -> None:
         if each.network is not None:
             path = network_path(store, each.network)
             check_noted(path, sha256_file(path), each.network["weights"], TRAINED_AGAIN)
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (target := folder / Path(str(each.network["file"])).name).exists():
+            (folder / ORIGINALS).mkdir(parents=True, exist_ok=True)
+            if not (target := folder / ORIGINALS / Path(str(each.network["file"])).name).exists():
                 durable_copy(path, target)
 
 
@@ -151,7 +152,7 @@ def keep(
     store: Store,
     batch: str,
     checkpoint: Path,
-    originals: Path,
+    folder: Path,
     cohorts: Mapping[int, Cohort],
     now: datetime | None = None,
 ) -> list[str]:
@@ -161,7 +162,7 @@ def keep(
         store: The store.
         batch: Name of the batch; empty at the creation of the store.
         checkpoint: Checkpoint of the classifier.
-        originals: Folder of the run with the networks.
+        folder: Folder of its run, with the networks among its originals.
         cohorts: The cohorts that they must have learnt.
         now: The present; None for the clock's.
 
@@ -177,7 +178,7 @@ def keep(
         return set() if recorded is None else {each.decode() for each in recorded.tolist()}
 
     contents = read_checkpoint(checkpoint)
-    files = {sha256_file(path): path for path in originals.glob("*.ckpt")}
+    files = {sha256_file(path): path for path in (folder / ORIGINALS).glob("*.ckpt")}
     known = {entry["weights"] for entry in store.ledger.read().of_kind(NETWORK)}
     parents = []
     for role, digest in sorted(contents.get(LINEAGE, {}).items()):

@@ -22,6 +22,7 @@ from gli.erasure.cohorts import Cohort, left_out
 from gli.erasure.store import Candidate, Route, Store
 from gli.errors import DataError, SettingError, did_you_mean
 from gli.methods import Method
+from gli.runs.folder import ORIGINALS
 from gli.runs.read import shared_trainer
 from gli.runs.spec import NEVER, RunSpec
 from gli.system.classes import concrete_subclasses, init_parameters
@@ -189,7 +190,7 @@ def model_job(
     arguments = [f"--config={json.dumps(content)}", f"--seed_everything={seed}"]
     run = specify(arguments, row=kind, column=f"seed {seed}", resumes=True)
     folder = work / f"{kind}-{run.key[:12]}"
-    return replace(run, folder=folder, originals=folder / "originals")
+    return replace(run, folder=folder, originals=folder / ORIGINALS)
 
 
 def reference_jobs(store: Store, work: Path, data: Mapping[str, Any], count: int) -> list[RunSpec]:

@@ -134,9 +134,9 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
     references = reference_jobs(store, work, data, count)
     by_cohorts = chosen in BY_COHORTS
     if by_cohorts:
-        provide(store, cohorts, job.originals)
+        provide(store, cohorts, job.folder)
     train([job, *references], policy.jobs)
-    parents = keep(store, name, checkpoint_of(job), job.originals, cohorts, now) if by_cohorts else []
+    parents = keep(store, name, checkpoint_of(job), job.folder, cohorts, now) if by_cohorts else []
     evidence = _judge(store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], exact)
     attempts = attempts_of([*done, {"key": job.key, "form": FORM}])
     found, rehearsed = "", 0
@@ -217,7 +217,7 @@ def teach_first(store: Store, now: datetime | None = None) -> str:
         candidate = candidate_of(store, "cohorts", cohorts)
         job = model_job(store, work, data, "served", settings.policy.seed, candidate)
         train([job], settings.policy.jobs)
-        parents = keep(store, "", checkpoint_of(job), job.originals, cohorts, now)
+        parents = keep(store, "", checkpoint_of(job), job.folder, cohorts, now)
         save_weights(checkpoint_of(job), store.current)
         fields = {"weights": sha256_file(store.current), "from": parents, "manifest": manifest(store.photos)}
         store.ledger.append(SERVED, {**fields, "images": len(store.photos)}, now)
