@@ -40,7 +40,7 @@ DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "lightning_logs/README.md", *sorted(DOCS.rglob("*.md"))]
 #: Options in the text that belong to other programs.
-FOREIGN = {"master_addr", "small"}
+FOREIGN = {"master_addr", "planned", "small"}
 #: Options of ``gli fit`` that no class declares.
 OWN = {"config", "seed_everything", "ckpt_path", "originals", "model", "data", "print_config", "help-all"}
 
