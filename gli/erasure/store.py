@@ -190,7 +190,7 @@ def _read(kind: type[T], contents: Any, where: str) -> T:
     if not isinstance(contents, Mapping):
         raise DataError(f"{where}: holds no settings.")
     try:
-        settings = from_settings(kind, contents)
+        settings: T = from_settings(kind, contents)
     except SettingError as error:
         raise DataError(f"{where}: {error}") from error
     for each in (settings, *vars(settings).values()):
