@@ -204,11 +204,8 @@ def keep(
 
 def erased_among(erased: Erased, people: Sequence[str]) -> str | None:
     """Return the request that erased one of some people, by their keyed hashes; None for nobody."""
-    for each in people:
-        for request in erased.people.get(each, ()):
-            if request not in erased.others.get(each, ()):
-                return request
-    return None
+    requests = ((each, request) for each in people for request in erased.people.get(each, ()))
+    return next((request for each, request in requests if request not in erased.others.get(each, ())), None)
 
 
 def that_saw(store: Store, hashes: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Entry]:

@@ -132,11 +132,10 @@ def run(store: Store, name: str | None = None, route: Route | None = None, now: 
         return Result(name, evidence["answer"], evidence, True)
     count = policy.retrain_references if exact else policy.references
     references = reference_jobs(store, work, data, count)
-    by_cohorts = chosen in BY_COHORTS
-    if by_cohorts:
+    if chosen in BY_COHORTS:
         provide(store, cohorts, job.folder)
     train([job, *references], policy.jobs)
-    parents = keep(store, name, checkpoint_of(job), job.folder, cohorts, now) if by_cohorts else []
+    parents = keep(store, name, checkpoint_of(job), job.folder, cohorts, now) if chosen in BY_COHORTS else []
     evidence = _judge(store, name, sets, checkpoint_of(job), [checkpoint_of(each) for each in references], exact)
     attempts = attempts_of([*done, {"key": job.key, "form": FORM}])
     found, rehearsed = "", 0
