@@ -309,5 +309,6 @@ def cost_of(method: Method, data: FaceDataModule, trainer_settings: Mapping[str,
         data.prepare_data()
         data.setup("fit")
     passes = planned_passes(method, data, None if epochs == -1 else epochs, most)
-    timing = measure(method, data, passes, STEPS, shared_trainer(trainer_settings))
-    return timing.seconds / 60, timing.iterations * data.batch_size / len(data.rows("retain"))
+    images = sum((part.batch_size or data.batch_size) * planned for part, planned in passes)
+    seconds = measure(method, data, passes, STEPS, shared_trainer(trainer_settings)).seconds
+    return seconds / 60, images / len(data.rows("retain"))

@@ -107,7 +107,7 @@ class Policy:
     jobs: int = 1  # Number of runs at once.
     #: Smallest number of photographs of a cohort; the people of a smaller one join the next cohort.
     cohort_images: int = 50
-    served_epochs: int = 2  # Epochs of the classifier that networks of cohorts teach.
+    served_epochs: int = 1  # Epochs of the classifier that networks of cohorts teach.
     #: Settings of its method, such as ``temperature`` (``model.*`` of ``gli fit --model Served``).
     served_settings: Mapping[str, Any] = field(default_factory=dict)
 
