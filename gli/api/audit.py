@@ -70,4 +70,4 @@ def audit(
         seen = evaluate(network, data, machine)
         given = None if original is None else evaluate(replace(network, module=original), data, machine, "original")
         references = evaluate_references(reference, network, data, machine)
-    return seen.audited(given and given.record, [each.record for each in references], margin)
+    return seen.audited(given.record if given else None, [each.record for each in references], margin)

@@ -27,6 +27,7 @@ from gli.erasure.store import (
     settings_text,
 )
 from gli.errors import DataError, SettingError, did_you_mean
+from gli.system.console import progress
 from gli.system.digest import file_hash, keyed_digest, may_be_doubles, one_spelling
 from gli.system.files import Row, csv_text, read_csv
 from gli.system.ledger import (
@@ -413,6 +414,8 @@ IDENTICAL, NEAR, NEAR_HELD_OUT = "identical", "near", "near held-out"
 NAME, NAME_HELD_OUT = "name", "name held-out"
 #: Addition to the name of a held-out person on the page of near-copies.
 HELD_OUT_MARK = " (held out)"
+#: Photographs that are decoded between two steps of the bar.
+AT_ONCE = 64
 #: Word for all undecided copies.
 ALL = "all"
 #: Instead of a decision on a copy whose kind has changed since.
@@ -659,14 +662,16 @@ def near_copies(store: Store, request: str, own: Sequence[Photo], others: Sequen
     from gli.reporting.page import write_near_copies_page
 
     photos = [*own, *others]
-    held_out, pixels = set(store.held_out), LazyPixels(photos, store.settings)
-    pairs = find_near_copies(pixels, np.arange(len(own)), np.arange(len(own), len(photos)))
+    held_out, rows, others_rows = set(store.held_out), np.arange(len(own)), np.arange(len(own), len(photos))
+    with progress("Looking for copies", len(own) + len(photos)) as advance:  # Own ones mirrored, too.
+        pairs = find_near_copies(LazyPixels(photos, store.settings, advance), rows, others_rows, chunk=AT_ONCE)
     if pairs:
         command = shlex.join(["gli", "erase", "add", "--store", str(store.folder)])
         note = "To accept a picture of a held-out person leaves all pictures of that name out of the comparison."
         names = np.array([f"{photo.identity}{HELD_OUT_MARK if photo in held_out else ''}" for photo in photos])
         files = [photo.file for photo in photos]
         page = copies_page(store, request)
+        pixels = LazyPixels(photos, store.settings)
         write_near_copies_page(page, pairs, pixels, names, files=files, command=command, note=note)
     return [photos[row] for row in sorted({pair.copy_row for pair in pairs})]
 

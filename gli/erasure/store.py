@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
@@ -379,13 +379,16 @@ def pixels_of(photos: Sequence[Photo], settings: Settings) -> npt.NDArray[np.uin
 
 
 class LazyPixels:
-    """Pixels of photographs by row, decoded when they are needed and kept nowhere."""
+    """Pixels of photographs by row, decoded when they are needed and kept nowhere; ``advance`` gets their number."""
 
-    def __init__(self, photos: Sequence[Photo], settings: Settings) -> None:
-        self.photos, self.settings = photos, settings
+    def __init__(
+        self, photos: Sequence[Photo], settings: Settings, advance: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self.photos, self.settings, self.advance = photos, settings, advance
 
     def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[np.uint8]:
         """Return the pixels of some rows."""
+        self.advance(len(rows))
         return pixels_of([self.photos[row] for row in rows], self.settings)
 
 

@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         outputs: Callable[[Any], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone, self.normalize, self.outputs = backbone, normalize, outputs
+        self.backbone, self.normalize, self.logits_of = backbone, normalize, outputs
         self.block_names = None if blocks is None else tuple(blocks)
         modules = dict(backbone.named_modules())
         for name in self.block_names or ():
@@ -67,7 +67,7 @@ class Classifier(nn.Module):
         with fast_small_maps(images):
             returned = self.backbone((images - self.mean) / self.std if self.normalize else images)
         if not isinstance(returned, Tensor):
-            returned = getattr(returned, "logits", returned) if self.outputs is None else self.outputs(returned)
+            returned = getattr(returned, "logits", returned) if self.logits_of is None else self.logits_of(returned)
         logits: Tensor = returned
         return logits
 
