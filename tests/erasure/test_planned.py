@@ -163,6 +163,13 @@ def test_a_network_that_saw_somebody_erased_is_noticed(home):
         check_files(store)
 
 
+def test_a_repeated_init_trains_nothing(home):
+    store = Store(Path("erasures"))
+    before = files_below(store.folder)
+    assert run.teach_first(store, NOW).startswith("2 networks of cohorts")
+    assert files_below(store.folder) == before
+
+
 def test_an_exchanged_network_is_refused_and_a_missing_one_is_trained_again(home):
     store = Store(Path("erasures"))
     lines = store.ledger.read()
