@@ -45,6 +45,7 @@ scaling: install ## measure how time and memory grow, and write docs/scaling.md
 docs: install    ## generate docs/methods, a picture and the shell completion, run the notebooks, and build the documentation as a site in site/
 	$(PIP) -e '.[docs]'
 	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/threats.py
 	$(BIN)/python docs/completion.py
 	$(BIN)/python docs/notebook_output.py
 	PYTHONPATH=docs $(BIN)/python -c 'from figures import faces; faces()'

@@ -44,9 +44,15 @@ FOREIGN = {"master_addr", "planned", "small"}
 #: Options of ``gli fit`` that no class declares.
 OWN = {"config", "seed_everything", "ckpt_path", "originals", "model", "data", "print_config", "help-all"}
 
-spec = importlib.util.spec_from_file_location("methods_pages", DOCS / "methods.py")
-pages = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(pages)
+
+def module_of_docs(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_pages", DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pages = module_of_docs("methods")
 
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
 
@@ -104,6 +110,7 @@ def test_pages_are_what_the_docstrings_say():
     assert {path.name for path in (DOCS / "methods").glob("*.md")} == set(generated)
     for name, text in generated.items():
         assert (DOCS / "methods" / name).read_text() == text, f"docs/methods/{name} is out of date: run make docs"
+    assert module_of_docs("threats").page() == TEXTS["SECURITY.md"], "SECURITY.md is out of date: run make docs"
 
 
 def test_every_score_is_explained():

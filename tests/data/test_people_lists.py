@@ -149,6 +149,12 @@ def test_rows_that_are_in_both_tables_count_once(root):
     assert np.unique(data.identities[data.is_held_out]).tolist() == ["h1", "p1", "p2"]
 
 
+@pytest.mark.threat(
+    "a sloppy operator",
+    "restore a backup with an erased person",
+    "noticed it",
+    "`add`, `plan`, `run`, `--data.erased`",
+)
 def test_an_erased_person_or_photograph_is_refused_by_the_name_of_the_request(tmp_path):
     home = make_home(tmp_path / "home")
     store = make_store(home)

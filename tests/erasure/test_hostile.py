@@ -250,6 +250,12 @@ def test_any_file_of_weights_is_read_or_refused(tmp_path, data, name):
         assert isinstance(classifier_state(tmp_path / name), dict)
 
 
+@pytest.mark.threat(
+    "an insider who can write to the folder",
+    "name a module in the settings",
+    "imported it",
+    "every step that would import it, unless the command line has `--allow-code`",
+)
 def test_no_module_is_imported_that_the_command_line_does_not_allow(user_home, monkeypatch):
     (user_home / "own_code.py").write_text("raise RuntimeError('imported')\n")
     monkeypatch.syspath_prepend(str(user_home))

@@ -297,6 +297,12 @@ def test_a_sample_of_changes_is_noticed(world):
     assert sum(count for (_, result), count in results.items() if result == "noticed") > FEW / 2
 
 
+@pytest.mark.threat(
+    "an insider who can write to the folder",
+    "change any other file",
+    "noticed part of it",
+    "`verify --ledger STORE`; what is not noticed, and why: [docs/reliability.md](docs/reliability.md)",
+)
 @pytest.mark.slow
 def test_two_thousand_changes_are_noticed(world):
     results, missed = run_changes(world, MANY)
@@ -306,6 +312,12 @@ def test_two_thousand_changes_are_noticed(world):
     }
 
 
+@pytest.mark.threat(
+    "an insider who can write to the folder",
+    "write every file again under a key of their own, or set the folder back to last month",
+    "accepted it",
+    "only what is kept elsewhere: a certificate (`verify --ledger STORE`) or a printed head",
+)
 def test_a_store_that_was_set_back_as_a_whole_is_noticed_by_what_was_noted_elsewhere(world):
     """Without a certificate or a noted head of a later day, nothing contradicts an earlier state of all files."""
     for state, message in (

@@ -98,6 +98,12 @@ def test_a_release_verifies_without_the_store(shipped, released):
     assert not classifier.training
 
 
+@pytest.mark.threat(
+    "a third party with a release",
+    "read names",
+    "there are none",
+    "",
+)
 def test_no_released_file_and_no_ledger_names_anybody(released):
     home, folders = released
     for folder in (*folders, home / "erasures"):
@@ -152,6 +158,12 @@ def test_release_again_changes_nothing(released):
     assert files_below(home / "erasures") == before
 
 
+@pytest.mark.threat(
+    "a third party with a release",
+    "change, exchange, add or remove files",
+    "partly noticed",
+    "`verify`",
+)
 @pytest.mark.slow
 def test_two_thousand_changes_of_a_single_byte_are_all_noticed(shipped, monkeypatch):
     generator = random.Random(0)
@@ -210,6 +222,12 @@ def test_lines_removed_repeated_or_moved_are_noticed(shipped, released):
         verify(released[1][0], ledger=folder / "ledger.jsonl")
 
 
+@pytest.mark.threat(
+    "a third party with a release",
+    "make up a whole release",
+    "noticed by the signature",
+    "the signature; without one, by nothing",
+)
 def test_a_signature_of_another_key_or_none_is_noticed(shipped, released, tmp_path):
     _, other = write_keys(tmp_path, "other")
     with pytest.raises(DataError, match="signed by another key"):
@@ -223,6 +241,12 @@ def test_a_signature_of_another_key_or_none_is_noticed(shipped, released, tmp_pa
         verify(shipped)
 
 
+@pytest.mark.threat(
+    "a sloppy operator",
+    "verify a release without weights, with files of something else",
+    "called it verified",
+    "`verify`",
+)
 def test_weights_of_another_release_and_missing_files_are_noticed(shipped, released):
     for path in (released[1][0] / "model.pt", shipped / "MODEL_CARD.md", shipped / "purge.json"):
         with pytest.raises(DataError, match="is not a file of weights of this release"):
@@ -246,6 +270,12 @@ def test_weights_of_another_release_and_missing_files_are_noticed(shipped, relea
     assert "model.pt is a file of this release." in verify(shipped, weights=kept)
 
 
+@pytest.mark.threat(
+    "an insider with the key",
+    "make up a ledger that fits; drop a request; find out whether a person they name has asked",
+    "the same",
+    "only what is kept elsewhere, as above; the last by nothing",
+)
 def test_a_store_that_was_set_back_contradicts_its_papers(shipped, released, tmp_path):
     store = tmp_path / "store"
     shutil.copytree(released[0] / "erasures", store)

@@ -503,6 +503,12 @@ def test_a_key_that_others_may_read_is_refused(store):
         Store(store.folder)
 
 
+@pytest.mark.threat(
+    "a sloppy operator",
+    "lose or edit a row of `requests.csv` or `copies.csv`",
+    "accepted it",
+    "every step, with the row and the command that writes it again",
+)
 def test_the_private_lists_are_views_of_the_ledger(user_home):
     """Any difference is an error that names the row and the command that repairs it."""
     store = make_store_with_copies(user_home)
@@ -578,6 +584,12 @@ def test_a_store_of_an_earlier_version_is_signed_and_goes_on(user_home):
     assert f"<b>Amended:</b> {sentence}" in (certificate.folder / "certificate.html").read_text()
 
 
+@pytest.mark.threat(
+    "an insider who can write to the folder",
+    "exchange the current weights, or those of a batch",
+    "accepted it",
+    "every use, by the SHA-256 in the ledger",
+)
 def test_the_current_weights_are_those_of_the_ledger(user_home):
     store = make_store(user_home)
     good = store.weights.read_bytes()
@@ -606,6 +618,12 @@ def test_the_current_weights_are_those_of_the_ledger(user_home):
         assert store.weights
 
 
+@pytest.mark.threat(
+    "a sloppy operator",
+    "edit a setting, such as a margin",
+    "accepted it, with a limit in some certificates",
+    "every step; after `gli erase amend`, the first lines of every certificate",
+)
 def test_a_changed_setting_is_refused_until_it_is_noted(user_home):
     store = make_store(user_home)
     path = store.folder / "store.yaml"

@@ -170,6 +170,18 @@ def test_a_ledger_without_its_head_is_refused(tmp_path):
         ledger.head.write_bytes(head)
 
 
+@pytest.mark.threat(
+    "an insider who can write to the folder",
+    "remove, change or add lines with right hashes; make up the head; strip the MACs",
+    "accepted it",
+    "every step and `--data.erased`",
+)
+@pytest.mark.threat(
+    "an insider who can write to the folder",
+    "exchange the key, so that nobody is recognised",
+    "accepted it",
+    "every step and `--data.erased`",
+)
 def test_whoever_has_no_key_can_neither_exchange_it_nor_make_up_lines(tmp_path):
     """Each forgery has a right chain and, where a key is needed, that of the attacker."""
     path = tmp_path / KEY_FILE
@@ -208,6 +220,12 @@ def test_whoever_has_no_key_can_neither_exchange_it_nor_make_up_lines(tmp_path):
     assert not open_ledger(tmp_path).read().shown.endswith(head)
 
 
+@pytest.mark.threat(
+    "a sloppy operator",
+    "put a folder behind a link, so that a purge leaves it",
+    "called it verified",
+    "every step",
+)
 def test_a_store_with_a_link_or_without_a_ledger_is_not_opened(tmp_path, ledger):
     durable_write(tmp_path / KEY_FILE, KEY.hex().encode(), 0o600)
     assert len(open_ledger(tmp_path).read().entries) == COUNT
