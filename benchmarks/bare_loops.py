@@ -153,7 +153,7 @@ def served(method: Any) -> tuple[ModelCopy, Step]:
 def out_of_fold(method: Any) -> tuple[ModelCopy, Step]:
     """Build the loop of OutOfFold: forget from networks that never saw the person, retain from the original."""
     bare, answers, temperature = ModelCopy(method), _strangers(method), method.temperature
-    teacher, views = method.teacher("original"), [lambda image: image, *VIEWS.values()]
+    teacher, views = method.teacher("original"), [VIEWS.get(view, lambda image: image) for view in method.views]
 
     def in_turn(batch: Batch) -> Batch:
         turns = ((batch.index + method.iteration) % len(views)).tolist()

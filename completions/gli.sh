@@ -6,9 +6,9 @@
 _gli_commands="fit validate test check report benchmark audit search erase export purge"
 _gli_configs="advanced_neg_grad_mucac advanced_neg_grad_mufac advanced_neg_grad_plus_mucac advanced_neg_grad_plus_mufac
 advanced_neg_grad_plus_synthetic advanced_neg_grad_synthetic advanced_neg_grad_tuned_mufac audit/mufac
-audit/synthetic audit/synthetic_reference audit/synthetic_strong audit/synthetic_tenth bad_teaching_mucac
-bad_teaching_mufac bad_teaching_synthetic benchmark/mucac benchmark/mufac benchmark/mufac_64
-benchmark/mufac_audit benchmark/mufac_memorised benchmark/mufac_short benchmark/synthetic
+audit/synthetic audit/synthetic_answers audit/synthetic_reference audit/synthetic_strong audit/synthetic_tenth
+bad_teaching_mucac bad_teaching_mufac bad_teaching_synthetic benchmark/mucac benchmark/mufac
+benchmark/mufac_64 benchmark/mufac_audit benchmark/mufac_memorised benchmark/mufac_short benchmark/synthetic
 benchmark/synthetic_planned benchmark/synthetic_strong cfk_mucac cfk_mufac cfk_synthetic ct_mucac ct_mufac
 ct_synthetic data/mucac data/mufac data/synthetic euk_mucac euk_mufac euk_synthetic fine_tune_mucac
 fine_tune_mufac fine_tune_synthetic gli_mucac gli_mufac gli_paper_mucac gli_paper_mufac gli_paper_synthetic

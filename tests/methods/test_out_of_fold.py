@@ -189,7 +189,10 @@ def test_answers_are_kept_where_a_purge_finds_them(people, tmp_path):
 
 def test_answers_are_of_networks_that_never_saw_the_person(people, tmp_path):
     """Answers worked out one picture at a time; forgotten people learn from a network without their cohort."""
-    data, method = data_with(tmp_path, [people[0][0], people[1][0]]), OutOfFold(backbone="test_resnet")
+    data, method = (
+        data_with(tmp_path, [people[0][0], people[1][0]]),
+        OutOfFold(views=["mirrored", "grey"], backbone="test_resnet"),
+    )
     trained(method, data, tmp_path)
     assert sorted(method.cohort_files) == ["train/-0", "train/-1"]
     for cohort in (0, 1):
@@ -198,7 +201,7 @@ def test_answers_are_of_networks_that_never_saw_the_person(people, tmp_path):
         network = method.cohort_network(f"train/-{cohort}")
         for row in data.rows(f"forget/{cohort}"):
             image = torch.from_numpy(data.pixels[np.array([row])]).permute(0, 3, 1, 2) / 255
-            for answers, view in zip(method.answers, ["", *VIEWS], strict=True):
+            for answers, view in zip(method.answers, ["", "mirrored", "grey"], strict=True):
                 with torch.no_grad():
                     expected = network(VIEWS[view](image) if view else image)[0]
                 torch.testing.assert_close(answers[row], expected, rtol=1e-4, atol=1e-5)
