@@ -57,7 +57,7 @@ def longest_class() -> tuple[int, str]:
 
 #: What is counted: the places of ideas that have one each, and the largest value of every other figure.
 LIMITS = {
-    "lines of gli": 30_070,
+    "lines of gli": 30_072,
     "configurations": 55,
     "modules of erasure": 12,
     "lines of the longest class": 250,

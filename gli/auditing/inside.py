@@ -308,13 +308,11 @@ def through_neighbours(
     numbers = {name: np.char.add(name, side.people.astype(str)) for name, side in neighbours.items()}
     people = reference_audit.People(numbers)
 
-    def margins(of: Inside) -> dict[str, Array]:
-        return {name: values[:, None] for name, values in of.neighbours.items()}
-
-    relative = reference_audit.Relative(reference_audit.distance, [margins(each) for each in references])
-    scores = {"model": relative.of(margins(model)), "references": relative.of_references()}
-    if original is not None:
-        scores["original"] = relative.of(margins(original))
+    every = {"model": model, **({} if original is None else {"original": original})}
+    shown = [{name: of.neighbours[name][:, None] for name in neighbours} for of in (*every.values(), *references)]
+    relative = reference_audit.Relative(reference_audit.distance, shown[len(every) :])
+    scores = {name: relative.of(each) for name, each in zip(every, shown, strict=False)}
+    scores["references"] = relative.of_references()
     return {name: people.attack(THROUGH_NEIGHBOURS, each).people for name, each in scores.items()}
 
 

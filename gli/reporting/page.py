@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from PIL import Image
 
 from gli.reporting.tables import MARKS, markdown, plain_markdown, without_html
 from gli.system.files import atomic_write, json_text
@@ -135,6 +134,8 @@ def write_near_copies_page(
 
 def _data_uri(pixels: Pixels, row: int) -> str:
     """Return a picture as the address of an image."""
+    from PIL import Image  # A report without faces starts sooner without it.
+
     file = io.BytesIO()
     Image.fromarray(pixels[np.array([row])][0]).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -149,21 +149,25 @@ def runs_of(grid: Grid, benchmark: Path, output: Path, originals: Path) -> list[
         raise SettingError(
             "Two cells of the benchmark have the same name and seed. Name each method, variant and seed once."
         )
-    runs = []
+    runs: list[RunSpec] = []
+    parsed: dict[tuple[str, str | None], RunSpec] = {}  # Settings are parsed once for all seeds: it takes long.
     for folder, (seed, backbone, (name, entry)) in zip(folders, cells, strict=True):
-        settings: dict[str, Any] = {"seed_everything": seed, **grid.settings, **entry.settings}
-        settings |= {"data.seed": seed} if grid.seed_data else {}
-        settings |= {"model.backbone": backbone} if backbone else {}
         waits = "Original" in grid.entries and name != "Original"
-        run = specify(
-            [*configs[name], *flags_of(settings)],
-            row=name if backbone is None else f"{name}, {backbone}",
-            column=f"seed {seed}",
-            folder=folder,
-            originals=originals,
-            after=frozenset({_folder_of(output, "Original", seed, backbone)} if waits else ()),
-        )
-        runs.append(run)
+        place: dict[str, Any] = {
+            "row": name if backbone is None else f"{name}, {backbone}",
+            "column": f"seed {seed}",
+            "folder": folder,
+            "after": frozenset({_folder_of(output, "Original", seed, backbone)} if waits else ()),
+        }
+        own = {**grid.settings, **entry.settings}
+        settings: dict[str, Any] = {"seed_everything": seed, **own, **({"data.seed": seed} if grid.seed_data else {})}
+        settings |= {"model.backbone": backbone} if backbone else {}
+        if (name, backbone) not in parsed:
+            parsed[name, backbone] = specify([*configs[name], *flags_of(settings)], originals=originals, **place)
+        first = parsed[name, backbone]
+        seeded = {"seed": int(seed)} if grid.seed_data else {}
+        data = {**first.data, "init_args": {**first.data["init_args"], **seeded}}
+        runs.append(replace(first, seed=first.seed if "seed_everything" in own else int(seed), data=data, **place))
     return runs
 
 

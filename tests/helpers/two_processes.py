@@ -101,7 +101,7 @@ CASES = {
     "LoTUS": Case("LoTUS", {"optimizer": "sgd", "retain_share": 0.8, "stop_at_reference": False}, double=True),
     "NoisyFineTune": Case("NoisyFineTune", {"noise": 0.1}, double=True),
     "RetrainBriefly": Case("RetrainBriefly"),
-    "Served": Case("Served"),
+    "Served": Case("Served", {"batch_size": None}),
     "OutOfFold": Case("OutOfFold", on_three=True),
     "GLI": Case("GLI", {"class_weight": ClassWeight(1.0, 10.0)}, double=True),
     "GLI, Algorithm 1": Case("GLI", PAPER, on_three=True, double=True),
